@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Sets up all that the tests need, in a virtual environment of its own, and runs every check.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+if [ ! -x /usr/bin/chromium ]; then
+    as_root=$([ "$(id -u)" = 0 ] || echo sudo)
+    $as_root apt-get update -qq
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium fonts-dejavu-core
+fi
+
+python3 -m venv .venv-test
+.venv-test/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+
+.venv-test/bin/ruff format --check .
+.venv-test/bin/ruff check .
+.venv-test/bin/mypy
+.venv-test/bin/pytest
