@@ -1,0 +1,38 @@
+"""camviz: class activation maps, refined, scored and tested for robustness."""
+
+from camviz.capture import Capture, capture
+from camviz.explain import Recipe, explain
+from camviz.images import ImageError, load_image
+from camviz.methods import METHODS, BlankMapWarning, Method, cam
+from camviz.metrics.arcc import Arcc, arcc
+from camviz.models import (
+    DownloadError,
+    ModelError,
+    ModelInfo,
+    Net,
+    list_models,
+    load_model,
+)
+from camviz.refine import refine
+
+__all__ = [
+    "METHODS",
+    "Arcc",
+    "BlankMapWarning",
+    "Capture",
+    "DownloadError",
+    "ImageError",
+    "Method",
+    "ModelError",
+    "ModelInfo",
+    "Net",
+    "Recipe",
+    "arcc",
+    "capture",
+    "cam",
+    "explain",
+    "list_models",
+    "load_image",
+    "load_model",
+    "refine",
+]

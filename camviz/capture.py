@@ -1,0 +1,232 @@
+"""One forward and one backward pass -> activations and gradients of every layer asked for."""
+
+from __future__ import annotations
+
+import difflib
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Capture:
+    """What one pass through a network left behind.
+
+    Attributes:
+        module: the network itself, for the methods that run it again.
+        x: its input (B, 3, H, W).
+        logits: its output (B, classes).
+        target: the class explained for each image, long (B,).
+        layers: the names of the captured layers, in the order asked for.
+        activations: per layer, the output of its last call (B, K, h, w).
+        gradients: per layer, d logit[target] / d activation, of the same shape.
+        calls: per layer, how often it was called in one forward pass.
+        reached: per layer, seconds from the start of the forward pass to the layer's output.
+        seconds: duration of the forward pass; asynchronous on a GPU, so a guide and no measurement.
+    """
+
+    module: nn.Module
+    x: Tensor
+    logits: Tensor
+    target: Tensor
+    layers: tuple[str, ...]
+    activations: tuple[Tensor, ...]
+    gradients: tuple[Tensor, ...]
+    calls: tuple[int, ...]
+    reached: tuple[float, ...]
+    seconds: float
+
+    def select(self, layers: Sequence[str]) -> Capture:
+        """Return the same capture with some of its layers only, in the order given; no network runs.
+
+        Raises:
+            ValueError: a layer was not captured.
+        """
+        missing = [name for name in layers if name not in self.layers]
+        if missing or not layers:
+            raise ValueError(f"layers {missing} were not captured; captured are {list(self.layers)}")
+        picks = [self.layers.index(name) for name in layers]
+        return replace(
+            self,
+            layers=tuple(layers),
+            activations=tuple(self.activations[i] for i in picks),
+            gradients=tuple(self.gradients[i] for i in picks),
+            calls=tuple(self.calls[i] for i in picks),
+            reached=tuple(self.reached[i] for i in picks),
+        )
+
+
+def capture(
+    module: nn.Module,
+    x: Tensor,
+    target: Tensor | Sequence[int] | int | None = None,
+    layers: Sequence[str] = (),
+) -> Capture:
+    """Run the network once forward and once backward, and keep what every CAM method needs.
+
+    Works on frozen parameters, on in-place activations and inside `torch.no_grad` or `inference_mode`, and
+    leaves no hook, flag or `.grad` on the module. Several threads may capture from one module at once. A
+    module that is called more than once in a forward pass stands for its last call.
+
+    Args:
+        module: a network in eval mode that returns logits (B, classes).
+        x: float (B, 3, H, W), on the module's device.
+        target: the class to explain for each image, (B,) or one for all; None takes the predicted class.
+        layers: names as in `module.named_modules()`, each with an output (B, K, h, w).
+
+    Raises:
+        ValueError: an unknown or never called layer, a layer whose output is not (B, K, h, w), a network in
+            training mode, an input or a target of the wrong shape, or an output that is not (B, classes).
+    """
+    if not isinstance(x, Tensor) or x.ndim != 4 or not x.is_floating_point():
+        raise ValueError(f"x must be a float tensor (B, 3, H, W), got {_describe(x)}")
+    require_eval(module)
+    names = tuple(layers)
+    if not names or len(set(names)) != len(names):
+        raise ValueError(f"layers must name at least one layer, each once, got {list(names)}")
+    recorder = _Recorder()
+    with torch.inference_mode(False), torch.enable_grad():
+        # A copy is an ordinary tensor even if x was made in inference mode, and safe from in-place layers.
+        x = x.detach().clone()
+        start = time.perf_counter()
+        with layer_hooks(module, {name: partial(recorder, name) for name in names}):
+            logits = module(x)
+        seconds = time.perf_counter() - start
+        activations = recorder.outputs(names)
+        target = as_target(target, logits, len(x))
+        score = logits.gather(1, target[:, None]).sum()
+        gradients = _gradients(score, activations)
+    return Capture(
+        module=module,
+        x=x,
+        logits=logits.detach(),
+        target=target,
+        layers=names,
+        activations=tuple(a.detach() for a in activations),
+        gradients=gradients,
+        calls=tuple(recorder.calls[name] for name in names),
+        reached=tuple(recorder.times[name] - start for name in names),
+        seconds=seconds,
+    )
+
+
+@contextmanager
+def layer_hooks(
+    module: nn.Module,
+    after: Mapping[str, Callable[[Any], Any]],
+    before: Mapping[str, Callable[[Any], Any]] | None = None,
+) -> Iterator[None]:
+    """Put functions around the calls of named layers, in this thread and this block only.
+
+    Args:
+        module: the network; several threads may hook it at once, none sees another's functions.
+        after: layer name -> function of the layer's output that returns the output to hand on.
+        before: layer name -> function of (args, kwargs) that returns those to call the layer with.
+
+    Raises:
+        ValueError: the module has no layer of such a name.
+    """
+    modules = dict(module.named_modules())
+    before = before or {}
+    for name in (*after, *before):
+        if name not in modules:
+            near = difflib.get_close_matches(name, modules, n=3)
+            hint = f"; did you mean {' or '.join(near)}?" if near else "; see module.named_modules()"
+            raise ValueError(f"{type(module).__name__} has no layer {name!r}{hint}")
+    owner = threading.get_ident()
+
+    def after_hook(function: Callable[[Any], Any]) -> Callable[..., Any]:
+        return lambda _module, _args, output: function(output) if threading.get_ident() == owner else output
+
+    def before_hook(function: Callable[[Any], Any]) -> Callable[..., Any]:
+        return lambda _module, *inputs: function(inputs) if threading.get_ident() == owner else inputs
+
+    handles = []
+    try:
+        for name, function in before.items():
+            handles.append(modules[name].register_forward_pre_hook(before_hook(function), with_kwargs=True))
+        for name, function in after.items():
+            handles.append(modules[name].register_forward_hook(after_hook(function)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def require_eval(module: nn.Module) -> None:
+    """Raise a ValueError that names a part of the network that is in training mode, if any is."""
+    for name, part in module.named_modules():
+        if part.training:
+            where = f"its layer {name!r}" if name else type(module).__name__
+            raise ValueError(f"{where} is in training mode: call module.eval() first")
+
+
+def as_target(target: Tensor | Sequence[int] | int | None, logits: object, batch: int) -> Tensor:
+    """Return the explained classes as long (B,) on the logits' device; None takes the predicted ones.
+
+    Raises:
+        ValueError: logits that are not (B, classes), or a target of another shape, type or range.
+    """
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != batch:
+        raise ValueError(f"the network must return logits ({batch}, classes), got {_describe(logits)}")
+    if target is None:
+        return logits.detach().argmax(dim=1)
+    target = torch.as_tensor(target, device=logits.device)
+    if target.ndim == 0:
+        target = target.expand(batch)
+    classes = logits.shape[1]
+    if target.shape != (batch,) or target.is_floating_point() or target.dtype == torch.bool:
+        raise ValueError(f"target must be {batch} whole numbers, one for each image, got {_describe(target)}")
+    if bool(((target < 0) | (target >= classes)).any()):
+        raise ValueError(f"target must lie in 0..{classes - 1}, got {target.tolist()}")
+    return target.long()
+
+
+class _Recorder:
+    """Keeps the last output of each hooked layer and hands on a copy of it."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Tensor] = {}
+        self.calls: Counter[str] = Counter()
+        self.times: dict[str, float] = {}
+
+    def __call__(self, name: str, output: Tensor) -> Tensor:
+        if not isinstance(output, Tensor) or output.ndim != 4:
+            raise ValueError(f"layer {name!r} must give a tensor (B, K, h, w), got {_describe(output)}")
+        kept = output.clone()
+        if not self._kept or not kept.requires_grad:
+            # Nothing before the first captured layer is needed: the graph starts here, frozen or not.
+            kept = kept.detach().requires_grad_()
+        self._kept[name] = kept
+        self.calls[name] += 1
+        self.times[name] = time.perf_counter()
+        # An in-place layer that follows changes this copy, not what was kept.
+        return kept.clone()
+
+    def outputs(self, names: Sequence[str]) -> list[Tensor]:
+        for name in names:
+            if name not in self._kept:
+                raise ValueError(f"layer {name!r} was not called in the forward pass")
+        return [self._kept[name] for name in names]
+
+
+def _gradients(score: Tensor, activations: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Return d score / d activation for each; zeros where the score does not depend on it."""
+    if not score.requires_grad:
+        return tuple(torch.zeros_like(a) for a in activations)
+    found = torch.autograd.grad(score, list(activations), allow_unused=True)
+    return tuple(
+        torch.zeros_like(a) if g is None else g.detach() for a, g in zip(activations, found, strict=True)
+    )
+
+
+def _describe(value: object) -> str:
+    return f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

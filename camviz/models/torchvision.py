@@ -1,0 +1,118 @@
+"""torchvision's ImageNet classifiers, downloaded on first use."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+import torchvision
+from PIL import Image
+from torch import nn
+from torchvision.transforms import InterpolationMode
+
+from camviz.models.download import DownloadError, Progress, download, is_cached
+from camviz.models.layers import find_layers
+from camviz.models.registry import ModelError, ModelInfo, Net, Preprocessing, make_net, probe_input
+
+# The networks that menus show first: name in torchvision -> name in print, family.
+FEATURED = {
+    "resnet18": ("ResNet-18", "ResNet"),
+    "resnet50": ("ResNet-50", "ResNet"),
+    "vgg11": ("VGG-11", "VGG"),
+    "vgg16": ("VGG-16", "VGG"),
+    "densenet121": ("DenseNet-121", "DenseNet"),
+    "mobilenet_v3_large": ("MobileNetV3-Large", "MobileNet"),
+    "convnext_tiny": ("ConvNeXt-Tiny", "ConvNeXt"),
+    "efficientnet_b0": ("EfficientNet-B0", "EfficientNet"),
+    "regnet_y_400mf": ("RegNet-Y-400MF", "RegNet"),
+}
+
+_RESAMPLING = {
+    InterpolationMode.BILINEAR: Image.Resampling.BILINEAR,
+    InterpolationMode.BICUBIC: Image.Resampling.BICUBIC,
+}
+
+
+@cache
+def models() -> dict[str, ModelInfo]:
+    """Every torchvision classifier with ImageNet weights, the featured ones first."""
+    names = torchvision.models.list_models(module=torchvision.models)
+    ordered = [*FEATURED, *(name for name in sorted(names) if name not in FEATURED)]
+    return {name: _info(name) for name in ordered}
+
+
+def load(info: ModelInfo, device: torch.device, progress: Progress | None = None) -> Net:
+    """Load a torchvision classifier, downloading its weights where they are not yet here.
+
+    Args:
+        info: one of `models()`.
+        device: where to put it.
+        progress: called with (bytes done, bytes in all) during a download; what it raises stops it.
+
+    Raises:
+        DownloadError: the weights cannot be had.
+        ModelError: the weights file that is here is damaged.
+    """
+    weights = _weights(info.name)
+    stored = download(weights.url, info.title, progress)
+    try:
+        # torchvision finds the file in the cache, and knows how to rename the keys of old ones.
+        module = torchvision.models.get_model(info.name, weights=weights, progress=False)
+    except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+        raise ModelError(
+            f"The stored weights of {info.title} cannot be read. Delete {stored.name} from PyTorch's download "
+            "folder (TORCH_HOME) and load it again."
+        ) from error
+    preset = weights.transforms()
+    preprocessing = Preprocessing(
+        size=preset.crop_size[0],
+        resize=preset.resize_size[0],
+        mean=tuple(preset.mean),
+        std=tuple(preset.std),
+        resample=_RESAMPLING[preset.interpolation],
+    )
+    labels = tuple(weights.meta["categories"])
+    layers = stage_layers(info.name, module.eval(), preprocessing.size)
+    return make_net(info, module, labels, layers, preprocessing, device)
+
+
+def is_downloaded(info: ModelInfo) -> bool:
+    """Whether the weights of a torchvision classifier are already on this machine."""
+    return is_cached(_weights(info.name).url)
+
+
+def stage_layers(name: str, module: nn.Module, size: int) -> tuple[str, ...]:
+    """The layers to refine over: the last of each stage, after its activation.
+
+    Two families say it more plainly than the general rule can: a VGG stage ends with its pooling, and what a
+    DenseNet stage has gathered is first activated at the entrance of the transition after it. The last ReLU of
+    a DenseNet is a function and no module, so its last layer is the normalisation just before.
+    """
+    if name.startswith("vgg"):
+        pools = [name for name, part in module.named_modules() if isinstance(part, nn.MaxPool2d)]
+        return tuple(pools[-4:])
+    if name.startswith("densenet"):
+        return (*(f"features.transition{stage}.relu" for stage in (1, 2, 3)), "features.norm5")
+    return find_layers(module, probe_input(size))
+
+
+def _weights(name: str) -> Any:  # noqa: ANN401  (an enumeration of torchvision's, another for each network)
+    return torchvision.models.get_model_weights(name).DEFAULT
+
+
+def _info(name: str) -> ModelInfo:
+    meta = _weights(name).meta
+    title, family = FEATURED.get(name, (name, "more from torchvision"))
+    return ModelInfo(
+        name=name,
+        title=title,
+        family=family,
+        source="torchvision",
+        accuracy=meta["_metrics"]["ImageNet-1K"]["acc@1"],
+        parameters=meta["num_params"] / 1e6,
+        download=meta["_file_size"],
+    )
+
+
+__all__ = ["FEATURED", "DownloadError", "is_downloaded", "load", "models", "stage_layers"]
