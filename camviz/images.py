@@ -106,7 +106,7 @@ def _decode(stream: BinaryIO) -> NDArray[np.uint8]:
         picture.load()
         turn = _turn(picture)
         rgb = _to_rgb(picture)
-    return np.array(rgb if turn is None else rgb.transpose(turn))
+        return _to_array(rgb if turn is None else rgb.transpose(turn))
 
 
 def _too_large(claim: str) -> ImageError:
@@ -143,7 +143,16 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
         white = Image.new("RGB", rgba.size, "white")
         white.paste(rgba, mask=rgba)
         return white
-    return picture.convert("RGB")
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
+
+
+def _to_array(rgb: Image.Image) -> NDArray[np.uint8]:
+    """Copy by strips: Pillow would hold the whole picture in bytes twice more on the way."""
+    result = np.empty((rgb.height, rgb.width, 3), np.uint8)
+    for top in range(0, rgb.height, 256):
+        bottom = min(top + 256, rgb.height)
+        result[top:bottom] = np.asarray(rgb.crop((0, top, rgb.width, bottom)))
+    return result
 
 
 def _to_grey(picture: Image.Image) -> NDArray[np.uint8]:
@@ -246,6 +255,7 @@ def _resample(image: NDArray[Pixel], rows: int, columns: int, resample: Image.Re
     if image.dtype == np.bool_ or resample == Image.Resampling.NEAREST:
         return image[_nearest(image.shape[0], rows)[:, None], _nearest(image.shape[1], columns)]
     # A filter's table takes some 40 bytes per source pixel of a side: past JPEG's longest side average first.
+    # (Nearest is not left to Pillow above as its boxes are float32: beyond 2^24 pixels they miss the end.)
     gap = 3.0 if max(image.shape) > 65_535 else None
     return np.array(Image.fromarray(image).resize((columns, rows), resample, reducing_gap=gap))
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from camviz.capture import Capture
-from camviz.methods import gradient, passes  # noqa: F401  (importing a file registers its methods)
 from camviz.methods import baselines as _baselines  # noqa: F401
+from camviz.methods import gradient, passes  # noqa: F401  (importing a file registers its methods)
 from camviz.methods.registry import METHODS, Method, Progress
 from camviz.refine import normalise
 

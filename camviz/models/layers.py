@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from camviz.capture import layer_hooks, require_eval
 
 _ACTIVATIONS = (nn.SiLU, nn.GELU, nn.Hardswish, nn.Mish, nn.ELU, nn.SELU, nn.CELU, nn.LeakyReLU, nn.PReLU)
-# What follows the last stage, and what hands its input on.
-_NOT_A_LAYER = (nn.AdaptiveAvgPool2d, nn.Identity, nn.Dropout)
 
 
 @dataclass(frozen=True)
@@ -23,12 +21,12 @@ class _Call:
     Attributes:
         order: when it returned, among all calls.
         octave: how often the input's side was halved, to the nearest whole number: padding does not count.
-        activated: whether the output comes straight after an activation function.
+        activated: identity of the output if it comes straight after an activation function, else None.
     """
 
     order: int
     octave: int
-    activated: bool
+    activated: int | None
 
 
 def find_layers(module: nn.Module, x: Tensor, keep: int = 4) -> tuple[str, ...]:
@@ -70,14 +68,14 @@ def _last_calls(module: nn.Module, x: Tensor) -> dict[str, _Call]:
         nonlocal order
         order += 1
         calls.pop(name, None)
-        if isinstance(part, _NOT_A_LAYER) or not isinstance(output, Tensor) or output.ndim != 4:
+        if isinstance(part, nn.AdaptiveAvgPool2d) or not isinstance(output, Tensor) or output.ndim != 4:
             return
-        if isinstance(part, _ACTIVATIONS):
+        if isinstance(part, _ACTIVATIONS) or bool((output >= 0).all()):
             activated[id(output)] = output
         height, width = output.shape[-2:]
         if height == width > 1:  # channels-last features of transformers are not square
-            after = id(output) in activated or bool((output >= 0).all())
-            calls[name] = _Call(order, round(math.log2(x.shape[-1] / width)), after)
+            octave = round(math.log2(x.shape[-1] / width))
+            calls[name] = _Call(order, octave, id(output) if id(output) in activated else None)
 
     def noting(name: str, part: nn.Module) -> Callable[[object], object]:
         return lambda output: note(name, part, output) or output
@@ -103,12 +101,18 @@ def _parts(module: nn.Module, prefix: str, calls: dict[str, _Call]) -> list[str]
 
 def _activated_inside(name: str, calls: dict[str, _Call]) -> str:
     """Return the part itself if it ends in an activation, else the last output inside that does."""
-    if calls[name].activated:
+    if calls[name].activated is not None:
         return name
-    inside = [
-        key
+    inside = {
+        key: call
         for key, call in calls.items()
-        if key.startswith(f"{name}.") and call.activated and call.octave == calls[name].octave
-    ]
-    # A wrapper returns the same tensor as the activation in it, later: the outer name is the one to show.
-    return max(inside, key=lambda key: calls[key].order, default=name)
+        if key.startswith(f"{name}.") and call.activated is not None and call.octave == calls[name].octave
+    }
+    if not inside:
+        return name
+    tensor = max(inside.values(), key=lambda call: call.order).activated
+    # The same tensor may be returned by the layer that made it, by layers around that one, whose names are
+    # the ones to show, and by layers after it that only hand it on.
+    same = [key for key, call in inside.items() if call.activated == tensor]
+    maker = min(same, key=lambda key: inside[key].order)
+    return min((key for key in same if maker == key or maker.startswith(f"{key}.")), key=len)
