@@ -3,7 +3,7 @@
 from camviz.capture import Capture, capture
 from camviz.explain import Recipe, explain
 from camviz.images import ImageError, load_image
-from camviz.methods import METHODS, BlankMapWarning, Method, cam
+from camviz.methods import METHODS, BlankMapWarning, Method, cam, cam_with_notes
 from camviz.metrics.arcc import Arcc, arcc
 from camviz.models import (
     DownloadError,
@@ -29,6 +29,7 @@ __all__ = [
     "Recipe",
     "arcc",
     "cam",
+    "cam_with_notes",
     "capture",
     "explain",
     "list_models",

@@ -223,9 +223,7 @@ def _gradients(score: Tensor, activations: Sequence[Tensor]) -> tuple[Tensor, ..
     if not score.requires_grad:
         return tuple(torch.zeros_like(a) for a in activations)
     found = torch.autograd.grad(score, list(activations), allow_unused=True)
-    return tuple(
-        torch.zeros_like(a) if g is None else g.detach() for a, g in zip(activations, found, strict=True)
-    )
+    return tuple(torch.zeros_like(a) if g is None else g.detach() for a, g in zip(activations, found, strict=True))
 
 
 def _describe(value: object) -> str:

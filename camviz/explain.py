@@ -21,9 +21,7 @@ class Recipe:
     seed: int = 0
 
 
-def explain(
-    module: nn.Module, x: Tensor, target: Tensor, recipe: Recipe, progress: Progress | None = None
-) -> Tensor:
+def explain(module: nn.Module, x: Tensor, target: Tensor, recipe: Recipe, progress: Progress | None = None) -> Tensor:
     """Explain the class `target` (B,) of images x (B, 3, H, W): float32 (B, H, W) in [0, 1]."""
     return explain_capture(capture(module, x, target, recipe.layers), recipe, progress)
 

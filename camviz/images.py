@@ -58,9 +58,7 @@ def load_image(source: str | Path | bytes | BinaryIO) -> NDArray[np.uint8]:
         except ImageError:
             raise
         except UnidentifiedImageError as error:
-            raise ImageError(
-                f"This is no picture that can be read here, or it is damaged: {_READABLE}."
-            ) from error
+            raise ImageError(f"This is no picture that can be read here, or it is damaged: {_READABLE}.") from error
         except Image.DecompressionBombError as error:  # raised while opening, so the two sides are not known
             claim = re.search(r"(\d+) pixels", str(error))
             raise _too_large(f"{int(claim[1]) / 1e6:.1f} megapixels" if claim else "far more") from error
@@ -81,9 +79,7 @@ def _open(source: str | Path | bytes | BinaryIO) -> BinaryIO:
             raise ImageError(f"{str(source)!r} cannot be opened: check its name and permissions.") from error
         raise ImageError(f"There is no file {str(source)!r}: check the name.")
     if not hasattr(source, "read"):
-        raise ImageError(
-            f"A picture is a path, bytes or a binary file, not {type(source).__name__}: pass one."
-        )
+        raise ImageError(f"A picture is a path, bytes or a binary file, not {type(source).__name__}: pass one.")
     try:
         if source.seekable():  # a Streamlit upload is read again on every rerun
             source.seek(0)
@@ -186,9 +182,7 @@ def _scale(values: NDArray[Any], black: float, white: float) -> NDArray[np.uint8
     return result.reshape(values.shape)
 
 
-def fit_view(
-    image: NDArray[Pixel], size: int, resize: int, fit: Fit, resample: Image.Resampling
-) -> NDArray[Pixel]:
+def fit_view(image: NDArray[Pixel], size: int, resize: int, fit: Fit, resample: Image.Resampling) -> NDArray[Pixel]:
     """Fit a picture or its mask into the square that a model sees.
 
     "crop" is torchvision's evaluation transform, Resize(resize) then CenterCrop(size), antialiased by Pillow;
@@ -211,9 +205,7 @@ def fit_view(
     if fit not in get_args(Fit):
         raise ValueError(f"fit must be one of {', '.join(get_args(Fit))}, got {fit!r}")
     if size < 1 or (fit == "crop" and resize < size):
-        raise ValueError(
-            f"size must be at least 1 and resize at least size, got size {size}, resize {resize}"
-        )
+        raise ValueError(f"size must be at least 1 and resize at least size, got size {size}, resize {resize}")
     if (height, width) == (size, size):
         return image
     if fit == "crop":
@@ -252,10 +244,9 @@ def _crop(image: NDArray[Pixel], size: int, resize: int, resample: Image.Resampl
 
 
 def _resample(image: NDArray[Pixel], rows: int, columns: int, resample: Image.Resampling) -> NDArray[Pixel]:
-    if image.dtype == np.bool_ or resample == Image.Resampling.NEAREST:
+    if image.dtype == np.bool_:
         return image[_nearest(image.shape[0], rows)[:, None], _nearest(image.shape[1], columns)]
     # A filter's table takes some 40 bytes per source pixel of a side: past JPEG's longest side average first.
-    # (Nearest is not left to Pillow above as its boxes are float32: beyond 2^24 pixels they miss the end.)
     gap = 3.0 if max(image.shape) > 65_535 else None
     return np.array(Image.fromarray(image).resize((columns, rows), resample, reducing_gap=gap))
 

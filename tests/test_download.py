@@ -287,9 +287,7 @@ def test_too_large_a_file_is_refused(server, tmp_path, monkeypatch, answer, some
     """A declared size is refused before the first byte, an undeclared one once it is too much."""
     monkeypatch.setattr(module, "MAX_BYTES", len(BODY) - 1)
     url, seen = server.add(answer), []
-    with pytest.raises(
-        DownloadError, match=r"the file is larger than 1,000,002 bytes\. Choose another model"
-    ):
+    with pytest.raises(DownloadError, match=r"the file is larger than 1,000,002 bytes\. Choose another model"):
         download(url, WHAT, lambda done, _total: seen.append(done))
     assert any(seen) == some_arrives
     assert all(done < len(BODY) for done in seen)
@@ -341,9 +339,7 @@ def test_file_where_a_folder_should_be(server, folder, tmp_path, level):
     blocked = [folder, *folder.parents][level]
     blocked.parent.mkdir(parents=True, exist_ok=True)
     blocked.write_bytes(b"in the way")
-    with pytest.raises(
-        DownloadError, match=r"the cache folder cannot be written\. Make it writable"
-    ) as caught:
+    with pytest.raises(DownloadError, match=r"the cache folder cannot be written\. Make it writable") as caught:
         download(server.add(whole), WHAT)
     assert isinstance(caught.value.__cause__, OSError)
     assert str(tmp_path) not in str(caught.value)
@@ -401,9 +397,7 @@ def test_address_without_plain_file_name_is_refused(url):
             function(url)
 
 
-@pytest.mark.parametrize(
-    "name", ["tinynet.pth", "tinynet-.pth", "tinynet-0123abc.pth", "tinynet-0123ABCD.pth"]
-)
+@pytest.mark.parametrize("name", ["tinynet.pth", "tinynet-.pth", "tinynet-0123abc.pth", "tinynet-0123ABCD.pth"])
 def test_name_without_hash_is_refused(server, name):
     url = f"http://127.0.0.1:{server.server_port}/{name}"
     with pytest.raises(ValueError, match="must hold its SHA-256"):

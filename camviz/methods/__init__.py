@@ -45,9 +45,7 @@ def cam(cap: Capture, method: str = "gradcam++", seed: int = 0, progress: Progre
     for layer, of_layer in zip(cap.layers, notes, strict=True):
         for image, note in enumerate(of_layer):
             if note:
-                warnings.warn(
-                    f"{method}, layer {layer}, image {image}: {note}", BlankMapWarning, stacklevel=2
-                )
+                warnings.warn(f"{method}, layer {layer}, image {image}: {note}", BlankMapWarning, stacklevel=2)
     return maps
 
 

@@ -68,9 +68,7 @@ def method(
     """Register a function of (capture, layer index, seed, progress) as a CAM method."""
 
     def register(raw: RawMap) -> RawMap:
-        METHODS[name] = Method(
-            name, title, sentence, reference, cost, class_specific, uses_gradient, finished, raw
-        )
+        METHODS[name] = Method(name, title, sentence, reference, cost, class_specific, uses_gradient, finished, raw)
         return raw
 
     return register

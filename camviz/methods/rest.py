@@ -86,9 +86,7 @@ def _early_calls(module: nn.Module, x: Tensor, layer: str, last: int) -> Calls:
         return output
 
     names = [name for name, _ in module.named_modules() if name]
-    with layer_hooks(
-        module, after=dict.fromkeys(names, after), before={n: partial(before, n) for n in names}
-    ):
+    with layer_hooks(module, after=dict.fromkeys(names, after), before={n: partial(before, n) for n in names}):
         module(x)
     early: Calls = {}
     for position, (name, number, parent) in enumerate(entered):

@@ -14,10 +14,7 @@ NOISE = 0.01
 
 # (row offset, column offset, weight) of a pixel's eight neighbours
 _NEIGHBOURS = [
-    (dr, dc, 1 / 6 if dr == 0 or dc == 0 else 1 / 12)
-    for dr in (-1, 0, 1)
-    for dc in (-1, 0, 1)
-    if (dr, dc) != (0, 0)
+    (dr, dc, 1 / 6 if dr == 0 or dc == 0 else 1 / 12) for dr in (-1, 0, 1) for dc in (-1, 0, 1) if (dr, dc) != (0, 0)
 ]
 
 
@@ -47,9 +44,7 @@ def impute(image: Tensor, removed: Tensor) -> Tensor:
     return torch.from_numpy(filled).to(image)
 
 
-def _system(
-    values: NDArray[np.float64], mask: NDArray[np.bool_]
-) -> tuple[sparse.csc_array, NDArray[np.float64]]:
+def _system(values: NDArray[np.float64], mask: NDArray[np.bool_]) -> tuple[sparse.csc_array, NDArray[np.float64]]:
     """The linear system over the n removed pixels: matrix (n, n), right side (n, C)."""
     height, width = mask.shape
     count = int(mask.sum())

@@ -106,9 +106,7 @@ def removal_masks(map_: Tensor, percentiles: Sequence[int], ties: Ties, seed: in
 def check_maps(x: Tensor, maps: Tensor) -> None:
     """Raise a ValueError unless maps are (B, H, W) of the images x (B, 3, H, W)."""
     if x.ndim != 4 or maps.shape != (len(x), *x.shape[-2:]):
-        raise ValueError(
-            f"maps must be (B, H, W) of x (B, 3, H, W), got {tuple(maps.shape)} and {tuple(x.shape)}"
-        )
+        raise ValueError(f"maps must be (B, H, W) of x (B, 3, H, W), got {tuple(maps.shape)} and {tuple(x.shape)}")
 
 
 def _at_least(values: NDArray[np.float32], percentile: int, rng: np.random.Generator) -> NDArray[np.bool_]:  # noqa: ARG001

@@ -123,9 +123,7 @@ def _transfer(url: str, partial: Path, digits: str, intro: str) -> Iterator[tupl
                 sha256.update(chunk)
                 yield done, total
     if not sha256.hexdigest().startswith(digits):
-        raise DownloadError(
-            f"{intro}: the file received is not the one expected (its hash differs). {_AGAIN}"
-        )
+        raise DownloadError(f"{intro}: the file received is not the one expected (its hash differs). {_AGAIN}")
 
 
 def _check_size(size: int, intro: str) -> None:

@@ -78,7 +78,11 @@ def _last_calls(module: nn.Module, x: Tensor) -> dict[str, _Call]:
             calls[name] = _Call(order, octave, id(output) if id(output) in activated else None)
 
     def noting(name: str, part: nn.Module) -> Callable[[object], object]:
-        return lambda output: note(name, part, output) or output
+        def hook(output: object) -> object:
+            note(name, part, output)
+            return output
+
+        return hook
 
     parts = {name: part for name, part in module.named_modules() if name}
     with torch.no_grad(), layer_hooks(module, {name: noting(name, part) for name, part in parts.items()}):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from PIL import Image
 from torch import nn
 from torchvision.transforms import InterpolationMode
 
-from camviz.models.download import DownloadError, Progress, download, is_cached
+from camviz.models.download import Progress, download, is_cached
 from camviz.models.layers import find_layers
 from camviz.models.registry import ModelError, ModelInfo, Net, Preprocessing, make_net, probe_input
 
@@ -55,7 +56,7 @@ def load(info: ModelInfo, device: torch.device, progress: Progress | None = None
         ModelError: the weights file that is here is damaged.
     """
     weights = _weights(info.name)
-    stored = download(weights.url, info.title, progress)
+    stored = fetch(info, progress)
     try:
         # torchvision finds the file in the cache, and knows how to rename the keys of old ones.
         module = torchvision.models.get_model(info.name, weights=weights, progress=False)
@@ -75,6 +76,19 @@ def load(info: ModelInfo, device: torch.device, progress: Progress | None = None
     labels = tuple(weights.meta["categories"])
     layers = stage_layers(info.name, module.eval(), preprocessing.size)
     return make_net(info, module, labels, layers, preprocessing, device)
+
+
+def fetch(info: ModelInfo, progress: Progress | None = None) -> Path:
+    """Download the weights of a torchvision classifier, unless they are here.
+
+    Args:
+        info: one of `models()`.
+        progress: called with (bytes done, bytes in all); what it raises stops the download.
+
+    Raises:
+        DownloadError: the weights cannot be had.
+    """
+    return download(_weights(info.name).url, f"{info.title} ({info.download:.0f} MB)", progress)
 
 
 def is_downloaded(info: ModelInfo) -> bool:
@@ -113,6 +127,3 @@ def _info(name: str) -> ModelInfo:
         parameters=meta["num_params"] / 1e6,
         download=meta["_file_size"],
     )
-
-
-__all__ = ["FEATURED", "DownloadError", "is_downloaded", "load", "models", "stage_layers"]

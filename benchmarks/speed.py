@@ -1,0 +1,297 @@
+"""Timings of camviz against grad-cam, as ratios measured in one process.
+
+Run from the repository's root: `python -m benchmarks.speed [--device cuda] [--repeat 20] [--only refine ...]`.
+The two sides of a ratio take turns, A B A B ..., after a warm-up of each, and their fastest runs are compared: other load
+can only make a run slower. One photograph (`chelsea`) at 224 x 224.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import ctypes
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+os.environ["TQDM_DISABLE"] = "1"  # grad-cam's Ablation-CAM draws a progress bar
+
+import torch
+import torchvision
+from efficientnet_lite_pytorch import EfficientNet
+from pytorch_grad_cam import AblationCAM
+from pytorch_grad_cam.ablation_layer import AblationLayer
+from pytorch_grad_cam.refine_cam import RefineCAM
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from torch import Tensor, nn
+
+import camviz
+from benchmarks.photos import PHOTOS
+
+# Modules that are called once: on others grad-cam pairs the first call, and the two would differ.
+LAYERS = {
+    "resnet18": ("layer1", "layer2", "layer3", "layer4"),
+    "efficientnet-lite0": ("_blocks.2", "_blocks.4", "_blocks.10", "_blocks.15"),
+    "vgg16": ("features.9", "features.16", "features.23", "features.30"),
+}
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the result: what was measured, on which network, what was found, and what was wanted."""
+
+    what: str
+    network: str
+    found: str
+    target: str = ""
+    met: bool | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network with frozen parameters, its copy as grad-cam wants it, one input and the class explained."""
+
+    name: str
+    module: nn.Module
+    trainable: nn.Module
+    x: Tensor
+    target: Tensor
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The names of the four layers."""
+        return LAYERS[self.name]
+
+    def strip(self, method: str = "gradcam++") -> Tensor:
+        """Everything of ours: capture, maps of four layers, RefineCAM."""
+        return camviz.refine(camviz.cam(camviz.capture(self.module, self.x, self.target, self.layers), method))
+
+
+def main() -> None:
+    """Measure what was asked for and print it."""
+    options = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    options.add_argument("--device", default="cpu")
+    options.add_argument("--repeat", type=int, default=20, help="runs of each side; the fastest counts")
+    options.add_argument("--only", nargs="+", choices=[*SECTIONS, "memory"], default=[*SECTIONS, "memory"])
+    options.add_argument("--memory-of", choices=LAYERS, help=argparse.SUPPRESS)
+    args = options.parse_args()
+    if args.memory_of:
+        print(peak_memory(args.memory_of, args.device))
+        return
+    conditions = machine(args.device, args.repeat)
+    print(conditions, flush=True)
+    rows = []
+    for row in measure(args.only, args.device, args.repeat):
+        rows.append(row)
+        print(f"{row.network:20} {row.what}: {row.found} {_verdict(row)}", flush=True)
+    print("\n" + markdown(rows, conditions))
+
+
+def measure(only: Sequence[str], device: str, repeat: int) -> Iterator[Row]:
+    """Yield every row of the sections asked for."""
+    for section, rows in SECTIONS.items():
+        if section in only:
+            for name in ("resnet18", "efficientnet-lite0"):
+                yield from rows(make_case(name, device), repeat)
+    if "memory" in only:
+        yield from (memory_row(name, device) for name in LAYERS)
+
+
+def make_case(name: str, device: str) -> Case:
+    """ResNet-18 with seeded random weights, or EfficientNet-Lite0 with ImageNet's; both on the same input."""
+    lite = camviz.load_model("efficientnet-lite0", device)
+    module = lite.module if name == "efficientnet-lite0" else untrained(name).requires_grad_(False).to(device)
+    x = lite.preprocess(PHOTOS[0].load())
+    return Case(name, module, copy.deepcopy(module).requires_grad_(), x, module(x).argmax(1))
+
+
+def untrained(name: str) -> nn.Module:
+    """A network with seeded random weights: they change neither time nor memory."""
+    torch.manual_seed(0)
+    if name.startswith("efficientnet-lite"):
+        return EfficientNet.from_name(name).eval()
+    return torchvision.models.get_model(name).eval()
+
+
+def in_turn(sides: Sequence[Callable[[], Any]], repeat: int, warm_up: int = 2) -> list[float]:
+    """Run the sides in turn and return the fastest run of each, in seconds."""
+    best = [float("inf")] * len(sides)
+    for number in range(warm_up + repeat):
+        for index, side in enumerate(sides):
+            _wait()
+            start = time.perf_counter()
+            side()
+            _wait()
+            if number >= warm_up:
+                best[index] = min(best[index], time.perf_counter() - start)
+    return best
+
+
+def _wait() -> None:
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
+def refine_rows(case: Case, repeat: int) -> Iterator[Row]:
+    """RefineCAM over four layers against grad-cam's, as its users run it and as fast as it can be run."""
+    told = [ClassifierOutputTarget(int(case.target))]
+    frozen = copy.deepcopy(case.module)
+    normal = RefineCAM(case.trainable, [case.trainable.get_submodule(n) for n in case.layers])
+    lean = RefineCAM(frozen, [frozen.get_submodule(n) for n in case.layers], compute_input_gradient=True)
+    sides = [case.strip, partial(normal, case.x, told), partial(lean, case.x, told)]
+    apart = float(abs(case.strip().cpu().numpy() - normal(case.x, told)).max())
+    ours, theirs, leanest = in_turn(sides, repeat)
+    found = f"{theirs / ours:.1f} x as fast ({_ms(ours)} to {_ms(theirs)}; maps differ by {apart:.0e} at most)"
+    yield Row("RefineCAM, four layers, against grad-cam", case.name, found, ">= 4 x", theirs / ours >= 4)
+    found = f"{leanest / ours:.1f} x as fast ({_ms(ours)} to {_ms(leanest)})"
+    yield Row("the same, grad-cam with frozen parameters", case.name, found)
+
+
+def pass_of(case: Case) -> tuple[Tensor, ...]:
+    """The least that gives activations and gradients: one forward, one backward onto the same layers."""
+    kept: list[Tensor] = []
+
+    def keep(_module: nn.Module, _args: Any, output: Tensor) -> None:
+        kept.append(output if output.requires_grad else output.requires_grad_())
+
+    handles = [case.module.get_submodule(name).register_forward_hook(keep) for name in case.layers]
+    score = case.module(case.x)[0, case.target[0]]
+    for handle in handles:
+        handle.remove()
+    return torch.autograd.grad(score, kept)
+
+
+def overhead_rows(case: Case, repeat: int) -> Iterator[Row]:
+    """What the capture, and the whole strip, cost beyond one forward and one backward pass."""
+    only = partial(camviz.capture, case.module, case.x, case.target, case.layers)
+    base, captured, ours = in_turn([partial(pass_of, case), only, case.strip], repeat)
+    yield Row("capture beyond one forward + backward", case.name, f"{captured / base - 1:+.0%} (of {_ms(base)})")
+    found = f"{ours / base - 1:+.0%} (of {_ms(base)})"
+    yield Row("whole strip beyond one forward + backward", case.name, found, "<= 25 %", ours / base <= 1.25)
+
+
+def method_rows(case: Case, repeat: int) -> Iterator[Row]:
+    """Another method from the same capture: maps of four layers and their product, for all methods at once."""
+    cap = camviz.capture(case.module, case.x, case.target, case.layers)
+    names = [name for name, method in camviz.METHODS.items() if method.cost == "at once"]
+    again = [lambda name=name: camviz.refine(camviz.cam_with_notes(cap, name)[0]) for name in names]
+    base, *times = in_turn([partial(pass_of, case), *again], repeat)
+    for name, seconds in zip(names, times, strict=True):
+        found = f"{seconds / base:.1%} ({_ms(seconds)} of {_ms(base)})"
+        yield Row(f"another method: {name}", case.name, found, "<= 5 %", seconds / base <= 0.05)
+
+
+class _Ablated(AblationLayer):
+    """grad-cam's layer, which cannot be called with keyword arguments, as EfficientNet calls its blocks."""
+
+    def __call__(self, x: Tensor, **_: Any) -> Tensor:
+        return super().__call__(x)
+
+
+def ablation_rows(case: Case, repeat: int) -> Iterator[Row]:
+    """Ablation-CAM on the last stage; grad-cam's side runs once, between two of ours."""
+    del repeat
+    pairs = [(case.layers[-1], case.layers[-1])]
+    if case.name == "efficientnet-lite0":
+        # The default last layer is called twice, which grad-cam cannot ablate; the module that feeds its last
+        # call is as large, and pushing a channel of it far below 0 before ReLU6 comes to the same.
+        pairs.append(("_swish", "_bn1"))
+    for layer, their_layer in pairs:
+        model = copy.deepcopy(case.module)
+        peer = AblationCAM(model, [model.get_submodule(their_layer)], ablation_layer=_Ablated())
+        told = [ClassifierOutputTarget(int(case.target))]
+        maps: list[Any] = []
+
+        def ours(layer: str = layer) -> Tensor:
+            return camviz.cam(camviz.capture(case.module, case.x, case.target, [layer]), "ablationcam")
+
+        def theirs(peer: AblationCAM = peer, maps: list[Any] = maps) -> None:
+            maps.append(peer(case.x, told))
+
+        apart = ours()[0].cpu().numpy()  # a warm-up, and something to compare with
+        before, slow, after = in_turn([ours, theirs, ours], 1, warm_up=0)
+        fast = min(before, after)
+        apart = abs(apart - maps[0]).max()
+        found = f"{slow / fast:.1f} x as fast ({_ms(fast)} to {_ms(slow)}; maps differ by {apart:.0e} at most)"
+        yield Row(f"Ablation-CAM, {layer}", case.name, found, ">= 10 x", slow / fast >= 10)
+
+
+SECTIONS = {
+    "refine": refine_rows,
+    "overhead": overhead_rows,
+    "methods": method_rows,
+    "ablation": ablation_rows,
+}
+
+
+def memory_row(name: str, device: str) -> Row:
+    """Peak memory of one capture, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.speed", "--device", device, "--memory-of", name]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603
+    peak = float(done.stdout)
+    return Row("peak memory of one capture above the model", name, f"{peak:.0f} MB", "< 300 MB", peak < 300)
+
+
+def peak_memory(name: str, device: str) -> float:
+    """Peak memory (MB) of this network's first capture above what was held before; resident, or the GPU's."""
+    module = untrained(name).requires_grad_(False).to(device)
+    small = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 2)).eval().to(device)
+    camviz.capture(small, torch.zeros(1, 3, 8, 8, device=device), 0, ["0"])  # warms up torch, not the network
+    x = torch.zeros(1, 3, 224, 224, device=device)
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        cap = camviz.capture(module, x, None, LAYERS[name])
+        return (torch.cuda.max_memory_allocated() - before) / 1e6
+    ctypes.CDLL(None).malloc_trim(0)  # what building the network freed shall not be used unseen
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from here
+    before = _status("VmRSS")
+    cap = camviz.capture(module, x, None, LAYERS[name])
+    assert len(cap.gradients) == len(LAYERS[name])
+    return (_status("VmHWM") - before) * 1024 / 1e6
+
+
+def _status(key: str) -> int:
+    found = re.search(rf"{key}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found is not None
+    return int(found[1])
+
+
+def machine(device: str, repeat: int) -> str:
+    """The conditions of the measurement, in one line."""
+    cpu = Path("/proc/cpuinfo")
+    model = re.search(r"model name\s*: (.*)", cpu.read_text()) if cpu.exists() else None
+    name = torch.cuda.get_device_name() if device.startswith("cuda") else model[1] if model else platform.processor()
+    return (
+        f"{name}, {os.cpu_count()} CPU cores, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}; "
+        f"torch {torch.__version__}, grad-cam {version('grad-cam')}; fastest of {repeat} runs in turn, 224 x 224, batch of 1"
+    )
+
+
+def markdown(rows: Sequence[Row], conditions: str) -> str:
+    """A table for the README."""
+    lines = ["| | network | measured | target | met |", "|---|---|---|---|---|"]
+    lines += [f"| {r.what} | {r.network} | {r.found} | {r.target or '–'} | {_verdict(r) or '–'} |" for r in rows]
+    return "\n".join([*lines, "", conditions])
+
+
+def _verdict(row: Row) -> str:
+    return "" if row.met is None else "yes" if row.met else "NO"
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1e3:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""Maps -> pictures."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import matplotlib as mpl
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+# Perceptually uniform: equal steps of the map look like equal steps.
+COLORMAP = "inferno"
+OPACITY = 0.5
+
+
+def colour(map_: Tensor, colormap: str = COLORMAP) -> NDArray[np.uint8]:
+    """Colour a map (H, W) in [0, 1] -> uint8 (H, W, 3)."""
+    table = (mpl.colormaps[colormap](np.linspace(0, 1, 256))[:, :3] * 255).round().astype(np.uint8)
+    steps = (map_.detach().float().cpu().numpy() * 255).round().astype(np.uint8)
+    return table[steps]
+
+
+def overlay(
+    view: NDArray[np.uint8], map_: Tensor, opacity: float = OPACITY, colormap: str = COLORMAP
+) -> NDArray[np.uint8]:
+    """Lay a coloured map (H, W) over the grey version of a view, uint8 (H, W, 3).
+
+    The photograph's own colours are left out, so that every colour seen belongs to the map.
+    """
+    grey = view.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    mixed = (1 - opacity) * grey[..., None] + opacity * colour(map_, colormap)
+    return mixed.round().clip(0, 255).astype(np.uint8)
+
+
+def data_uri(picture: NDArray[np.uint8]) -> str:
+    """Encode a picture (H, W, 3) losslessly for an `img` tag."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG", compress_level=3)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def colormap_gradient(colormap: str = COLORMAP, steps: int = 12) -> str:
+    """Return the colormap as a CSS gradient, low values left."""
+    points = mpl.colormaps[colormap](np.linspace(0, 1, steps))
+    return f"linear-gradient(to right, {', '.join(mpl.colors.to_hex(point) for point in points)})"

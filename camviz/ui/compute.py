@@ -1,0 +1,214 @@
+"""Cached calls of the core: what was computed once, for whoever, is instant again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+import streamlit as st
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from camviz.cache import ByteCache
+from camviz.capture import Capture, capture
+from camviz.explain import Recipe, explain
+from camviz.images import Fit, load_image
+from camviz.methods import METHODS, Progress, cam_with_notes, twins
+from camviz.methods.passes import passes
+from camviz.metrics.arcc import coherency
+from camviz.metrics.road import Road, road
+from camviz.models import Net, load_model
+from camviz.refine import refine, running
+from camviz.render import data_uri, overlay
+
+CACHE_BYTES = 512 * 2**20
+MODELS_KEPT = 4
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image to explain, named by the SHA-256 of the bytes it came as."""
+
+    id: str
+    title: str
+    credit: str
+    pixels: NDArray[np.uint8] = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is explained: a picture, as a network sees it, and a class."""
+
+    picture: Picture
+    net: Net = field(compare=False)
+    fit: Fit
+    target: int
+
+    @property
+    def view(self) -> NDArray[np.uint8]:
+        """The picture as the network sees it, uint8 (h, w, 3)."""
+        return self.net.view(self.picture.pixels, self.fit)
+
+
+@st.cache_resource(show_spinner=False)
+def cache() -> ByteCache:
+    """The one cache of all who use this server."""
+    return ByteCache(CACHE_BYTES)
+
+
+@st.cache_resource(show_spinner=False, max_entries=MODELS_KEPT)
+def get_net(name: str) -> Net:
+    """Load a network once for everybody."""
+    return load_model(name)
+
+
+def picture(data: bytes, title: str, credit: str = "") -> Picture:
+    """Read a picture from its bytes.
+
+    Raises:
+        ImageError: it is not one.
+    """
+    digest = hashlib.sha256(data).hexdigest()
+    pixels = cache().get((digest, "pixels"), lambda: load_image(data))
+    return Picture(digest, title, credit, pixels)
+
+
+def predict(picture: Picture, net: Net, fit: Fit) -> NDArray[np.float32]:
+    """The probability of each class (classes,). Keeps the capture of the likeliest one on the way."""
+
+    def compute() -> NDArray[np.float32]:
+        cap = capture(net.module, net.preprocess(picture.pixels, fit), layers=net.layers)
+        scene = Scene(picture, net, fit, int(cap.target))
+        cache().put(_key(scene, "capture"), cap)
+        return cap.logits[0].float().softmax(0).cpu().numpy()
+
+    return cache().get((picture.id, net.info.name, fit, "probabilities"), compute)
+
+
+def get_capture(scene: Scene) -> Capture:
+    """The capture of all the network's layers for a scene."""
+
+    def compute() -> Capture:
+        x = scene.net.preprocess(scene.picture.pixels, scene.fit)
+        return capture(scene.net.module, x, scene.target, scene.net.layers)
+
+    return _cached(scene, "capture", compute=compute)
+
+
+def layer_map(scene: Scene, method: str, layer: str, progress: Progress | None = None) -> tuple[Tensor, str]:
+    """One method's map of one layer (1, H, W), and why it is blank, if it is."""
+
+    def compute() -> tuple[Tensor, str]:
+        maps, notes = cam_with_notes(get_capture(scene).select([layer]), method, progress=progress)
+        return maps[0], notes[0][0]
+
+    return _cached(scene, "map", method, layer, compute=compute)
+
+
+def is_ready(scene: Scene, recipe: Recipe) -> bool:
+    """Whether every layer map of a recipe is at hand."""
+    return all(cache().has(_key(scene, "map", recipe.method, layer)) for layer in recipe.layers)
+
+
+def layer_maps(scene: Scene, recipe: Recipe, progress: Progress | None = None) -> Tensor:
+    """The maps of a recipe's layers (L, 1, H, W), with the progress over all of them."""
+    done, total = 0, sum(channels_of(scene, recipe).values())
+    maps = []
+    for layer, channels in channels_of(scene, recipe).items():
+        before = done
+        step: Progress | None = None
+        if progress is not None:
+            step = lambda n, _, before=before: progress(before + n, total)  # noqa: E731
+        maps.append(layer_map(scene, recipe.method, layer, step)[0])
+        done += channels
+    return torch.stack(maps)
+
+
+def channels_of(scene: Scene, recipe: Recipe) -> dict[str, int]:
+    """How many channels each layer of a recipe has."""
+    cap = get_capture(scene).select(recipe.layers)
+    return {layer: a.shape[1] for layer, a in zip(cap.layers, cap.activations, strict=True)}
+
+
+def merged(scene: Scene, recipe: Recipe) -> Tensor:
+    """A recipe's map (1, H, W)."""
+    return refine(layer_maps(scene, recipe), recipe.rule)
+
+
+def panels(scene: Scene, recipe: Recipe) -> tuple[list[str], list[str]]:
+    """The strip's pictures as data URIs: one overlay per layer, and the running merge down to each."""
+
+    def compute() -> tuple[list[str], list[str]]:
+        maps = layer_maps(scene, recipe)
+        view = scene.view
+
+        def draw(which: Tensor) -> list[str]:
+            return [data_uri(overlay(view, m[0])) for m in which]
+
+        return draw(maps), draw(running(maps, recipe.rule))
+
+    return _cached(scene, "panels", recipe, compute=compute)
+
+
+def get_twins(scene: Scene, method: str) -> dict[str, list[str]]:
+    """For each layer, the titles of other methods that give the same map there."""
+
+    def compute() -> dict[str, list[str]]:
+        cap = get_capture(scene)
+        names = twins(cap, method)
+        return {layer: [METHODS[n].title for n in same] for layer, same in zip(cap.layers, names, strict=True)}
+
+    return _cached(scene, "twins", method, compute=compute)
+
+
+def get_coherency(scene: Scene, recipe: Recipe) -> tuple[float, str]:
+    """Coherency of a recipe's map, and why it is undefined, if it is."""
+
+    def compute() -> tuple[float, str]:
+        cap = get_capture(scene)
+        module = scene.net.module
+        score, notes = coherency(
+            cap.x, merged(scene, recipe), cap.target, lambda x, target: explain(module, x, target, recipe)
+        )
+        return float(score), notes[0]
+
+    return _cached(scene, "coherency", recipe, compute=compute)
+
+
+def has_coherency(scene: Scene, recipe: Recipe) -> bool:
+    """Whether a recipe's coherency is at hand."""
+    return cache().has(_key(scene, "coherency", recipe))
+
+
+def get_road(scene: Scene, recipe: Recipe) -> Road:
+    """ROAD of a recipe's map."""
+
+    def compute() -> Road:
+        cap = get_capture(scene)
+        return road(scene.net.module, cap.x, merged(scene, recipe), cap.target, recipe.seed)
+
+    return _cached(scene, "road", recipe, compute=compute)
+
+
+def expected_seconds(scene: Scene, method: str, layers: tuple[str, ...]) -> float:
+    """How long a method will take on these layers, from the last forward pass that was timed."""
+    cap = get_capture(scene).select(layers)
+    return 0.0 if METHODS[method].cost == "at once" else passes(cap, method) * cap.seconds
+
+
+def forget(picture_id: str) -> None:
+    """Drop a picture and everything that was derived from it."""
+    cache().forget(picture_id)
+
+
+def _key(scene: Scene, *parts: Hashable) -> tuple[Hashable, ...]:
+    return (scene.picture.id, scene.net.info.name, scene.fit, scene.target, *parts)
+
+
+def _cached(scene: Scene, *parts: Hashable, compute: Callable[[], Value]) -> Value:
+    return cache().get(_key(scene, *parts), compute)

@@ -1,0 +1,159 @@
+"""The sidebar's second part: model, class, method, layers and merging rule."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from camviz.explain import Recipe
+from camviz.methods import METHODS
+from camviz.models import (
+    DEFAULT_MODEL,
+    DownloadError,
+    ModelError,
+    ModelInfo,
+    Net,
+    list_models,
+    needs_download,
+)
+from camviz.models.torchvision import fetch
+from camviz.refine import RULES
+from camviz.ui.compute import Scene, expected_seconds, get_capture, get_net
+
+DEFAULT_METHOD = "gradcam++"
+_RULES = {
+    "product": "Product (RefineCAM)",
+    "geometric mean": "Geometric mean",
+    "minimum": "Minimum",
+    "mean": "Mean",
+}
+_GROUPS = {"at once": "", "many passes": "slow · ", "baseline": "blind · "}
+
+
+def choose_model() -> ModelInfo:
+    """Ask for a network; those that would be downloaded say so."""
+    infos = {info.name: info for info in list_models()}
+
+    def label(name: str) -> str:
+        info = infos[name]
+        size = f" · {info.download:.0f} MB download" if needs_download(info) else ""
+        return f"{info.title}{size}"
+
+    name = st.selectbox(
+        "Model",
+        list(infos),
+        index=list(infos).index(DEFAULT_MODEL),
+        format_func=label,
+        key="model",
+        help="A network trained to tell ImageNet's 1000 classes apart. The EfficientNet-Lite networks come with the "
+        "app; the others are downloaded once from PyTorch's server. Type to search.",
+    )
+    return infos[name]
+
+
+def ready_net(info: ModelInfo) -> Net | None:
+    """Load a network; if its weights are not here, offer the download and return None."""
+    if not needs_download(info):
+        try:
+            return get_net(info.name)
+        except ModelError as error:
+            st.error(str(error), icon=":material/error:")
+            return None
+    st.info(
+        f"**{info.title}** is not on this server yet. Its weights are **{info.download:.0f} MB**, downloaded once from "
+        "PyTorch's server. The EfficientNet-Lite models need no download.",
+        icon=":material/download:",
+    )
+    if st.button(f"Download {info.title}", type="primary"):
+        bar = st.progress(0.0, "Connecting …")
+
+        def show(done: int, total: int) -> None:
+            share = done / total if total else 0.0
+            bar.progress(min(share, 1.0), f"{done / 1e6:.0f} of {(total or info.download * 1e6) / 1e6:.0f} MB")
+
+        try:
+            fetch(info, show)
+        except DownloadError as error:
+            bar.empty()
+            st.error(str(error), icon=":material/cloud_off:")
+            return None
+        st.rerun()
+    return None
+
+
+def choose_class(labels: tuple[str, ...], probabilities: NDArray[np.float32], key: str) -> int:
+    """Ask for the class to explain; the likeliest come first, any other by typing."""
+    order = [int(index) for index in np.argsort(-probabilities, kind="stable")]
+    return st.selectbox(
+        "Class to explain",
+        order,
+        format_func=lambda index: f"{labels[index]} · {percent(float(probabilities[index]))}",
+        key=f"class-{key}",
+        persist_state="session",
+        help="The map answers: where is the evidence for *this* class? The likeliest come first; type for any other.",
+    )
+
+
+def choose_recipe(scene: Scene) -> Recipe:
+    """Ask for the method, the layers and the rule that merges them."""
+    method = st.selectbox(
+        "Method",
+        sorted(METHODS, key=lambda name: list(_GROUPS).index(_group(name))),
+        format_func=lambda name: _method_label(scene, name),
+        key="method",
+        help="How evidence is read off a layer. Most methods answer at once. *Slow* ones run the network again for "
+        "every channel. *Blind* ones know nothing of the network: they are there to compare with.",
+    )
+    chosen = METHODS[method]
+    quiet = "" if chosen.class_specific else " It gives the same map for every class."
+    st.caption(f"{chosen.sentence}{quiet} *{chosen.reference}*")
+    sides = dict(zip(scene.net.layers, (a.shape[-1] for a in get_capture(scene).activations), strict=True))
+    layers = st.pills(
+        "Layers",
+        list(reversed(scene.net.layers)),
+        selection_mode="multi",
+        default=list(scene.net.layers),
+        format_func=lambda layer: f"{sides[layer]} px · {layer}",
+        key=f"layers-{scene.net.info.name}",
+        help="Which layers to merge, from deep to shallow: the last of each stage, after its activation. The deeper, "
+        "the coarser: a 7 px map has only 7 × 7 places.",
+    )
+    if not layers:
+        st.warning("Switch at least one layer on. Until then, all are used.", icon=":material/layers:")
+        layers = list(scene.net.layers)
+    rule = st.selectbox(
+        "Merging rule",
+        list(RULES),
+        format_func=lambda name: _RULES[name],
+        key="rule",
+        help="How the layers' maps become one. **Product**: bright only where all agree. **Minimum**: as bright as the "
+        "darkest. **Mean**: bright where any is.",
+    )
+    ordered = tuple(layer for layer in scene.net.layers if layer in layers)
+    return Recipe(method, ordered, rule if len(ordered) > 1 else "product")
+
+
+def percent(probability: float) -> str:
+    """A probability in words short enough for a menu."""
+    return f"{probability:.1%}" if probability >= 0.001 else "<0.1%"
+
+
+def duration(seconds: float) -> str:
+    """A waiting time, roughly."""
+    return f"about {seconds:.0f} s" if seconds < 90 else f"about {seconds / 60:.0f} min"
+
+
+def use_default_method() -> None:
+    """Go back to the method that answers at once."""
+    st.session_state["method"] = DEFAULT_METHOD
+
+
+def _group(name: str) -> str:
+    return "baseline" if METHODS[name].reference == "baseline" else METHODS[name].cost
+
+
+def _method_label(scene: Scene, name: str) -> str:
+    seconds = expected_seconds(scene, name, scene.net.layers)
+    wait = f" · {duration(seconds)}" if seconds else ""
+    return f"{_GROUPS[_group(name)]}{METHODS[name].title}{wait}"

@@ -1,0 +1,69 @@
+"""The score chart: ARCC and its parts for every layer, for the result and for the baselines; as HTML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from typing import Literal
+
+Kind = Literal["result", "layer", "baseline"]
+
+COLUMNS = (
+    ("ARCC", "The harmonic mean of the three parts beside it: high is good, and one bad part pulls it down."),
+    ("Coherency", "Does the map stay when the network sees only what the map shows? 1 = unchanged."),
+    ("1 − complexity", "How little of the picture the map fills. 1 = a single point, 0 = everything."),
+    ("ROAD", "Does the class need what the map shows, and not the rest? 1 = fully, 0 = not at all."),
+)
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """One row of the chart; None stands for a score that is still to come.
+
+    Attributes:
+        label: what was scored.
+        detail: a second, quieter word on it.
+        kind: which group it belongs to.
+        values: ARCC, coherency, 1 - complexity, scaled ROAD.
+        road_raw: ROAD before scaling and clipping, in [-0.5, 0.5].
+        note: what a reader must know, or "".
+        skipped: why scores are missing for good, or "".
+    """
+
+    label: str
+    detail: str
+    kind: Kind
+    values: tuple[float | None, float | None, float | None, float | None]
+    road_raw: float | None = None
+    note: str = ""
+    skipped: str = ""
+
+
+def scores_html(rows: list[ScoreRow]) -> str:
+    """Draw the chart: a table of bars."""
+    head = "".join(f'<div role="columnheader" title="{escape(why)}">{escape(name)}</div>' for name, why in COLUMNS)
+    return (
+        f'<div class="cv-scores" role="table"><div role="row"><div></div>{head}'
+        '<div role="columnheader" title="ROAD before doubling and clipping, from −0.5 to 0.5. Negative: the reversed '
+        'order does better.">raw ROAD</div></div>' + "".join(_row(row) for row in rows) + "</div>"
+    )
+
+
+def _row(row: ScoreRow) -> str:
+    cells = "".join(_cell(value, bool(row.skipped), main=index == 0) for index, value in enumerate(row.values))
+    raw = "" if row.road_raw is None else f"{row.road_raw:+.2f}".replace("-", "−")
+    alarm = " cv-negative" if row.road_raw is not None and row.road_raw < 0 else ""
+    note = f'<i title="{escape(row.note)}">ⓘ</i>' if row.note else ""
+    return (
+        f'<div role="row" class="cv-score-{row.kind}"><div role="rowheader" title="{escape(row.label)}">'
+        f"<b>{escape(row.label)}</b> <span>{escape(row.detail)}</span>{note}</div>{cells}"
+        f'<div role="cell" class="cv-raw{alarm}">{raw}</div></div>'
+    )
+
+
+def _cell(value: float | None, skipped: bool, main: bool) -> str:
+    if value is None:
+        state = "cv-skipped" if skipped else "cv-wait"
+        return f'<div role="cell" class="cv-bar {state}"><span>{"–" if skipped else ""}</span></div>'
+    weight = " cv-main" if main else ""
+    return f'<div role="cell" class="cv-bar{weight}" style="--v:{value:.4f}"><span>{value:.2f}</span></div>'

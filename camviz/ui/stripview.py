@@ -1,0 +1,117 @@
+"""Filling the strip: from a scene and a recipe to its pictures, with progress where it takes long."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+from streamlit.delta_generator import DeltaGenerator
+
+from camviz.explain import Recipe
+from camviz.methods import METHODS
+from camviz.render import data_uri
+from camviz.ui import controls
+from camviz.ui.compute import (
+    Scene,
+    expected_seconds,
+    get_capture,
+    get_twins,
+    is_ready,
+    layer_map,
+    layer_maps,
+    merged,
+    panels,
+)
+from camviz.ui.strip import LayerPanel, Strip, strip_html, strip_skeleton
+
+_VERBS = {
+    "product": "×",
+    "geometric mean": "×, then root, with",
+    "minimum": "minimum with",
+    "mean": "mean with",
+}
+TOP = 5
+
+
+def show_strip(
+    place: DeltaGenerator,
+    progress: DeltaGenerator,
+    scene: Scene,
+    recipe: Recipe,
+    probabilities: NDArray[np.float32],
+) -> None:
+    """Draw the strip into its place; for a slow method, show the progress and a way to stop first."""
+    if not is_ready(scene, recipe):
+        _compute_maps(place, progress, scene, recipe)
+    place.html(strip_html(_strip(scene, recipe, probabilities)))
+
+
+def result_title(recipe: Recipe) -> str:
+    """What the merged map is called."""
+    if len(recipe.layers) == 1:
+        return "One layer"
+    return "RefineCAM" if recipe.rule == "product" else f"Merged: {recipe.rule}"
+
+
+def _compute_maps(place: DeltaGenerator, progress: DeltaGenerator, scene: Scene, recipe: Recipe) -> None:
+    if METHODS[recipe.method].cost == "at once":
+        layer_maps(scene, recipe)
+        return
+    place.html(strip_skeleton(len(recipe.layers)))
+    seconds = expected_seconds(scene, recipe.method, recipe.layers)
+    with progress.container(horizontal=True, vertical_alignment="center"):
+        words = f"{METHODS[recipe.method].title} runs the network many times: {controls.duration(seconds)}"
+        bar = st.progress(0.0, words)
+        st.button("Stop", icon=":material/stop:", on_click=controls.use_default_method)
+
+    def show(done: int, total: int) -> None:
+        bar.progress(done / total, words)
+
+    layer_maps(scene, recipe, show)
+    progress.empty()
+
+
+def _strip(scene: Scene, recipe: Recipe, probabilities: NDArray[np.float32]) -> Strip:
+    pictures, merges = panels(scene, recipe)
+    cap = get_capture(scene).select(recipe.layers)
+    same = get_twins(scene, recipe.method)
+    result = merged(scene, recipe)
+    layers = [
+        LayerPanel(
+            name=layer,
+            side=activation.shape[-1],
+            picture=pictures[index],
+            merged=merges[index],
+            blank=layer_map(scene, recipe.method, layer)[1],
+            merged_blank="" if index or bool(result.any()) else "these layers have no bright place in common",
+            mark=_mark(bool((activation < 0).any()), same[layer]),
+        )
+        for index, (layer, activation) in enumerate(zip(cap.layers, cap.activations, strict=True))
+    ]
+    title = METHODS[recipe.method].title
+    return Strip(
+        view=data_uri(scene.view),
+        view_caption=f"what the model sees, {scene.view.shape[0]} px",
+        classes=_classes(scene, probabilities),
+        layers=layers[::-1],
+        result_title=result_title(recipe),
+        result_caption=f"{title} over {len(layers)} layers" if len(layers) > 1 else title,
+        verb=_VERBS[recipe.rule],
+    )
+
+
+def _classes(scene: Scene, probabilities: NDArray[np.float32]) -> list[tuple[str, float, bool]]:
+    """The likeliest classes, and the chosen one if it is not among them."""
+    order = [int(index) for index in np.argsort(-probabilities, kind="stable")[:TOP]]
+    if scene.target not in order:
+        order[-1] = scene.target
+    return [(scene.net.labels[i], float(probabilities[i]), i == scene.target) for i in order]
+
+
+def _mark(negative: bool, same: list[str]) -> tuple[str, str]:
+    """A remark on a layer: other methods that agree there, or activations below zero."""
+    if same:
+        return f"= {', '.join(same)}", f"On this layer {' and '.join(same)} give the very same map."
+    if negative:
+        return "± values", "This layer's activations can be negative, which Grad-CAM++ was not derived for."
+    return "", ""

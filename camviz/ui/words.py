@@ -1,0 +1,91 @@
+"""What the numbers mean, in plain English."""
+
+from __future__ import annotations
+
+from camviz.ui.scores import ScoreRow
+
+# Two scores closer than this are called alike.
+ALIKE = 0.05
+# Below this probability a class leaves ROAD little to take away.
+UNSURE = 0.3
+
+HOW_TO_READ = """
+**What you see.** A network looks at the picture through layers. The **deep** ones (left) know *what* there is, but
+only roughly where; the **shallow** ones see fine detail, wherever it is. Each small picture shows where one layer
+found evidence for the class: bright is much, dark is little.
+
+**The lower row** multiplies them, from the deepest up: a place stays bright only if *every* layer so far agrees.
+The last product, shown large, is **RefineCAM**.
+
+**ARCC** asks if such a map can be trusted; 1 is best:
+- **Coherency** – show the network only what the map shows: does the map stay?
+- **1 − complexity** – is the map small, or does it simply light up everything?
+- **ROAD** – take away what the map calls important, and what it calls unimportant: does the class suffer more
+  from the first?
+
+ARCC is their harmonic mean: one bad part is enough to pull it down.
+"""
+
+ABOUT_ARCC = r"""
+| part | formula | good is | source |
+|---|---|---|---|
+| Coherency | (Pearson(map of x, map of x · map) + 1) / 2 | high | [2104.10252](https://arxiv.org/abs/2104.10252) |
+| Complexity | mean of the map; shown as 1 − complexity | low | [2104.10252](https://arxiv.org/abs/2104.10252) |
+| ROAD | clip(2 r, 0, 1); r = mean over 20, 40, 60, 80 % of (change of probability when the least relevant pixels are removed − when the most relevant are) / 2 | high | [2202.00449](https://arxiv.org/abs/2202.00449) |
+| ARCC | harmonic mean of coherency, 1 − complexity and ROAD; 0 if one is 0 | high | [2605.14641](https://arxiv.org/abs/2605.14641) |
+
+Removed pixels are filled from their neighbours (noisy linear imputation, noise 0.01, seed 0).
+
+**What it cannot tell.** Compare maps of *one* picture, *one* model and *one* class only. The score mixes the map's
+quality with the model's confidence: of a class at 3 % there is little probability to take away, so every map of it
+scores near 0. It asks the network about filled-in pictures that it never saw in training. And a map that scores
+well need not be right: a blob in the middle often does well, because photographers centre their subjects. That is
+why the two blind **baselines** stand in the chart: a score means something only above them.
+"""
+
+
+def verdict(result: ScoreRow, layers: list[ScoreRow], centre: ScoreRow, probability: float) -> list[str]:
+    """Say in a few sentences what the finished scores of one picture mean.
+
+    Args:
+        result: the merged map's row.
+        layers: the rows of the layers that it was merged from.
+        centre: the centred Gaussian's row.
+        probability: of the explained class.
+    """
+    score, blind = result.values[0], centre.values[0]
+    if score is None or blind is None:
+        return []
+    said = [_against_centre(result.label, score, blind)]
+    alone = [(row.values[0], row) for row in layers if row.values[0] is not None]
+    if len(alone) > 1:
+        said.append(_against_layers(score, *max(alone, key=lambda pair: pair[0])))
+    if result.road_raw is not None and result.road_raw < 0:
+        said.append(
+            "Its raw ROAD is negative: removing what the map calls unimportant hurt the class more than removing "
+            "what it calls important."
+        )
+    if probability < UNSURE:
+        said.append(
+            f"The model gives this class only {probability:.0%}, which leaves ROAD, and with it ARCC, little room: "
+            "a low score here says more about the model's doubt than about the map."
+        )
+    return said
+
+
+def _against_centre(label: str, score: float, blind: float) -> str:
+    stands = f"**{label} scores {score:.2f}**"
+    if score > blind + ALIKE:
+        return f"{stands}; a blob in the middle that knows nothing scores {blind:.2f}. The map has earned its score."
+    if score < blind - ALIKE:
+        return f"{stands}, less than a blob in the middle that knows nothing ({blind:.2f}): do not trust it here."
+    return f"{stands}, no better than a blob in the middle that knows nothing ({blind:.2f})."
+
+
+def _against_layers(score: float, best: float, row: ScoreRow) -> str:
+    name = f"the best single layer ({row.label}, {best:.2f})"
+    if score > best + ALIKE:
+        return f"Merging helped: it beats {name}."
+    if score < best - ALIKE:
+        return f"Merging did not help the score here: {name} does better."
+    return f"Merging made little difference to the score: {name} is about as good."
