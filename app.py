@@ -2,5 +2,5 @@
 
 import streamlit as st
 
-st.set_page_config(page_title="camviz", page_icon=":material/visibility:", layout="wide")
+st.set_page_config(page_title="camviz", page_icon="assets/icon.png", layout="wide")
 st.navigation([st.Page("pages/explore.py", title="Explore", default=True)], position="hidden").run()

@@ -1,8 +1,8 @@
 """ARCC of RefineCAM, of every single layer and of blind baselines, on the photographs of `photos.py`.
 
 Run from the repository's root: `python -m benchmarks.arcc_photos`. It writes `benchmarks/arcc_photos.md`,
-whatever the outcome. One network, the class it predicts, its own preprocessing; nothing is tuned on the scores.
-The seed changes the imputation's noise, and the draw of the random baseline.
+whatever the outcome. One network, the class it predicts, its own preprocessing; nothing is tuned on the
+scores. The seed changes the imputation's noise, and the draw of the random baseline.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Score = dict[str, float]
 
 @dataclass(frozen=True)
 class Result:
-    """One photograph: the class explained, its probability, and each map's scores, averaged over the seeds."""
+    """One photograph: the class explained, its probability, and each map's mean scores over the seeds."""
 
     photo: str
     label: str
@@ -156,7 +156,7 @@ def _findings(results: Sequence[Result]) -> str:
     for method in METHODS:
         rivals = {
             "the last layer alone": _column(results, single(method, last)),
-            "the centred Gaussian, which is blind to image and network": _column(results, "centre"),
+            "the centred Gaussian (blind to image and network)": _column(results, "centre"),
             "the random map": _column(results, "random"),
         }
         told = [f"{name} {_compare(_column(results, refined(method)), other)}" for name, other in rivals.items()]
@@ -187,22 +187,23 @@ def _compare(ours: NDArray[Any], other: NDArray[Any]) -> str:
 
 def _conditions(results: Sequence[Result], seeds: int) -> str:
     how = _net().preprocessing
+    layers = ", ".join(f"`{layer}`" for layer in _net().layers)
+    probability = np.mean([result.probability for result in results])
     return (
-        f"{MODEL}, layers {', '.join(f'`{layer}`' for layer in _net().layers)}; rule: product. Preprocessing: shorter "
-        f"side to {how.resize} (bicubic), centre crop of {how.size}. The class explained is the predicted one. "
-        f"{len(results)} photographs (`benchmarks/photos.py`), {seeds} seeds; scores are averaged over the seeds "
-        f"first, and the brackets are 95 % bootstrap intervals over photographs ({RESAMPLES} resamples). Some "
-        "photographs are crops of others, so the intervals are somewhat too narrow. Mean probability of the class: "
-        f"{np.mean([r.probability for r in results]):.2f}."
+        f"{MODEL}, layers {layers}; rule: product. Preprocessing: shorter side to {how.resize} (bicubic), centre "
+        f"crop of {how.size}. The class explained is the predicted one; its mean probability is "
+        f"{probability:.2f}. {len(results)} photographs (`benchmarks/photos.py`), {seeds} seeds. Scores are "
+        "averaged over the seeds first; brackets are 95 % bootstrap intervals over photographs "
+        f"({RESAMPLES} resamples). Some photographs are crops of others, so the intervals are somewhat too narrow."
     )
 
 
 def _mean_table(results: Sequence[Result]) -> str:
     rows = []
     for name in results[0].scores:
-        spread = {part: "{:.3f} [{:.3f}, {:.3f}]".format(values.mean(), *interval(values))
+        spread = {part: "{:z.3f} [{:z.3f}, {:z.3f}]".format(values.mean(), *interval(values))
                   for part in ("arcc", "road_raw") for values in [_column(results, name, part)]}  # fmt: skip
-        plain = {part: f"{_column(results, name, part).mean():.3f}" for part in PARTS}
+        plain = {part: f"{_column(results, name, part).mean():z.3f}" for part in PARTS}
         blank = int((_column(results, name) == 0).sum())
         rows.append(
             [
@@ -233,7 +234,7 @@ def _photo_table(results: Sequence[Result]) -> str:
             f"{arcc['centre']:.3f}", f"{arcc['random']:.3f}",
         ])  # fmt: skip
     head = ["photograph", "predicted class", "probability", *(refined(m) for m in METHODS),
-            f"last layer, {METHODS[0]}", "best single layer (picked afterwards)", "centre", "random"]  # fmt: skip
+            f"last layer, {METHODS[0]}", "best single layer, picked afterwards", "centre", "random"]  # fmt: skip
     return _table(head, rows)
 
 

@@ -1,13 +1,12 @@
 """The sixteen photographs that scores are reported on.
 
 All lie inside installed packages (scikit-image, scikit-learn, matplotlib), so no network is needed. The list,
-crops included, was fixed by looking at the pictures alone, before any network had seen them and before any
-score was computed: first every photograph of an everyday thing in those packages, in full, then one or two
-plainly visible things cut out of five of them. Left out: pictures of no object (`hubble_deep_field`, `retina`,
-textures, microscopy), the second view of the stereo pair, the motion-blurred `clock_motion`, and `horse`, a
-two-valued silhouette.
+crops included, was fixed by looking at the pictures alone, before any score was computed: first every
+photograph of an everyday thing in those packages, in full, then plainly visible things cut out of five of
+them. Left out: pictures of no object (`hubble_deep_field`, `retina`, textures, microscopy), the second view of
+the stereo pair, the motion-blurred `clock_motion`, and `horse`, a two-valued silhouette.
 
-The crops share pixels with the full pictures, so there are sixteen pictures of ten scenes, and an interval over
+The crops share pixels with the full pictures: these are sixteen pictures of ten scenes, so an interval over
 the sixteen is somewhat too narrow.
 """
 

@@ -1,15 +1,13 @@
 """Timings of camviz against grad-cam, as ratios measured in one process.
 
-Run from the repository's root: `python -m benchmarks.speed [--device cuda] [--repeat 20] [--only refine ...]`.
-The two sides of a ratio take turns, A B A B ..., after a warm-up of each, and their fastest runs are compared: other load
-can only make a run slower. One photograph (`chelsea`) at 224 x 224.
+Run from the repository's root: `python -m benchmarks.speed`. The two sides of a ratio take turns, A B A B ...,
+after a warm-up of each, and their fastest runs are compared: other load can only make a run slower.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-import ctypes
 import os
 import platform
 import re
@@ -26,8 +24,6 @@ from typing import Any
 os.environ["TQDM_DISABLE"] = "1"  # grad-cam's Ablation-CAM draws a progress bar
 
 import torch
-import torchvision
-from efficientnet_lite_pytorch import EfficientNet
 from pytorch_grad_cam import AblationCAM
 from pytorch_grad_cam.ablation_layer import AblationLayer
 from pytorch_grad_cam.refine_cam import RefineCAM
@@ -35,15 +31,11 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
 import camviz
+from benchmarks.memory import LAYERS, untrained
 from benchmarks.photos import PHOTOS
+from camviz.methods import cam_with_notes
 
-# Modules that are called once: on others grad-cam pairs the first call, and the two would differ.
-LAYERS = {
-    "resnet18": ("layer1", "layer2", "layer3", "layer4"),
-    "efficientnet-lite0": ("_blocks.2", "_blocks.4", "_blocks.10", "_blocks.15"),
-    "vgg16": ("features.9", "features.16", "features.23", "features.30"),
-}
-ROOT = Path(__file__).resolve().parents[1]
+Run = Callable[[], Any]
 
 
 @dataclass(frozen=True)
@@ -83,11 +75,7 @@ def main() -> None:
     options.add_argument("--device", default="cpu")
     options.add_argument("--repeat", type=int, default=20, help="runs of each side; the fastest counts")
     options.add_argument("--only", nargs="+", choices=[*SECTIONS, "memory"], default=[*SECTIONS, "memory"])
-    options.add_argument("--memory-of", choices=LAYERS, help=argparse.SUPPRESS)
     args = options.parse_args()
-    if args.memory_of:
-        print(peak_memory(args.memory_of, args.device))
-        return
     conditions = machine(args.device, args.repeat)
     print(conditions, flush=True)
     rows = []
@@ -115,15 +103,7 @@ def make_case(name: str, device: str) -> Case:
     return Case(name, module, copy.deepcopy(module).requires_grad_(), x, module(x).argmax(1))
 
 
-def untrained(name: str) -> nn.Module:
-    """A network with seeded random weights: they change neither time nor memory."""
-    torch.manual_seed(0)
-    if name.startswith("efficientnet-lite"):
-        return EfficientNet.from_name(name).eval()
-    return torchvision.models.get_model(name).eval()
-
-
-def in_turn(sides: Sequence[Callable[[], Any]], repeat: int, warm_up: int = 2) -> list[float]:
+def in_turn(sides: Sequence[Run], repeat: int, warm_up: int = 2) -> list[float]:
     """Run the sides in turn and return the fastest run of each, in seconds."""
     best = [float("inf")] * len(sides)
     for number in range(warm_up + repeat):
@@ -147,8 +127,10 @@ def refine_rows(case: Case, repeat: int) -> Iterator[Row]:
     told = [ClassifierOutputTarget(int(case.target))]
     frozen = copy.deepcopy(case.module)
     normal = RefineCAM(case.trainable, [case.trainable.get_submodule(n) for n in case.layers])
-    lean = RefineCAM(frozen, [frozen.get_submodule(n) for n in case.layers], compute_input_gradient=True)
-    sides = [case.strip, partial(normal, case.x, told), partial(lean, case.x, told)]
+    lean = RefineCAM(frozen, [frozen.get_submodule(n) for n in case.layers])
+    for base in lean.base_cam_per_layer:
+        base.compute_input_gradient = True
+    sides: list[Run] = [case.strip, partial(normal, case.x, told), partial(lean, case.x, told)]
     apart = float(abs(case.strip().cpu().numpy() - normal(case.x, told)).max())
     ours, theirs, leanest = in_turn(sides, repeat)
     found = f"{theirs / ours:.1f} x as fast ({_ms(ours)} to {_ms(theirs)}; maps differ by {apart:.0e} at most)"
@@ -181,10 +163,10 @@ def overhead_rows(case: Case, repeat: int) -> Iterator[Row]:
 
 
 def method_rows(case: Case, repeat: int) -> Iterator[Row]:
-    """Another method from the same capture: maps of four layers and their product, for all methods at once."""
+    """Another method from the same capture: four layers' maps and their product."""
     cap = camviz.capture(case.module, case.x, case.target, case.layers)
     names = [name for name, method in camviz.METHODS.items() if method.cost == "at once"]
-    again = [lambda name=name: camviz.refine(camviz.cam_with_notes(cap, name)[0]) for name in names]
+    again = [lambda name=name: camviz.refine(cam_with_notes(cap, name)[0]) for name in names]
     base, *times = in_turn([partial(pass_of, case), *again], repeat)
     for name, seconds in zip(names, times, strict=True):
         found = f"{seconds / base:.1%} ({_ms(seconds)} of {_ms(base)})"
@@ -198,9 +180,9 @@ class _Ablated(AblationLayer):
         return super().__call__(x)
 
 
-def ablation_rows(case: Case, repeat: int) -> Iterator[Row]:
+def ablation_rows(case: Case, _: int) -> Iterator[Row]:
     """Ablation-CAM on the last stage; grad-cam's side runs once, between two of ours."""
-    del repeat
+    told = [ClassifierOutputTarget(int(case.target))]
     pairs = [(case.layers[-1], case.layers[-1])]
     if case.name == "efficientnet-lite0":
         # The default last layer is called twice, which grad-cam cannot ablate; the module that feeds its last
@@ -209,7 +191,6 @@ def ablation_rows(case: Case, repeat: int) -> Iterator[Row]:
     for layer, their_layer in pairs:
         model = copy.deepcopy(case.module)
         peer = AblationCAM(model, [model.get_submodule(their_layer)], ablation_layer=_Ablated())
-        told = [ClassifierOutputTarget(int(case.target))]
         maps: list[Any] = []
 
         def ours(layer: str = layer) -> Tensor:
@@ -236,35 +217,11 @@ SECTIONS = {
 
 def memory_row(name: str, device: str) -> Row:
     """Peak memory of one capture, in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.speed", "--device", device, "--memory-of", name]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603
+    command = [sys.executable, "-m", "benchmarks.memory", name, device]
+    root = Path(__file__).resolve().parents[1]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)  # noqa: S603
     peak = float(done.stdout)
     return Row("peak memory of one capture above the model", name, f"{peak:.0f} MB", "< 300 MB", peak < 300)
-
-
-def peak_memory(name: str, device: str) -> float:
-    """Peak memory (MB) of this network's first capture above what was held before; resident, or the GPU's."""
-    module = untrained(name).requires_grad_(False).to(device)
-    small = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 2)).eval().to(device)
-    camviz.capture(small, torch.zeros(1, 3, 8, 8, device=device), 0, ["0"])  # warms up torch, not the network
-    x = torch.zeros(1, 3, 224, 224, device=device)
-    if device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        cap = camviz.capture(module, x, None, LAYERS[name])
-        return (torch.cuda.max_memory_allocated() - before) / 1e6
-    ctypes.CDLL(None).malloc_trim(0)  # what building the network freed shall not be used unseen
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from here
-    before = _status("VmRSS")
-    cap = camviz.capture(module, x, None, LAYERS[name])
-    assert len(cap.gradients) == len(LAYERS[name])
-    return (_status("VmHWM") - before) * 1024 / 1e6
-
-
-def _status(key: str) -> int:
-    found = re.search(rf"{key}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found is not None
-    return int(found[1])
 
 
 def machine(device: str, repeat: int) -> str:
@@ -272,10 +229,9 @@ def machine(device: str, repeat: int) -> str:
     cpu = Path("/proc/cpuinfo")
     model = re.search(r"model name\s*: (.*)", cpu.read_text()) if cpu.exists() else None
     name = torch.cuda.get_device_name() if device.startswith("cuda") else model[1] if model else platform.processor()
-    return (
-        f"{name}, {os.cpu_count()} CPU cores, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}; "
-        f"torch {torch.__version__}, grad-cam {version('grad-cam')}; fastest of {repeat} runs in turn, 224 x 224, batch of 1"
-    )
+    cores = f"{os.cpu_count()} CPU cores, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}"
+    versions = f"torch {torch.__version__}, grad-cam {version('grad-cam')}"
+    return f"{name}, {cores}; {versions}; fastest of {repeat} runs in turn, 224 x 224, batch of 1"
 
 
 def markdown(rows: Sequence[Row], conditions: str) -> str:

@@ -23,6 +23,8 @@ strip = st.empty()
 strip.html(strip_skeleton(layers=4))
 progress = st.empty()
 scores = st.container()
+with st.expander("What these numbers mean, and what they cannot tell", icon=":material/menu_book:"):
+    st.markdown(ABOUT_ARCC)
 
 with st.sidebar:
     picture = source.choose_picture()
@@ -48,5 +50,3 @@ title.html(
 show_strip(strip, progress, scene, recipe, probabilities)
 with scores:
     show_scores(scene, recipe, probability)
-    with st.expander("What these numbers mean, and what they cannot tell", icon=":material/menu_book:"):
-        st.markdown(ABOUT_ARCC)

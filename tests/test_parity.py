@@ -37,6 +37,9 @@ from camviz.metrics import road as our_road
 from camviz.metrics.arcc import coherency, complexity
 
 TOLERANCE = 1e-3
+# grad-cam's ROAD hands a tensor to NumPy's percentile
+pytestmark = pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")
+
 PERCENTILES = [20, 40, 60, 80]
 GRADIENT_METHODS = {
     "gradcam": GradCAM,
@@ -166,8 +169,8 @@ def test_pearson_of_real_maps(lite0, inputs):
 
 
 def road_case(kind, module, x):
-    """Maps of two images: a RefineCAM, one that ties at zero, and such that leave no pixel at any percentile."""
-    maps = refined(module, x, [285, 967])
+    """Maps of such photographs: a RefineCAM, one that ties at zero, and such that leave no pixel at any percentile."""
+    maps = refined(module, x, [285, 967][: len(x)])
     if kind == "sparse":
         return torch.where(maps > maps.flatten(1).quantile(0.7, dim=1)[:, None, None], maps, 0.0)
     if kind in ("one patch", "one pixel"):
@@ -196,7 +199,7 @@ def test_road_without_noise(lite0, inputs, monkeypatch, kind):
 
 @pytest.mark.parametrize("kind", ["refined", "sparse", "one patch"])
 def test_road_within_its_noise(lite0, inputs, kind):
-    x, targets = inputs("chelsea", "coffee", side=96), [285, 967]
+    x, targets = inputs("chelsea", side=96), [285]
     maps = road_case(kind, lite0.module, x)
     theirs = []
     for seed in range(6):

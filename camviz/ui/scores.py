@@ -8,11 +8,13 @@ from typing import Literal
 
 Kind = Literal["result", "layer", "baseline"]
 
+# name, question, explanation
 COLUMNS = (
-    ("ARCC", "The harmonic mean of the three parts beside it: high is good, and one bad part pulls it down."),
-    ("Coherency", "Does the map stay when the network sees only what the map shows? 1 = unchanged."),
-    ("1 − complexity", "How little of the picture the map fills. 1 = a single point, 0 = everything."),
-    ("ROAD", "Does the class need what the map shows, and not the rest? 1 = fully, 0 = not at all."),
+    ("ARCC", "all three in one", "The harmonic mean of the three parts: high is good, one bad part pulls it down."),
+    ("Coherency", "does it stay?", "Does the map stay when the network sees only what the map shows? 1 = unchanged."),
+    ("1 − complexity", "is it small?", "How little of the picture the map fills. 1 = a single point, 0 = everything."),
+    ("ROAD", "does it matter?", "Does the class need what the map shows, and not the rest? 1 = fully, 0 = not at all."),
+    ("raw ROAD", "−0.5 … 0.5", "ROAD before doubling and clipping. Negative: the reversed order does better."),
 )
 
 
@@ -41,12 +43,12 @@ class ScoreRow:
 
 def scores_html(rows: list[ScoreRow]) -> str:
     """Draw the chart: a table of bars."""
-    head = "".join(f'<div role="columnheader" title="{escape(why)}">{escape(name)}</div>' for name, why in COLUMNS)
-    return (
-        f'<div class="cv-scores" role="table"><div role="row"><div></div>{head}'
-        '<div role="columnheader" title="ROAD before doubling and clipping, from −0.5 to 0.5. Negative: the reversed '
-        'order does better.">raw ROAD</div></div>' + "".join(_row(row) for row in rows) + "</div>"
+    head = "".join(
+        f'<div role="columnheader" title="{escape(why)}"><span>{escape(name)}</span> {escape(question)}</div>'
+        for name, question, why in COLUMNS
     )
+    body = "".join(_row(row) for row in rows)
+    return f'<div class="cv-scores" role="table"><div role="row"><div></div>{head}</div>{body}</div>'
 
 
 def _row(row: ScoreRow) -> str:
