@@ -151,23 +151,24 @@ def report(results: Sequence[Result], seeds: int) -> str:
 
 
 def _findings(results: Sequence[Result]) -> str:
-    last = _net().layers[-1]
+    rivals = {
+        "the last layer alone": "",
+        "the centred Gaussian, which is blind to image and network,": "centre",
+        "the random map": "random",
+    }
     lines = []
     for method in METHODS:
-        rivals = {
-            "the last layer alone": _column(results, single(method, last)),
-            "the centred Gaussian (blind to image and network)": _column(results, "centre"),
-            "the random map": _column(results, "random"),
-        }
-        told = [f"{name} {_compare(_column(results, refined(method)), other)}" for name, other in rivals.items()]
-        lines.append(f"RefineCAM with {method} against {told[0]}; against {told[1]}; against {told[2]}.")
-    probabilities = [r.probability for r in results]
-    arcc = _column(results, refined(METHODS[0]))
+        ours = _column(results, refined(method))
+        told = [
+            f"than {words} on {_compare(ours, _column(results, name or single(method, _net().layers[-1])))}"
+            for words, name in rivals.items()
+        ]
+        lines.append(f"RefineCAM with {method} has a higher ARCC {', '.join(told)}.")
+    arcc, probabilities = _column(results, refined(METHODS[0])), [r.probability for r in results]
     if len(results) > 2 and np.ptp(arcc) > 0:
-        linked = np.corrcoef(probabilities, arcc)[0, 1]
         lines.append(
             f"Over the photographs, the ARCC of RefineCAM with {METHODS[0]} and the probability of the class "
-            f"explained correlate at {linked:.2f} (Pearson): ARCC also says how sure the model is."
+            f"explained correlate at {np.corrcoef(probabilities, arcc)[0, 1]:.2f} (Pearson)."
         )
     return "\n".join(f"- {line}" for line in lines)
 
@@ -176,12 +177,11 @@ def _compare(ours: NDArray[Any], other: NDArray[Any]) -> str:
     """In words: how often ours is higher, and the mean difference with its interval."""
     difference = ours - other
     better, equal = int((difference > _TIE).sum()), int((abs(difference) <= _TIE).sum())
-    ties = f" (equal on {equal})" if equal else ""
+    ties = f", equal on {equal}" if equal else ""
     low, high = interval(difference)
-    verdict = "" if low > 0 or high < 0 else ", an interval that holds 0"
     return (
-        f"is higher on {better} of {len(ours)} photographs{ties}, "
-        f"mean difference {difference.mean():+.3f} [{low:+.3f}, {high:+.3f}]{verdict}"
+        f"{better} of {len(ours)} photographs{ties} (mean difference {difference.mean():+.3f}, "
+        f"95 % interval {low:+.3f} to {high:+.3f})"
     )
 
 
@@ -201,21 +201,11 @@ def _conditions(results: Sequence[Result], seeds: int) -> str:
 def _mean_table(results: Sequence[Result]) -> str:
     rows = []
     for name in results[0].scores:
-        spread = {part: "{:z.3f} [{:z.3f}, {:z.3f}]".format(values.mean(), *interval(values))
-                  for part in ("arcc", "road_raw") for values in [_column(results, name, part)]}  # fmt: skip
-        plain = {part: f"{_column(results, name, part).mean():z.3f}" for part in PARTS}
-        blank = int((_column(results, name) == 0).sum())
-        rows.append(
-            [
-                name,
-                spread["arcc"],
-                plain["coherency"],
-                plain["complexity"],
-                plain["road"],
-                spread["road_raw"],
-                blank,
-            ]
-        )
+        columns = {part: _column(results, name, part) for part in PARTS}
+        cells = {part: f"{values.mean():z.3f}" for part, values in columns.items()}
+        for part in ("arcc", "road_raw"):
+            cells[part] += " [{:z.3f}, {:z.3f}]".format(*interval(columns[part]))
+        rows.append([name, *cells.values(), int((columns["arcc"] == 0).sum())])
     head = ["map", "ARCC (high is good)", "coherency", "complexity (low is good)", "ROAD, scaled and clipped",
             "ROAD r, unclipped", "photographs at ARCC 0"]  # fmt: skip
     return _table(head, rows)

@@ -64,9 +64,9 @@ class Case:
         """The names of the four layers."""
         return LAYERS[self.name]
 
-    def strip(self, method: str = "gradcam++") -> Tensor:
+    def strip(self) -> Tensor:
         """Everything of ours: capture, maps of four layers, RefineCAM."""
-        return camviz.refine(camviz.cam(camviz.capture(self.module, self.x, self.target, self.layers), method))
+        return camviz.refine(camviz.cam(camviz.capture(self.module, self.x, self.target, self.layers)))
 
 
 def main() -> None:
@@ -98,7 +98,7 @@ def measure(only: Sequence[str], device: str, repeat: int) -> Iterator[Row]:
 def make_case(name: str, device: str) -> Case:
     """ResNet-18 with seeded random weights, or EfficientNet-Lite0 with ImageNet's; both on the same input."""
     lite = camviz.load_model("efficientnet-lite0", device)
-    module = lite.module if name == "efficientnet-lite0" else untrained(name).requires_grad_(False).to(device)
+    module = lite.module if name == "efficientnet-lite0" else untrained(name).to(device)
     x = lite.preprocess(PHOTOS[0].load())
     return Case(name, module, copy.deepcopy(module).requires_grad_(), x, module(x).argmax(1))
 
@@ -207,12 +207,7 @@ def ablation_rows(case: Case, _: int) -> Iterator[Row]:
         yield Row(f"Ablation-CAM, {layer}", case.name, found, ">= 10 x", slow / fast >= 10)
 
 
-SECTIONS = {
-    "refine": refine_rows,
-    "overhead": overhead_rows,
-    "methods": method_rows,
-    "ablation": ablation_rows,
-}
+SECTIONS = {"refine": refine_rows, "overhead": overhead_rows, "methods": method_rows, "ablation": ablation_rows}
 
 
 def memory_row(name: str, device: str) -> Row:

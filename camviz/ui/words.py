@@ -65,11 +65,9 @@ def verdict(result: ScoreRow, layers: list[ScoreRow], centre: ScoreRow, probabil
             "Its raw ROAD is negative: removing what the map calls unimportant hurt the class more than removing "
             "what it calls important."
         )
-    if probability < UNSURE:
-        said.append(
-            f"The model gives this class only {probability:.0%}, which leaves ROAD, and with it ARCC, little room: "
-            "a low score here says more about the model's doubt than about the map."
-        )
+    said.append(_on_confidence(probability))
+    if result.note:
+        said.append(f":gray[Note: {result.note}.]")
     return said
 
 
@@ -80,6 +78,15 @@ def _against_centre(label: str, score: float, blind: float) -> str:
     if score < blind - ALIKE:
         return f"{stands}, less than a blob in the middle that knows nothing ({blind:.2f}): do not trust it here."
     return f"{stands}, no better than a blob in the middle that knows nothing ({blind:.2f})."
+
+
+def _on_confidence(probability: float) -> str:
+    if probability < UNSURE:
+        return (
+            f"The model gives this class only {probability:.0%}, which leaves ROAD, and with it ARCC, little room: "
+            "a low score here says more about the model's doubt than about the map."
+        )
+    return f"The model is {probability:.0%} sure of this class; ROAD can hardly exceed that."
 
 
 def _against_layers(score: float, best: float, row: ScoreRow) -> str:

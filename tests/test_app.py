@@ -1,0 +1,160 @@
+"""The Explore page by its script: every control, every message."""
+
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from camviz import METHODS
+from camviz.refine import RULES
+from camviz.samples import SAMPLES
+from camviz.ui import compute
+
+APP = str(Path(__file__).parent.parent / "app.py")
+
+
+@pytest.fixture
+def app():
+    """The page after its first run."""
+    test = AppTest.from_file(APP, default_timeout=120).run()
+    assert not test.exception
+    return test
+
+
+def strip(app) -> str:
+    return next(block.proto.body for block in app.get("html") if 'class="cv-strip"' in block.proto.body)
+
+
+def chart(app) -> str:
+    return next(block.proto.body for block in app.get("html") if 'class="cv-scores"' in block.proto.body)
+
+
+def words(app) -> str:
+    return " ".join(block.value for block in app.markdown)
+
+
+def test_first_run_shows_strip_scores_and_words(app):
+    assert strip(app).count("<img") == 10
+    assert "cv-wait" not in chart(app)
+    assert chart(app).count('role="row"') == 1 + 1 + 4 + 2
+    assert "RefineCAM scores" in words(app)
+    assert "What it cannot tell" in words(app)
+
+
+@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.cost == "at once"])
+def test_every_method_that_answers_at_once(app, name):
+    app.selectbox(key="method").set_value(name).run()
+    assert not app.exception
+    assert f"{METHODS[name].title} over 4 layers" in strip(app)
+    assert METHODS[name].sentence in " ".join(caption.value for caption in app.sidebar.caption)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_merging_rule(app, rule):
+    app.selectbox(key="rule").set_value(rule).run()
+    assert not app.exception
+    assert ("RefineCAM" if rule == "product" else f"Merged: {rule}") in strip(app)
+
+
+def test_switching_method_layer_or_rule_runs_no_network_for_the_strip(app, monkeypatch):
+    """The capture is re-used: with captures and scores out of reach, the strip still appears."""
+    runs = []
+    monkeypatch.setattr(compute, "capture", lambda *args, **kwargs: runs.append(args))
+    monkeypatch.setattr("camviz.ui.scoring.show_scores", lambda *args: None)
+    net = compute.get_net("efficientnet-lite0")
+    monkeypatch.setattr(net.module, "forward", lambda x: runs.append(x))
+    app.selectbox(key="method").set_value("hirescam").run()
+    app.selectbox(key="rule").set_value("minimum").run()
+    assert "HiResCAM over 4 layers" in strip(app)
+    assert runs == []
+
+
+def test_one_layer_and_none(app):
+    pills = app.pills(key="layers-efficientnet-lite0")
+    pills.set_value(["_swish"]).run()
+    assert "One layer" in strip(app)
+    assert strip(app).count("<img") == 4
+    app.pills(key="layers-efficientnet-lite0").set_value([]).run()
+    assert "Switch at least one layer on" in app.warning[0].value
+    assert strip(app).count("<img") == 10
+
+
+@pytest.mark.parametrize("fit", ["squeeze", "pad"])
+def test_every_fit(app, fit):
+    before = strip(app)
+    app.segmented_control(key="fit").set_value(fit).run()
+    assert not app.exception
+    assert strip(app) != before
+
+
+def test_identical_methods_are_named(app):
+    app.selectbox(key="method").set_value("gradcam").run()
+    assert "XGrad-CAM and HiResCAM give the very same map" in strip(app)
+
+
+def test_a_class_the_model_does_not_believe_in_is_explained(app):
+    box = next(box for box in app.selectbox if box.key.startswith("class-"))
+    box.set_value(285).run()
+    assert not app.exception
+    assert "little room" in words(app)
+
+
+def test_blank_maps_say_why(app, monkeypatch):
+    real = compute.capture
+
+    def without_gradient(*args, **kwargs):
+        cap = real(*args, **kwargs)
+        object.__setattr__(cap, "gradients", tuple(torch.zeros_like(g) for g in cap.gradients))
+        return cap
+
+    monkeypatch.setattr(compute, "capture", without_gradient)
+    app.selectbox(key="sample").set_value("Rocket").run()
+    assert not app.exception
+    assert "the class score does not depend on this layer" in strip(app)
+    assert "these layers have no bright place in common" in strip(app)
+    assert "the map is blank, so coherency is undefined" in chart(app)
+    compute.forget(picture_id("Rocket"))
+
+
+def picture_id(title: str) -> str:
+    return hashlib.sha256(SAMPLES[title].path.read_bytes()).hexdigest()
+
+
+def test_what_was_computed_once_is_not_computed_again(app, monkeypatch):
+    app.selectbox(key="sample").set_value("Cat").run()
+    cat = strip(app), chart(app)
+    app.selectbox(key="sample").set_value("Coffee").run()
+    for name in ("capture", "cam_with_notes", "coherency", "road"):
+        monkeypatch.setattr(compute, name, lambda *args, name=name: pytest.fail(f"{name} ran again"))
+    app.selectbox(key="sample").set_value("Cat").run()
+    assert not app.exception
+    assert (strip(app), chart(app)) == cat
+
+
+def test_pictures_that_share_most_bytes_are_told_apart():
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    first = compute.picture(png(pixels), "a")
+    pixels[63, 63, 2] = 1
+    second = compute.picture(png(pixels), "b")
+    assert first.id != second.id
+    assert second.pixels[63, 63, 2] == 1
+
+
+def test_forgetting_leaves_nothing_of_a_picture():
+    net = compute.get_net("efficientnet-lite0")
+    mine = compute.picture(png(np.full((50, 70, 3), 200, np.uint8)), "mine")
+    compute.predict(mine, net, "crop")
+    assert any(key[0] == mine.id for key in compute.cache()._results)
+    compute.forget(mine.id)
+    assert not any(key[0] == mine.id for key in compute.cache()._results)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
