@@ -16,12 +16,10 @@ def normalise(maps: Tensor) -> Tensor:
 
     A constant map, and one that holds NaN or an infinity, becomes zeros.
     """
-    finite = torch.isfinite(maps).all(-1).all(-1)[..., None, None]
-    maps = torch.where(finite, maps, 0.0)
     low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
-    span = high - low
-    flat = span <= _FLAT * torch.maximum(high.abs(), low.abs())
-    return torch.where(flat, 0.0, (maps - low) / torch.where(flat, 1.0, span))
+    span = high - low  # NaN or infinite if any value is
+    shows = (span > _FLAT * torch.maximum(high.abs(), low.abs())) & torch.isfinite(span)
+    return torch.where(shows, (maps - low) / torch.where(shows, span, 1.0), 0.0)
 
 
 def _counts(maps: Tensor) -> Tensor:
@@ -51,14 +49,7 @@ def running(maps: Tensor, rule: str = "product") -> Tensor:
     Raises:
         ValueError: an unknown rule, or maps that are not (L, B, H, W).
     """
-    if rule not in RULES:
-        raise ValueError(f"unknown merging rule {rule!r}; choose from {', '.join(RULES)}")
-    if maps.ndim != 4 or not len(maps):
-        raise ValueError(f"maps must be (layers, B, H, W), got {tuple(maps.shape)}")
-    merged = RULES[rule](maps.float().flip(0)).flip(0)
-    # All ones everywhere is the uniform baseline, which is exempt from stretching.
-    ones = (merged == 1).all(-1).all(-1)[..., None, None]
-    return torch.where(ones, 1.0, normalise(merged))
+    return _stretched(_merge(maps, rule).flip(0))
 
 
 def refine(maps: Tensor, rule: str = "product") -> Tensor:
@@ -77,4 +68,19 @@ def refine(maps: Tensor, rule: str = "product") -> Tensor:
     Raises:
         ValueError: an unknown rule, or maps that are not (L, B, H, W).
     """
-    return running(maps, rule)[0]
+    return _stretched(_merge(maps, rule)[-1])
+
+
+def _merge(maps: Tensor, rule: str) -> Tensor:
+    """The running merge as it is, from the deepest map alone to all of them."""
+    if rule not in RULES:
+        raise ValueError(f"unknown merging rule {rule!r}; choose from {', '.join(RULES)}")
+    if maps.ndim != 4 or not len(maps):
+        raise ValueError(f"maps must be (layers, B, H, W), got {tuple(maps.shape)}")
+    return RULES[rule](maps.float().flip(0))
+
+
+def _stretched(merged: Tensor) -> Tensor:
+    """Normalise; but all ones everywhere is the uniform baseline, which stays as it is."""
+    ones = (merged.amin((-2, -1), keepdim=True) == 1) & (merged.amax((-2, -1), keepdim=True) == 1)
+    return torch.where(ones, 1.0, normalise(merged))

@@ -479,7 +479,7 @@ class Stem(torch.nn.Module):
 
 
 class Tokens(torch.nn.Module):
-    """An early layer sees tokens (S, B, C), batch second as in attention, and as many as the later layer has channels."""
+    """An early layer sees tokens (S, B, C), batch second; S is the later layer's channels."""
 
     def __init__(self):
         super().__init__()
@@ -517,10 +517,10 @@ def test_ablationcam_on_unusual_networks(network, layer):
 )
 def test_ablationcam_on_torchvision(name, layer):
     module = seeded(lambda: torchvision.models.get_model(name, weights=None), dtype=torch.float32)
-    cap = camviz.capture(module, noise_images(1, 32, 32, dtype=torch.float32), 7, [layer])
+    cap = camviz.capture(module, noise_images(1, 32, 32, dtype=torch.float32), 4, [layer])
     maps = cam_with_notes(cap, "ablationcam")[0]
     module.double()
-    exact = camviz.capture(module, cap.x.double(), 7, [layer])
+    exact = camviz.capture(module, cap.x.double(), 4, [layer])
     raw = np.tensordot(ablation_weights(exact, 0, 0), exact.activations[0][0].numpy(), 1)
     assert np.abs(maps[0, 0].numpy() - finished(raw, (32, 32))).max() < 2e-2
     assert bool(maps.any())

@@ -57,18 +57,20 @@ def cam_with_notes(
         raise ValueError(f"unknown method {method!r}; choose from {', '.join(METHODS)}")
     chosen = METHODS[method]
     channels = [a.shape[1] * len(cap.x) for a in cap.activations]
-    maps, notes = [], []
-    for index in range(len(cap.layers)):
-        raw = chosen.raw(cap, index, seed, _shifted(progress, sum(channels[:index]), sum(channels)))
-        maps.append(raw if chosen.finished else finish(raw, cap.x.shape[-2:]))
-        notes.append([_why_blank(cap, chosen, index, image, raw[image]) for image in range(len(raw))])
-    return torch.stack(maps), notes
-
-
-def finish(raw: Tensor, size: tuple[int, ...]) -> Tensor:
-    """ReLU, bilinear upsampling with half-pixel centres, stretching: (B, h, w) -> (B, H, W) in [0, 1]."""
-    raw = raw.float().relu()
-    return normalise(F.interpolate(raw[:, None], size=size, mode="bilinear", align_corners=False)[:, 0])
+    raws = [
+        chosen.raw(cap, index, seed, _shifted(progress, sum(channels[:index]), sum(channels)))
+        for index in range(len(cap.layers))
+    ]
+    if chosen.finished:
+        maps = torch.stack(raws)
+    else:
+        maps = normalise(torch.stack([_upsampled(raw.float().relu(), cap.x.shape[-2:]) for raw in raws]))
+    shows = maps.flatten(2).any(2).tolist()
+    notes = [
+        ["" if shows[index][image] else _why_blank(cap, chosen, index, image, raw[image]) for image in range(len(raw))]
+        for index, raw in enumerate(raws)
+    ]
+    return maps, notes
 
 
 def twins(cap: Capture, method: str, tolerance: float = 1e-4) -> list[list[str]]:
@@ -91,15 +93,18 @@ def twins(cap: Capture, method: str, tolerance: float = 1e-4) -> list[list[str]]
     return found
 
 
+def _upsampled(raw: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Bilinear upsampling with half-pixel centres: (B, h, w) -> (B, H, W)."""
+    return F.interpolate(raw[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+
+
 def _shifted(progress: Progress | None, before: int, total: int) -> Progress | None:
     """Make the progress within one layer a progress within all of them."""
     return None if progress is None else lambda done, _: progress(before + done, total)
 
 
 def _why_blank(cap: Capture, method: Method, index: int, image: int, raw: Tensor) -> str:
-    """Say why a raw map (h, w) becomes blank, or "" if it does not."""
-    if method.finished or bool(finish(raw[None], raw.shape).any()):
-        return ""
+    """Say why a raw map (h, w) became blank."""
     if not bool(torch.isfinite(raw).all()):
         return "the activations or gradients hold NaN or infinite values here"
     if method.uses_gradient and not bool(cap.gradients[index][image].any()):

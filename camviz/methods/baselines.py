@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import zlib
 
 import torch
 from torch import Tensor
@@ -28,9 +28,10 @@ def random(cap: Capture, index: int, seed: int, progress: Progress | None) -> Te
     shape = cap.activations[index].shape[-2:]
     maps = []
     for image in cap.x:
-        content = image.detach().cpu().contiguous().numpy().tobytes()
-        digest = hashlib.sha256(f"{seed} {cap.layers[index]} ".encode() + content).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+        content = image.detach().cpu().contiguous().numpy()
+        generator = torch.Generator().manual_seed(
+            zlib.crc32(f"{seed} {cap.layers[index]}".encode(), zlib.crc32(content))
+        )
         maps.append(torch.rand(shape, generator=generator))
     return torch.stack(maps).to(cap.x.device)
 

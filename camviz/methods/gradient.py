@@ -21,10 +21,10 @@ def _weighted(weights: Tensor, activations: Tensor) -> Tensor:
 )
 def gradcam_plus_plus(a: Tensor, g: Tensor) -> Tensor:
     """w_k = sum of alpha ReLU(G), alpha = G^2 / (2 G^2 + (sum A_k) G^3 + 1e-6), 0 where G is 0."""
-    square = g * g
-    alpha = square / (2 * square + a.sum((2, 3), keepdim=True) * square * g + 1e-6)
-    alpha = torch.where(g == 0, 0.0, alpha)
-    return _weighted((alpha * g.relu()).sum((2, 3)), a)
+    g = g.relu()  # where G is not positive, the sum's terms are 0
+    # Divided by G^2, above and below: G / (1e-6 / G^2 + (sum A_k) G + 2), which is 0 where G is 0.
+    below = (g * g).reciprocal_().mul_(1e-6).addcmul_(a.sum((2, 3), keepdim=True), g).add_(2)
+    return _weighted(g.div_(below).sum((2, 3)), a)
 
 
 @gradient_method(

@@ -1,0 +1,141 @@
+"""Merging rules by hand on tiny maps, and stretching where it is delicate."""
+
+import math
+
+import pytest
+import torch
+
+import camviz
+from camviz.refine import RULES, normalise, running
+
+# Three layers, shallow to deep, of one image with four pixels.
+SHALLOW, MIDDLE, DEEP = [1.0, 0.5, 0.2, 0.0], [0.5, 1.0, 0.25, 0.0], [0.0, 0.5, 1.0, 0.8]
+MAPS = torch.tensor([SHALLOW, MIDDLE, DEEP]).view(3, 1, 2, 2)
+
+
+def stretched(values):
+    low, high = min(values), max(values)
+    return [(value - low) / (high - low) for value in values]
+
+
+def merged(rule, *layers):
+    by_rule = {
+        "product": math.prod,
+        "geometric mean": lambda values: math.prod(values) ** (1 / len(values)),
+        "minimum": min,
+        "mean": lambda values: sum(values) / len(values),
+    }
+    return stretched([by_rule[rule](values) for values in zip(*layers, strict=True)])
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_rules_by_hand(rule):
+    expected = torch.tensor([merged(rule, DEEP, MIDDLE, SHALLOW), merged(rule, DEEP, MIDDLE), merged(rule, DEEP)]).view(
+        3, 1, 2, 2
+    )
+    torch.testing.assert_close(running(MAPS, rule), expected)
+    torch.testing.assert_close(camviz.refine(MAPS, rule), expected[0])
+    assert torch.equal(camviz.refine(MAPS, rule), running(MAPS, rule)[0])
+
+
+def test_product_is_the_default():
+    expected = stretched([0, 0.25, 0.05, 0])
+    torch.testing.assert_close(camviz.refine(MAPS).flatten(), torch.tensor(expected))
+    assert torch.equal(running(MAPS), running(MAPS, "product"))
+
+
+def test_maps_are_not_changed_and_precision_is_single():
+    maps = MAPS.double()
+    before = maps.clone()
+    assert camviz.refine(maps).dtype == torch.float32
+    assert torch.equal(maps, before)
+
+
+def test_each_image_is_stretched_by_itself():
+    generator = torch.Generator().manual_seed(3)
+    maps = torch.rand(3, 4, 5, 6, generator=generator)
+    together = running(maps)
+    for image in range(4):
+        assert torch.equal(together[:, image], running(maps[:, image : image + 1])[:, 0])
+    assert torch.equal(together.amin((2, 3)), torch.zeros(3, 4))
+    assert torch.equal(together.amax((2, 3)), torch.ones(3, 4))
+
+
+@pytest.mark.parametrize("rule", ["product", "geometric mean", "minimum"])
+def test_a_blank_layer_makes_the_merge_blank(rule):
+    maps = MAPS.clone()
+    maps[1] = 0
+    assert not bool(running(maps, rule)[:2].any())
+    torch.testing.assert_close(running(maps, rule)[2].flatten(), torch.tensor(DEEP))
+
+
+def test_layers_without_a_common_region_make_zeros():
+    maps = torch.tensor([[1.0, 0, 0, 0], [0, 0, 0, 1]]).view(2, 1, 2, 2)
+    assert torch.equal(camviz.refine(maps), torch.zeros(1, 2, 2))
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_uniform_maps_stay_ones(rule):
+    maps = torch.ones(3, 2, 2, 2)
+    maps[0, 1] = MAPS[0, 0]
+    merged = camviz.refine(maps, rule)
+    assert torch.equal(merged[0], torch.ones(2, 2))  # all layers uniform
+    if rule != "geometric mean":  # whose root bends the scale
+        torch.testing.assert_close(merged[1], MAPS[0, 0])  # a uniform layer leaves the other alone
+    assert torch.equal(camviz.refine(0.5 * maps, rule)[0], torch.zeros(2, 2))  # flat, but not uniform
+
+
+@pytest.mark.parametrize(("rule", "spot"), [*((rule, math.nan) for rule in RULES), ("product", math.inf)])
+def test_broken_maps_become_zeros(rule, spot):
+    maps = torch.cat([MAPS, MAPS], 1)
+    maps[1, 0, 0, 1] = spot
+    merged = running(maps, rule)
+    assert not bool(merged[:2, 0].any())
+    assert torch.equal(merged[:, 1], running(MAPS, rule)[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([2, 4, 3, 6], [0, 0.5, 0.25, 1]),
+        ([-5, -1, -3, -4], [0, 1, 0.5, 0.25]),
+        ([-1, 3, 0, 1], [0, 1, 0.25, 0.5]),
+        ([7, 7, 7, 7], [0, 0, 0, 0]),
+        ([0, 0, 0, 0], [0, 0, 0, 0]),
+        ([0.1 + 1e-9, 0.1, 0.1, 0.1], [0, 0, 0, 0]),
+        ([-2, -2, -2, -2], [0, 0, 0, 0]),
+        ([1, math.nan, 3, 4], [0, 0, 0, 0]),
+        ([1, math.inf, 3, 4], [0, 0, 0, 0]),
+        ([1, -math.inf, 3, 4], [0, 0, 0, 0]),
+    ],
+)
+def test_normalise(values, expected):
+    maps = torch.tensor([values, [0, 1, 2, 4]], dtype=torch.float32).view(2, 2, 2)
+    expected = torch.tensor([expected, [0, 0.25, 0.5, 1]], dtype=torch.float32).view(2, 2, 2)
+    torch.testing.assert_close(normalise(maps), expected)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-10, 1e30])
+def test_scale_does_not_matter(scale):
+    torch.testing.assert_close(normalise(MAPS * scale), normalise(MAPS))
+    assert torch.equal(normalise(MAPS * scale).amax((2, 3)), torch.ones(3, 1))
+
+
+def test_many_faint_layers_do_not_vanish():
+    """A product far below float32's usual range of ten digits still has its shape."""
+    maps = torch.cat([MAPS[:1], torch.tensor([0.0, 1e-6, 2e-6, 1.0]).view(1, 1, 2, 2).expand(4, -1, -1, -1)])
+    maps = torch.where(torch.arange(4).view(2, 2) == 3, 0.0, maps)  # the pixel of value 1 is no part of the merge
+    torch.testing.assert_close(camviz.refine(maps).flatten(), torch.tensor(stretched([0, 0.5, 3.2, 0])))
+
+
+def test_unknown_rule():
+    with pytest.raises(ValueError, match=r"'sum'.*product, geometric mean"):
+        camviz.refine(MAPS, "sum")
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 2), (2, 2), (1, 1, 1, 2, 2), (0, 1, 2, 2)])
+def test_wrong_shape(shape):
+    with pytest.raises(
+        ValueError, match=r"\(layers, B, H, W\), got " + str(shape).replace("(", r"\(").replace(")", r"\)")
+    ):
+        camviz.refine(torch.zeros(shape))
