@@ -11,18 +11,16 @@ from camviz.ui.compute import Scene, predict
 from camviz.ui.scoring import show_scores
 from camviz.ui.strip import strip_skeleton
 from camviz.ui.stripview import show_strip
-from camviz.ui.words import ABOUT_ARCC, HOW_TO_READ
+from camviz.ui.words import ABOUT_ARCC, guide_html
 
 st.html(Path(__file__).parent.parent / "assets" / "style.css")
 
-heading, guide = st.columns([5, 1], vertical_alignment="center")
-title = heading.empty()
-with guide.popover("How to read this", icon=":material/help:", width="stretch"):
-    st.markdown(HOW_TO_READ)
+title = st.empty()
 strip = st.empty()
+title.html('<p class="cv-title">&nbsp;<small>&nbsp;</small></p>')
 strip.html(strip_skeleton(layers=4))
-progress = st.empty()
 scores = st.container()
+st.html(guide_html())
 with st.expander("What these numbers mean, and what they cannot tell", icon=":material/menu_book:"):
     st.markdown(ABOUT_ARCC)
 
@@ -47,6 +45,6 @@ title.html(
     f"<small>{escape(picture.title)} · {controls.percent(probability)} sure · {METHODS[recipe.method].title} · "
     f"{escape(picture.credit)}</small></p>"
 )
-show_strip(strip, progress, scene, recipe, probabilities)
+show_strip(strip, scene, recipe, probabilities)
 with scores:
     show_scores(scene, recipe, probability)

@@ -227,9 +227,9 @@ def test_a_slow_method_shows_progress_and_can_be_stopped(page):
     assert result(page) == before
 
 
-def test_the_guide_opens(page):
-    page.get_by_role("button", name="How to read this").click()
-    expect(page.get_by_text("multiplies them, from the deepest up")).to_be_visible()
+def test_the_guide_is_on_the_first_screen(page):
+    guide = page.locator(".cv-guide").bounding_box()
+    assert guide["y"] + guide["height"] <= 900
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

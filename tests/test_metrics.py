@@ -151,7 +151,8 @@ def test_noise_falls_on_removed_pixels_only_and_is_a_hundredth(monkeypatch):
             seen.append(x)
             return super().forward(x)
 
-    x, maps = noise_images(1, 60, 50, dtype=torch.float32), torch.rand(1, 60, 50)
+    x = noise_images(1, 60, 50, dtype=torch.float32)
+    maps = torch.rand(1, 60, 50, generator=torch.Generator().manual_seed(0))
     road(Watching().eval(), x, maps, 1)
     noisy = seen.pop()
     monkeypatch.setattr(road_module, "NOISE", 0)
@@ -429,6 +430,26 @@ def test_arcc_inside_no_grad_and_inference_mode(mode, target):
         inside = score()
     for name in ("arcc", "road", "coherency", "complexity"):
         assert torch.equal(getattr(inside, name), getattr(expected, name))
+
+
+class Normalising(Plain):
+    """A network that normalises its input in place, unless told not to."""
+
+    def forward(self, x):
+        x = x.sub_(0.5).div_(0.3) if self.relu1.inplace else (x - 0.5) / 0.3
+        return super().forward(x)
+
+
+def test_a_network_that_changes_its_input_in_place():
+    x, target = noise_images(2, 24, 20, dtype=torch.float32), torch.tensor([1, 2])
+    before, scores = x.clone(), []
+    for inplace in (True, False):
+        module = seeded(lambda inplace=inplace: Normalising(inplace), dtype=torch.float32)
+        explain = explained(module)
+        scores.append(camviz.arcc(module, x, explain(x, target), target, explain=explain).arcc)
+        assert torch.equal(x, before)
+    assert torch.allclose(*scores)
+    assert bool(scores[1].any())
 
 
 def test_global_generators_are_not_touched():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from conftest import Plain, seeded
+from conftest import Plain, noise_images, seeded
 from PIL import Image
 from skimage import data
 from torch import nn
@@ -98,7 +98,7 @@ def untrained(name):
 def test_layers_of_torchvision_families(name, expected):
     module = untrained(name)
     assert list(stage_layers(name, module, 224)) == expected
-    cap = camviz.capture(module, torch.randn(1, 3, 224, 224), 0, expected)
+    cap = camviz.capture(module, noise_images(1, 224, 224, dtype=torch.float32), 0, expected)
     assert [a.shape[-1] for a in cap.activations] in ([56, 28, 14, 7], [28, 14, 7, 7])
 
 
@@ -118,7 +118,7 @@ def test_layers_come_after_an_activation(name):
     layers = stage_layers(name, module, 224)
     assert len(set(layers)) == 4
     assert all(after_activation(module, layer) for layer in layers), layers
-    cap = camviz.capture(module, torch.randn(1, 3, 224, 224), 0, layers)
+    cap = camviz.capture(module, noise_images(1, 224, 224, dtype=torch.float32), 0, layers)
     assert [a.shape[-1] for a in cap.activations] == [56, 28, 14, 7]
 
 
@@ -129,7 +129,7 @@ def test_layers_of_other_networks(name):
     layers = stage_layers(name, module, 299 if name == "inception_v3" else 224)
     order = [layer for layer, _ in module.named_modules()]
     assert 2 <= len(set(layers)) == len(layers) <= 4
-    cap = camviz.capture(module, torch.randn(1, 3, 224, 224), 0, layers)
+    cap = camviz.capture(module, noise_images(1, 224, 224, dtype=torch.float32), 0, layers)
     sides = [a.shape[-1] for a in cap.activations]
     assert sides == sorted(sides, reverse=True)
     assert sides[-1] <= 14
@@ -139,16 +139,20 @@ def test_layers_of_other_networks(name):
 
 
 def test_layers_of_a_small_network_and_of_none():
-    assert find_layers(seeded(Plain, dtype=torch.float32), torch.randn(1, 3, 32, 32)) == ("relu1", "relu2", "relu3")
+    assert find_layers(seeded(Plain, dtype=torch.float32), noise_images(1, 32, 32, dtype=torch.float32)) == (
+        "relu1",
+        "relu2",
+        "relu3",
+    )
     with pytest.raises(ValueError, match="no layer with an output"):
-        find_layers(nn.Sequential(nn.Flatten(), nn.Linear(48, 5)).eval(), torch.randn(1, 3, 4, 4))
+        find_layers(nn.Sequential(nn.Flatten(), nn.Linear(48, 5)).eval(), noise_images(1, 4, 4, dtype=torch.float32))
     with pytest.raises(ValueError, match="training mode"):
-        find_layers(Plain().train(), torch.randn(1, 3, 32, 32))
+        find_layers(Plain().train(), noise_images(1, 32, 32, dtype=torch.float32))
 
 
 def test_finding_layers_leaves_nothing_behind():
     module = untrained("resnet18")
-    find_layers(module, torch.randn(1, 3, 64, 64))
+    find_layers(module, noise_images(1, 64, 64, dtype=torch.float32))
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
 
 

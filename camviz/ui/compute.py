@@ -22,6 +22,7 @@ from camviz.methods.passes import passes
 from camviz.metrics.arcc import coherency
 from camviz.metrics.road import Road, road
 from camviz.models import Net, load_model
+from camviz.models.registry import probe_input
 from camviz.refine import refine, running
 from camviz.render import data_uri, overlay
 
@@ -195,10 +196,20 @@ def get_road(scene: Scene, recipe: Recipe) -> Road:
     return _cached(scene, "road", recipe, compute=compute)
 
 
-def expected_seconds(scene: Scene, method: str, layers: tuple[str, ...]) -> float:
-    """How long a method will take on these layers, from the last forward pass that was timed."""
-    cap = get_capture(scene).select(layers)
-    return 0.0 if METHODS[method].cost == "at once" else passes(cap, method) * cap.seconds
+@st.cache_resource(show_spinner=False, max_entries=MODELS_KEPT)
+def _timed_capture(name: str) -> Capture:
+    """A capture of random input, for how long its parts took; the second, since the first pass is slower."""
+    net = get_net(name)
+    x = probe_input(net.preprocessing.size).to(net.device)
+    return [capture(net.module, x, layers=net.layers) for _ in range(2)][-1]
+
+
+def expected_seconds(net: Net, method: str, layers: tuple[str, ...]) -> float:
+    """How long a method will take on these layers, about; 0 if it answers at once."""
+    if METHODS[method].cost == "at once":
+        return 0.0
+    cap = _timed_capture(net.info.name).select(layers)
+    return passes(cap, method) * cap.seconds
 
 
 def forget(picture_id: str) -> None:

@@ -100,7 +100,7 @@ def choose_recipe(scene: Scene) -> Recipe:
     method = st.selectbox(
         "Method",
         sorted(METHODS, key=lambda name: list(_GROUPS).index(_group(name))),
-        format_func=lambda name: _method_label(scene, name),
+        format_func=lambda name: _method_label(scene.net, name),
         key="method",
         help="How evidence is read off a layer. Most methods answer at once. *Slow* ones run the network again for "
         "every channel. *Blind* ones know nothing of the network: they are there to compare with.",
@@ -153,7 +153,7 @@ def _group(name: str) -> str:
     return "baseline" if METHODS[name].reference == "baseline" else METHODS[name].cost
 
 
-def _method_label(scene: Scene, name: str) -> str:
-    seconds = expected_seconds(scene, name, scene.net.layers)
+def _method_label(net: Net, name: str) -> str:
+    seconds = expected_seconds(net, name, net.layers)
     wait = f" · {duration(seconds)}" if seconds else ""
     return f"{_GROUPS[_group(name)]}{METHODS[name].title}{wait}"

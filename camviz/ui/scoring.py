@@ -85,7 +85,7 @@ def _asked_for_slow_scores(scene: Scene, recipe: Recipe) -> bool:
     """Whether to run a slow method again for coherency: only if asked for, or if it was done before."""
     if has_coherency(scene, recipe):
         return True
-    seconds = 2 * expected_seconds(scene, recipe.method, recipe.layers)
+    seconds = 2 * expected_seconds(scene.net, recipe.method, recipe.layers)
     return st.button(
         f"Score it too · {controls.duration(seconds)}",
         help="Coherency runs the whole method again on the masked picture: once for the result, once for each layer.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -73,13 +74,14 @@ def strip_html(strip: Strip) -> str:
     )
 
 
-def strip_skeleton(layers: int) -> str:
-    """The strip's place, while nothing is known yet."""
+def strip_skeleton(layers: int, view: str = "", classes: Sequence[tuple[str, float, bool]] = ()) -> str:
+    """The strip's place while its maps are not known yet; view and classes are shown if they are."""
     empty = '<figure><div class="cv-pic cv-wait"></div><figcaption>&nbsp;</figcaption></figure>'
+    seen = _figure(view, "&nbsp;", "", "what the model sees") if view else empty
+    bars = _classes(classes) if classes else '<div class="cv-classes">' + '<div class="cv-class"></div>' * 5 + "</div>"
     label = '<div class="cv-row-label"></div>'
-    bars = _classes([("\u00a0", 0.0, False)] * 5)
     return (
-        f'<div class="cv-strip" style="--layers:{layers}"><div class="cv-input">{empty}{bars}</div>'
+        f'<div class="cv-strip" style="--layers:{layers}"><div class="cv-input">{seen}{bars}</div>'
         f"{label}{empty * layers}{label}{empty * layers}"
         f'<div class="cv-result">{empty}<div class="cv-legend">&nbsp;</div></div></div>'
     )
@@ -103,7 +105,7 @@ def _merge_caption(panel: LayerPanel, first: LayerPanel, verb: str) -> str:
     return "starts with the deepest" if panel is first else f"{escape(verb)} {panel.side} px"
 
 
-def _classes(classes: list[tuple[str, float, bool]]) -> str:
+def _classes(classes: Sequence[tuple[str, float, bool]]) -> str:
     rows = "".join(
         f'<div class="cv-class{" cv-chosen" if chosen else ""}" style="--p:{probability:.4f}" '
         f'title="{escape(label)}"><span>{escape(label)}</span><b>{_percent(probability)}</b></div>'

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
@@ -32,18 +34,18 @@ _VERBS = {
 }
 TOP = 5
 
+Class = tuple[str, float, bool]  # label, probability, whether it is the one explained
 
-def show_strip(
-    place: DeltaGenerator,
-    progress: DeltaGenerator,
-    scene: Scene,
-    recipe: Recipe,
-    probabilities: NDArray[np.float32],
-) -> None:
+
+def show_strip(place: DeltaGenerator, scene: Scene, recipe: Recipe, probabilities: NDArray[np.float32]) -> None:
     """Draw the strip into its place; for a slow method, show the progress and a way to stop first."""
+    classes = _classes(scene, probabilities)
     if not is_ready(scene, recipe):
-        _compute_maps(place, progress, scene, recipe)
-    place.html(strip_html(_strip(scene, recipe, probabilities)))
+        if METHODS[recipe.method].cost == "at once":
+            layer_maps(scene, recipe)
+        else:
+            _compute_slowly(place, scene, recipe, classes)
+    place.html(strip_html(_strip(scene, recipe, classes)))
 
 
 def result_title(recipe: Recipe) -> str:
@@ -53,25 +55,25 @@ def result_title(recipe: Recipe) -> str:
     return "RefineCAM" if recipe.rule == "product" else f"Merged: {recipe.rule}"
 
 
-def _compute_maps(place: DeltaGenerator, progress: DeltaGenerator, scene: Scene, recipe: Recipe) -> None:
-    if METHODS[recipe.method].cost == "at once":
-        layer_maps(scene, recipe)
-        return
-    place.html(strip_skeleton(len(recipe.layers)))
-    seconds = expected_seconds(scene, recipe.method, recipe.layers)
-    with progress.container(horizontal=True, vertical_alignment="center"):
-        words = f"{METHODS[recipe.method].title} runs the network many times: {controls.duration(seconds)}"
-        bar = st.progress(0.0, words)
-        st.button("Stop", icon=":material/stop:", on_click=controls.use_default_method)
+def _compute_slowly(place: DeltaGenerator, scene: Scene, recipe: Recipe, classes: list[Class]) -> None:
+    """Compute the maps of a many-pass method, with the time left over the strip's empty panels."""
+    title = METHODS[recipe.method].title
+    with place.container(key="slow-strip"):
+        st.html(strip_skeleton(len(recipe.layers), data_uri(scene.view), classes))
+        with st.container(key="slow-progress"):
+            expected = expected_seconds(scene.net, recipe.method, recipe.layers)
+            bar = st.progress(0.0, f"{title} runs the network many times: {controls.duration(expected)}")
+            st.button("Stop", icon=":material/stop:", on_click=controls.use_default_method)
+    start = time.monotonic()
 
     def show(done: int, total: int) -> None:
-        bar.progress(done / total, words)
+        left = (time.monotonic() - start) * (total - done) / done
+        bar.progress(done / total, f"{title}, channel {done} of {total}: {controls.duration(left)} left")
 
     layer_maps(scene, recipe, show)
-    progress.empty()
 
 
-def _strip(scene: Scene, recipe: Recipe, probabilities: NDArray[np.float32]) -> Strip:
+def _strip(scene: Scene, recipe: Recipe, classes: list[Class]) -> Strip:
     pictures, merges = panels(scene, recipe)
     cap = get_capture(scene).select(recipe.layers)
     same = get_twins(scene, recipe.method)
@@ -92,7 +94,7 @@ def _strip(scene: Scene, recipe: Recipe, probabilities: NDArray[np.float32]) -> 
     return Strip(
         view=data_uri(scene.view),
         view_caption=f"what the model sees, {scene.view.shape[0]} px",
-        classes=_classes(scene, probabilities),
+        classes=classes,
         layers=layers[::-1],
         result_title=result_title(recipe),
         result_caption=f"{title} over {len(layers)} layers" if len(layers) > 1 else title,
@@ -100,7 +102,7 @@ def _strip(scene: Scene, recipe: Recipe, probabilities: NDArray[np.float32]) -> 
     )
 
 
-def _classes(scene: Scene, probabilities: NDArray[np.float32]) -> list[tuple[str, float, bool]]:
+def _classes(scene: Scene, probabilities: NDArray[np.float32]) -> list[Class]:
     """The likeliest classes, and the chosen one if it is not among them."""
     order = [int(index) for index in np.argsort(-probabilities, kind="stable")[:TOP]]
     if scene.target not in order:

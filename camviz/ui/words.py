@@ -9,22 +9,24 @@ ALIKE = 0.05
 # Below this probability a class leaves ROAD little to take away.
 UNSURE = 0.3
 
-HOW_TO_READ = """
-**What you see.** A network looks at the picture through layers. The **deep** ones (left) know *what* there is, but
-only roughly where; the **shallow** ones see fine detail, wherever it is. Each small picture shows where one layer
-found evidence for the class: bright is much, dark is little.
-
-**The lower row** multiplies them, from the deepest up: a place stays bright only if *every* layer so far agrees.
-The last product, shown large, is **RefineCAM**.
-
-**ARCC** asks if such a map can be trusted; 1 is best:
-- **Coherency** – show the network only what the map shows: does the map stay?
-- **1 − complexity** – is the map small, or does it simply light up everything?
-- **ROAD** – take away what the map calls important, and what it calls unimportant: does the class suffer more
-  from the first?
-
-ARCC is their harmonic mean: one bad part is enough to pull it down.
-"""
+GUIDE = (
+    (
+        "From left to right",
+        "Each small picture is one layer of the network. Deep layers know <i>what</i> is there, but only roughly where; "
+        "shallow ones see fine detail, wherever it is. Bright means much evidence for the class.",
+    ),
+    (
+        "Then downwards",
+        "The lower row merges the maps from the deepest up. The product keeps a place bright only if <i>every</i> layer "
+        "so far agrees. The last one, shown large, is RefineCAM.",
+    ),
+    (
+        "Can it be trusted?",
+        "Shown only the bright places, does the network give the same map? Are they few? Does the class need them more "
+        "than the rest? ARCC, from 0 to 1, is good only if all three are – and means something only above the blind "
+        "baselines.",
+    ),
+)
 
 ABOUT_ARCC = r"""
 | part | formula | good is | source |
@@ -42,6 +44,11 @@ scores near 0. It asks the network about filled-in pictures that it never saw in
 well need not be right: a blob in the middle often does well, because photographers centre their subjects. That is
 why the two blind **baselines** stand in the chart: a score means something only above them.
 """
+
+
+def guide_html() -> str:
+    """How to read the page, in three short columns."""
+    return '<div class="cv-guide">' + "".join(f"<p><b>{lead}</b> {text}</p>" for lead, text in GUIDE) + "</div>"
 
 
 def verdict(result: ScoreRow, layers: list[ScoreRow], centre: ScoreRow, probability: float) -> list[str]:
