@@ -94,11 +94,11 @@ def capture(
         raise ValueError(f"layers must name at least one layer, each once, got {list(names)}")
     recorder = _Recorder()
     with torch.inference_mode(False), torch.enable_grad():
-        # A copy is an ordinary tensor even if x was made in inference mode, and safe from in-place layers.
+        # A copy is an ordinary tensor even if x was made in inference mode.
         x = x.detach().clone()
         start = time.perf_counter()
         with layer_hooks(module, {name: partial(recorder, name) for name in names}):
-            logits = module(x)
+            logits = module(x.clone())  # some networks normalise their input in place
         seconds = time.perf_counter() - start
         activations = recorder.outputs(names)
         target = as_target(target, logits, len(x))
@@ -144,10 +144,11 @@ def layer_hooks(
     owner = threading.get_ident()
 
     def after_hook(function: Callable[[Any], Any]) -> Callable[..., Any]:
-        return lambda _module, _args, output: function(output) if threading.get_ident() == owner else output
+        return lambda _module, _args, output: function(output) if threading.get_ident() == owner else None
 
     def before_hook(function: Callable[[Any], Any]) -> Callable[..., Any]:
-        return lambda _module, *inputs: function(inputs) if threading.get_ident() == owner else inputs
+        # None leaves the call as it is. Another thread may meet this hook half registered, without its kwargs.
+        return lambda _module, *inputs: function(inputs) if threading.get_ident() == owner else None
 
     handles = []
     try:
@@ -187,7 +188,7 @@ def as_target(target: Tensor | Sequence[int] | int | None, logits: object, batch
         raise ValueError(f"target must be {batch} whole numbers, one for each image, got {_describe(target)}")
     if bool(((target < 0) | (target >= classes)).any()):
         raise ValueError(f"target must lie in 0..{classes - 1}, got {target.tolist()}")
-    return target.long()
+    return target.long().clone()  # an ordinary tensor, even if it came from inference mode
 
 
 class _Recorder:

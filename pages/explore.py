@@ -9,17 +9,18 @@ from camviz.methods import METHODS
 from camviz.ui import controls, source
 from camviz.ui.compute import Scene, predict
 from camviz.ui.scoring import show_scores
+from camviz.ui.slot import Slot
 from camviz.ui.strip import strip_skeleton
 from camviz.ui.stripview import show_strip
 from camviz.ui.words import ABOUT_ARCC, guide_html
 
 st.html(Path(__file__).parent.parent / "assets" / "style.css")
 
-title = st.empty()
-strip = st.empty()
-title.html('<p class="cv-title">&nbsp;<small>&nbsp;</small></p>')
-strip.html(strip_skeleton(layers=4))
-scores = st.container()
+main, scores = st.container(), st.container()
+title, strip = Slot(main.container()), Slot(main.container())
+if "model" not in st.session_state:  # the first run of this visit: hold the places until there is more to see
+    title.html('<p class="cv-title">&nbsp;<small>&nbsp;</small></p>')
+    strip.html(strip_skeleton(layers=4))
 st.html(guide_html())
 with st.expander("What these numbers mean, and what they cannot tell", icon=":material/menu_book:"):
     st.markdown(ABOUT_ARCC)
@@ -28,7 +29,7 @@ with st.sidebar:
     picture = source.choose_picture()
     fit = source.choose_fit()
     info = controls.choose_model()
-with strip.container():
+with main:
     net = controls.ready_net(info)
 if net is None:
     st.stop()

@@ -255,3 +255,33 @@ def _luminance(css: str) -> float:
     channels = np.array([float(n) for n in re.findall(r"[\d.]+", css)[:3]]) / 255
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
     return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def test_nothing_flickers_or_jumps_when_a_control_is_changed(page):
+    """Frame by frame: the strip is never empty, and what lies below the scores never moves."""
+    page.wait_for_function("!document.querySelector('.cv-scores .cv-wait')")
+    page.evaluate(
+        """() => {
+            window.frames_seen = [];
+            const look = () => {
+                const guide = document.querySelector('.cv-guide');
+                frames_seen.push([
+                    document.querySelectorAll('.cv-strip img').length,
+                    guide ? Math.round(guide.getBoundingClientRect().y) : null,
+                ]);
+                requestAnimationFrame(look);
+            };
+            look();
+        }"""
+    )
+    before = result(page)
+    choose(page, "method", "LayerCAM")
+    after = wait_for_change(page, before)
+    page.wait_for_function("!document.querySelector('.cv-scores .cv-wait')")
+    choose(page, "method", "Grad-CAM++")
+    wait_for_change(page, after)
+    seen = page.evaluate("frames_seen")
+    assert {pictures for pictures, _ in seen} == {10}
+    places = [y for _, y in seen]
+    assert None not in places
+    assert max(places) - min(places) <= 40, "the words beside the chart may be a line longer"

@@ -417,6 +417,17 @@ def test_tiny_gradients_count_like_any_other(name):
     assert bool(quiet.any()) or name == "gradcam++"
 
 
+def test_the_small_constant_of_eq_19():
+    """At gradients of a thousandth it weighs as much as their squares, so its size shows."""
+    generator = torch.Generator().manual_seed(0)
+    a, g = torch.rand(2, 2, 5, 4, 4, generator=generator, dtype=torch.float64)
+    g = (g - 0.3) * torch.tensor([1e-3, 3e-4, 1e-2, 0, 3e-3]).view(1, 5, 1, 1)
+    maps = cam_with_notes(fake(a, g), "gradcam++")[0]
+    for image in range(2):
+        expected = finished(DERIVED["gradcam++"](a[image].numpy(), g[image].numpy()), (8, 8))
+        assert np.abs(maps[0, image].numpy() - expected).max() < 1e-4
+
+
 def test_unknown_method():
     with pytest.raises(ValueError, match=r"'gradcamm'.*gradcam\+\+"):
         camviz.cam(fake(RAMP), "gradcamm")
@@ -494,6 +505,18 @@ class Tokens(torch.nn.Module):
         return self.fc((self.conv(mixed).relu().mean((2, 3)) + self.skip(mixed.flatten(1))).relu())
 
 
+class Tempered(Plain):
+    """An early layer gives one number, whatever the batch, and its outputs are summed."""
+
+    def __init__(self):
+        super().__init__()
+        self.temperature = torch.nn.Linear(4, 1)
+
+    def forward(self, x):
+        temperature = self.temperature(x.new_ones(1, 4)).sum()
+        return super().forward(x) + torch.arange(5) * temperature
+
+
 class Normalising(Plain):
     """A network that normalises its input in place."""
 
@@ -501,7 +524,9 @@ class Normalising(Plain):
         return super().forward(x.sub_(0.5).div_(0.3))
 
 
-@pytest.mark.parametrize(("network", "layer"), [(Named, "conv"), (Tokens, "conv"), (Normalising, "relu3")])
+@pytest.mark.parametrize(
+    ("network", "layer"), [(Named, "conv"), (Tokens, "conv"), (Tempered, "relu3"), (Normalising, "relu3")]
+)
 def test_ablationcam_on_unusual_networks(network, layer):
     cap = camviz.capture(seeded(network), noise_images(2), [1, 3], [layer])
     maps = cam_with_notes(cap, "ablationcam")[0]

@@ -109,6 +109,8 @@ def _why_blank(cap: Capture, method: Method, index: int, image: int, raw: Tensor
         return "the activations or gradients hold NaN or infinite values here"
     if method.uses_gradient and not bool(cap.gradients[index][image].any()):
         return "the class score does not depend on this layer: every gradient is 0"
-    if not bool((raw > 0).any()):
+    layer = cap.activations[index][image]
+    same_everywhere = bool((layer == layer[:, :1, :1]).all()) and bool((raw == raw[0, 0]).all())
+    if not same_everywhere and not bool((raw > 0).any()):
         return "nothing here speaks for the class: the map is nowhere positive, and ReLU removes the rest"
     return "the map is the same everywhere, so it shows no place"

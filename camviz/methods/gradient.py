@@ -118,9 +118,12 @@ def first_component(values: Tensor) -> Tensor:
     pixels = values.flatten(2).transpose(1, 2)
     finite = torch.isfinite(pixels).all(-1).all(-1)[:, None, None]
     pixels = torch.where(finite, pixels, 0.0)
+    size = pixels.abs().amax((1, 2), keepdim=True)
     pixels = pixels - pixels.mean(1, keepdim=True)
-    # The scale of gradients would underflow when squared; the component's own scale is free.
-    pixels = pixels / pixels.abs().amax((1, 2), keepdim=True).clamp_min(torch.finfo(pixels.dtype).tiny)
+    spread = pixels.abs().amax((1, 2), keepdim=True)
+    # Small gradients would underflow when squared, and the component's own scale is free. What is left of
+    # constant channels is rounding, and no component.
+    pixels = torch.where(spread > 1e-6 * size, pixels / spread, 0.0)
     # The eigenvectors of the smaller Gram matrix give the same component as the singular vectors.
     if pixels.shape[2] <= pixels.shape[1]:
         axis = torch.linalg.eigh(pixels.mT @ pixels).eigenvectors[..., -1:]

@@ -21,21 +21,30 @@ def rest_of_network(cap: Capture, index: int, image: int) -> Callable[[Tensor], 
 
     What lies before the layer runs on one image, however large n is: each part of the network that has
     returned before the layer does is given one image, and its output is expanded to n without being copied.
-    That is tried out with two unchanged copies; where the logits are not the clean ones (a network that
-    changes such an expanded tensor in place, say), the whole network runs on n images instead.
+    Every run carries one unchanged copy along; should its logits not be the clean ones (a network that changes
+    such an expanded tensor in place, say), the whole network runs on n images instead.
     """
     x = cap.x[image : image + 1]
+    kept = cap.activations[index][image : image + 1]
+    clean = cap.logits[image : image + 1]
     early = _early_calls(cap.module, x, cap.layers[index], cap.calls[index])
-    short = partial(_run, cap, index, x, early)
-    kept = cap.activations[index][image]
-    try:
-        logits = short(kept.repeat(2, 1, 1, 1))
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError:  # the expanded tensors do not suit this network
-        return partial(_run, cap, index, x, {})
-    same = torch.allclose(logits, cap.logits[image].expand(2, -1), rtol=1e-3, atol=1e-3, equal_nan=True)
-    return short if same else partial(_run, cap, index, x, {})
+
+    def run(outputs: Tensor) -> Tensor:
+        nonlocal early
+        if early:
+            try:
+                logits = _run(cap, index, x, early, torch.cat([outputs, kept]))
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError:  # the expanded tensors do not suit this network
+                early = {}
+            else:
+                if torch.allclose(logits[-1:], clean, rtol=1e-3, atol=1e-3, equal_nan=True):
+                    return logits[:-1]
+                early = {}
+        return _run(cap, index, x, early, outputs)
+
+    return run
 
 
 def _run(cap: Capture, index: int, x: Tensor, early: Calls, outputs: Tensor) -> Tensor:
@@ -62,7 +71,8 @@ def _run(cap: Capture, index: int, x: Tensor, early: Calls, outputs: Tensor) -> 
         after={name: partial(after, name) for name in names},
         before={name: partial(before, name) for name in names},
     ):
-        return cap.module(x.expand(count, -1, -1, -1))
+        # A network that changes its input in place must not reach x, and cannot on an expanded tensor.
+        return cap.module(x.clone().expand(count, -1, -1, -1) if early else x.repeat(count, 1, 1, 1))
 
 
 def _early_calls(module: nn.Module, x: Tensor, layer: str, last: int) -> Calls:
@@ -87,7 +97,7 @@ def _early_calls(module: nn.Module, x: Tensor, layer: str, last: int) -> Calls:
 
     names = [name for name, _ in module.named_modules() if name]
     with layer_hooks(module, after=dict.fromkeys(names, after), before={n: partial(before, n) for n in names}):
-        module(x)
+        module(x.clone())
     early: Calls = {}
     for position, (name, number, parent) in enumerate(entered):
         if around is None or (name == layer and number == last):
@@ -104,5 +114,6 @@ def _each(value: Any, batch: int, change: Callable[[Tensor], Tensor]) -> Any:  #
     if isinstance(value, dict):
         return {key: _each(part, batch, change) for key, part in value.items()}
     if isinstance(value, (tuple, list)):
-        return type(value)(_each(part, batch, change) for part in value)
+        parts = [_each(part, batch, change) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
     return value

@@ -68,6 +68,8 @@ def arcc(
     Raises:
         ValueError: maps that are not (B, H, W) of x.
     """
+    check_maps(x, maps)
+    maps = _finite(maps)
     removal = road(module, x, maps, target, seed, percentiles, ties)
     coherence, notes = coherency(x, maps, removal.target, explain)
     return combine(coherence, complexity(maps), removal, notes)
@@ -88,8 +90,8 @@ def coherency(x: Tensor, maps: Tensor, target: Tensor, explain: Explain) -> tupl
         (B,), 0 where it is undefined, and B notes that say why.
     """
     check_maps(x, maps)
-    again = explain(x * maps[:, None].to(x.dtype), target)
-    first, second = (_unit(values) for values in (maps, again))
+    again = _finite(explain(x * _finite(maps)[:, None].to(x.dtype), target))
+    first, second = _unit(_finite(maps)), _unit(again)
     score = ((first * second).sum(1) + 1) / 2
     blank = [(not bool(a.any()), not bool(b.any())) for a, b in zip(first, second, strict=True)]
     notes = tuple(
@@ -124,6 +126,11 @@ def combine(coherence: Tensor, complex_: Tensor, removal: Road, notes: Sequence[
         removed=removal.removed,
         notes=tuple("; ".join(filter(None, pair)) for pair in zip(told, removal.notes, strict=True)),
     )
+
+
+def _finite(maps: Tensor) -> Tensor:
+    """Blank the maps (B, H, W) that hold NaN or an infinity."""
+    return torch.where(torch.isfinite(maps).all(-1).all(-1)[:, None, None], maps, 0.0)
 
 
 def _unit(maps: Tensor) -> Tensor:

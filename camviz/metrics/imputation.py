@@ -41,7 +41,7 @@ def impute(image: Tensor, removed: Tensor) -> Tensor:
     solver = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
     filled = values.copy()
     filled[:, mask] = solver.solve(right).T
-    return torch.from_numpy(filled).to(image)
+    return torch.from_numpy(filled).to(image.dtype).to(image.device)
 
 
 def _system(values: NDArray[np.float64], mask: NDArray[np.bool_]) -> tuple[sparse.csc_array, NDArray[np.float64]]:

@@ -78,7 +78,7 @@ def road(
         raise ValueError(f"ties must be 'all' or 'random', got {ties!r}")
     after, removed = [], []
     with torch.no_grad():
-        logits = module(x)
+        logits = module(x.clone())  # some networks normalise their input in place
         target = as_target(target, logits, len(x))
         clean = logits.float().softmax(1).gather(1, target[:, None])[:, 0]
         for image in range(len(x)):
@@ -90,7 +90,12 @@ def road(
     after_all, removed_all = torch.stack(after), torch.stack(removed)
     # The clean probability cancels: change at LeRF - change at MoRF = P_LeRF - P_MoRF.
     score = ((after_all[:, 1] - after_all[:, 0]) / 2).mean(1)
-    notes = tuple(_note(shares, percentiles) for shares in removed_all)
+    defined = torch.isfinite(score) & torch.isfinite(clean)
+    notes = tuple(
+        _note(shares, percentiles) if fine else "the network returned NaN or infinite values"
+        for shares, fine in zip(removed_all, defined.tolist(), strict=True)
+    )
+    score, clean = torch.where(defined, score, 0.0), torch.where(defined, clean, 0.0)
     return Road(target, score, clean, after_all, removed_all, tuple(percentiles), notes)
 
 

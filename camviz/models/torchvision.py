@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -58,9 +59,11 @@ def load(info: ModelInfo, device: torch.device, progress: Progress | None = None
     weights = _weights(info.name)
     stored = fetch(info, progress)
     try:
+        # Refuses a file that would run code: torchvision itself reads the cache without looking.
+        torch.load(stored, map_location="cpu", weights_only=True)
         # torchvision finds the file in the cache, and knows how to rename the keys of old ones.
         module = torchvision.models.get_model(info.name, weights=weights, progress=False)
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+    except (RuntimeError, EOFError, OSError, KeyError, ValueError, pickle.UnpicklingError) as error:
         raise ModelError(
             f"The stored weights of {info.title} cannot be read. Delete {stored.name} from PyTorch's download "
             "folder (TORCH_HOME) and load it again."

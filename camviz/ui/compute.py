@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import streamlit as st
@@ -181,9 +181,9 @@ def get_coherency(scene: Scene, recipe: Recipe) -> tuple[float, str]:
     return _cached(scene, "coherency", recipe, compute=compute)
 
 
-def has_coherency(scene: Scene, recipe: Recipe) -> bool:
-    """Whether a recipe's coherency is at hand."""
-    return cache().has(_key(scene, "coherency", recipe))
+def has(scene: Scene, what: Literal["coherency", "road"], recipe: Recipe) -> bool:
+    """Whether a score of a recipe is at hand."""
+    return cache().has(_key(scene, what, recipe))
 
 
 def get_road(scene: Scene, recipe: Recipe) -> Road:

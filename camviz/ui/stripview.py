@@ -7,7 +7,6 @@ import time
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
-from streamlit.delta_generator import DeltaGenerator
 
 from camviz.explain import Recipe
 from camviz.methods import METHODS
@@ -24,6 +23,7 @@ from camviz.ui.compute import (
     merged,
     panels,
 )
+from camviz.ui.slot import Slot
 from camviz.ui.strip import LayerPanel, Strip, strip_html, strip_skeleton
 
 _VERBS = {
@@ -37,7 +37,7 @@ TOP = 5
 Class = tuple[str, float, bool]  # label, probability, whether it is the one explained
 
 
-def show_strip(place: DeltaGenerator, scene: Scene, recipe: Recipe, probabilities: NDArray[np.float32]) -> None:
+def show_strip(place: Slot, scene: Scene, recipe: Recipe, probabilities: NDArray[np.float32]) -> None:
     """Draw the strip into its place; for a slow method, show the progress and a way to stop first."""
     classes = _classes(scene, probabilities)
     if not is_ready(scene, recipe):
@@ -55,7 +55,7 @@ def result_title(recipe: Recipe) -> str:
     return "RefineCAM" if recipe.rule == "product" else f"Merged: {recipe.rule}"
 
 
-def _compute_slowly(place: DeltaGenerator, scene: Scene, recipe: Recipe, classes: list[Class]) -> None:
+def _compute_slowly(place: Slot, scene: Scene, recipe: Recipe, classes: list[Class]) -> None:
     """Compute the maps of a many-pass method, with the time left over the strip's empty panels."""
     title = METHODS[recipe.method].title
     with place.container(key="slow-strip"):

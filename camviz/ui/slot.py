@@ -1,0 +1,28 @@
+"""A place on the page that is overwritten, and never empty in between, so that nothing flickers or jumps."""
+
+from __future__ import annotations
+
+from streamlit.delta_generator import DeltaGenerator
+
+
+class Slot:
+    """Shows one thing after another in one place.
+
+    `st.empty` would do, but it clears what the run before has left; this keeps it until there is something new.
+    """
+
+    def __init__(self, parent: DeltaGenerator) -> None:
+        self._place = parent
+
+    def html(self, body: str) -> None:
+        """Show HTML in place of what was there."""
+        self._place = self._place.html(body)
+
+    def markdown(self, body: str) -> None:
+        """Show Markdown in place of what was there."""
+        self._place = self._place.markdown(body)
+
+    def container(self, key: str) -> DeltaGenerator:
+        """Show a container in place of what was there."""
+        self._place = self._place.empty()
+        return self._place.container(key=key)
