@@ -13,7 +13,8 @@ from torch import Tensor
 
 # Perceptually uniform: equal steps of the map look like equal steps.
 COLORMAP = "inferno"
-OPACITY = 0.5
+# How much of the colour covers the photograph where the map is 0, and where it is 1.
+OPACITY = (0.3, 0.85)
 
 
 def colour(map_: Tensor, colormap: str = COLORMAP) -> NDArray[np.uint8]:
@@ -23,16 +24,29 @@ def colour(map_: Tensor, colormap: str = COLORMAP) -> NDArray[np.uint8]:
     return table[steps]
 
 
-def overlay(
-    view: NDArray[np.uint8], map_: Tensor, opacity: float = OPACITY, colormap: str = COLORMAP
-) -> NDArray[np.uint8]:
+def overlay(view: NDArray[np.uint8], map_: Tensor) -> NDArray[np.uint8]:
     """Lay a coloured map (H, W) over the grey version of a view, uint8 (H, W, 3).
 
-    The photograph's own colours are left out, so that every colour seen belongs to the map.
+    The photograph's own colours are left out, so that every colour seen belongs to the map; where the map is
+    low, more of the photograph shows.
     """
     grey = view.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
-    mixed = (1 - opacity) * grey[..., None] + opacity * colour(map_, colormap)
+    cover = _cover(map_.detach().float().cpu().numpy())[..., None]
+    mixed = (1 - cover) * grey[..., None] + cover * colour(map_)
     return mixed.round().clip(0, 255).astype(np.uint8)
+
+
+def overlay_gradient(steps: int = 12) -> str:
+    """Return the colours that an overlay has on mid-grey as a CSS gradient, low values left."""
+    values = np.linspace(0, 1, steps)
+    cover = _cover(values)[:, None]
+    mixed = (1 - cover) * 0.5 + cover * mpl.colormaps[COLORMAP](values)[:, :3]
+    return f"linear-gradient(to right, {', '.join(mpl.colors.to_hex(colour) for colour in mixed)})"
+
+
+def _cover(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    low, high = OPACITY
+    return low + (high - low) * values
 
 
 def data_uri(picture: NDArray[np.uint8]) -> str:
@@ -40,9 +54,3 @@ def data_uri(picture: NDArray[np.uint8]) -> str:
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "PNG", compress_level=3)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def colormap_gradient(colormap: str = COLORMAP, steps: int = 12) -> str:
-    """Return the colormap as a CSS gradient, low values left."""
-    points = mpl.colormaps[colormap](np.linspace(0, 1, steps))
-    return f"linear-gradient(to right, {', '.join(mpl.colors.to_hex(point) for point in points)})"

@@ -8,7 +8,7 @@ import streamlit as st
 from camviz.methods import METHODS
 from camviz.ui import controls, source
 from camviz.ui.compute import Scene, predict
-from camviz.ui.scoring import show_scores
+from camviz.ui.scoring import ScorePlaces, show_scores, show_waiting
 from camviz.ui.slot import Slot
 from camviz.ui.strip import strip_skeleton
 from camviz.ui.stripview import show_strip
@@ -16,8 +16,9 @@ from camviz.ui.words import ABOUT_ARCC, guide_html
 
 st.html(Path(__file__).parent.parent / "assets" / "style.css")
 
-main, scores = st.container(), st.container()
+main = st.container()
 title, strip = Slot(main.container()), Slot(main.container())
+scores = ScorePlaces(st.container())
 if "model" not in st.session_state:  # the first run of this visit: hold the places until there is more to see
     title.html('<p class="cv-title">&nbsp;<small>&nbsp;</small></p>')
     strip.html(strip_skeleton(layers=4))
@@ -43,9 +44,8 @@ with st.sidebar:
 label, probability = net.labels[target], float(probabilities[target])
 title.html(
     f'<p class="cv-title">Where does {escape(net.info.title)} see <b>{escape(label)}</b>?'
-    f"<small>{escape(picture.title)} · {controls.percent(probability)} sure · {METHODS[recipe.method].title} · "
-    f"{escape(picture.credit)}</small></p>"
+    f"<small>{escape(picture.title)} · {controls.percent(probability)} sure · "
+    f"{METHODS[recipe.method].title}</small></p>"
 )
-show_strip(strip, scene, recipe, probabilities)
-with scores:
-    show_scores(scene, recipe, probability)
+show_strip(strip, scene, recipe, probabilities, on_wait=lambda: show_waiting(scores, scene, recipe))
+show_scores(scores, scene, recipe, probability)

@@ -114,10 +114,10 @@ def choose_recipe(scene: Scene) -> Recipe:
         list(reversed(scene.net.layers)),
         selection_mode="multi",
         default=list(scene.net.layers),
-        format_func=lambda layer: f"{sides[layer]} px · {layer}",
+        format_func=lambda layer: f"{sides[layer]} × {sides[layer]} · {layer}",
         key=f"layers-{scene.net.info.name}",
         help="Which layers to merge, from deep to shallow: the last of each stage, after its activation. The deeper, "
-        "the coarser: a 7 px map has only 7 × 7 places.",
+        "the coarser: a 7 × 7 map tells only 49 places apart.",
     )
     if not layers:
         st.warning("Switch at least one layer on. Until then, all are used.", icon=":material/layers:")

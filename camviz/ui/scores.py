@@ -14,7 +14,11 @@ COLUMNS = (
     ("Coherency", "does it stay?", "Does the map stay when the network sees only what the map shows? 1 = unchanged."),
     ("1 − complexity", "is it small?", "How little of the picture the map fills. 1 = a single point, 0 = everything."),
     ("ROAD", "does it matter?", "Does the class need what the map shows, and not the rest? 1 = fully, 0 = not at all."),
-    ("raw ROAD", "−0.5 … 0.5", "ROAD before doubling and clipping. Negative: the reversed order does better."),
+    (
+        "raw ROAD",
+        "unclipped",
+        "ROAD before doubling and clipping. Negative: taking the dark places hurts more.",
+    ),
 )
 
 

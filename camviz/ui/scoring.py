@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from camviz.explain import Recipe
 from camviz.methods import METHODS
@@ -37,26 +38,39 @@ class _Entry:
     held_back: bool
 
 
-def show_scores(scene: Scene, recipe: Recipe, probability: float) -> None:
+class ScorePlaces:
+    """Where the scores stand: the chart, the words beside it, and a button below those."""
+
+    def __init__(self, parent: DeltaGenerator) -> None:
+        chart, words = parent.columns([2.4, 1], gap="medium")
+        self.chart, self.words, self.button = Slot(chart), Slot(words.container()), words.container()
+
+
+def show_waiting(places: ScorePlaces, scene: Scene, recipe: Recipe) -> None:
+    """Show the chart without a number, while the maps themselves are still computed."""
+    entries = _entries(scene, recipe, held_back=False)
+    places.chart.html(scores_html([ScoreRow(e.label, _detail(e), e.kind, (None,) * 4) for e in entries]))
+    places.words.markdown(":gray[The scores follow when the maps are there.]")
+
+
+def show_scores(places: ScorePlaces, scene: Scene, recipe: Recipe, probability: float) -> None:
     """Draw the chart with what is at hand, then fill in coherency, then ROAD, row by row."""
-    chart, words = st.columns([2.1, 1], gap="medium")
-    with words:
+    with places.button:
         slow = METHODS[recipe.method].cost == "many passes"
         entries = _entries(scene, recipe, held_back=slow and not _asked_for_slow_scores(scene, recipe))
-    place, spoken = Slot(chart), Slot(words)
     rows = [_row(scene, entry) for entry in entries]
-    place.html(scores_html(rows))
+    places.chart.html(scores_html(rows))
     if any(row.values[3] is None for row in rows):
-        spoken.markdown(":gray[Scoring …]")
+        places.words.markdown(":gray[Scoring …]")
     for missing, compute in ((_lacks_coherency, get_coherency), (_lacks_road, get_road)):
         for index, entry in enumerate(entries):
             if missing(scene, entry):
                 compute(scene, entry.recipe)
                 rows[index] = _row(scene, entry)
-                place.html(scores_html(rows))
+                places.chart.html(scores_html(rows))
     layers = [row for row in rows if row.kind == "layer"]
     centre = rows[-len(BASELINES)]
-    spoken.markdown("\n\n".join(verdict(rows[0], layers, centre, probability)))
+    places.words.markdown("\n\n".join(verdict(rows[0], layers, centre, probability)))
 
 
 def _lacks_coherency(scene: Scene, entry: _Entry) -> bool:
@@ -71,7 +85,7 @@ def _entries(scene: Scene, recipe: Recipe, held_back: bool) -> list[_Entry]:
     """What is scored: the result, each of its layers from deep to shallow, and the baselines."""
     sides = {layer: a.shape[-1] for layer, a in zip(scene.net.layers, get_capture(scene).activations, strict=True)}
     alone = [
-        _Entry(f"{sides[layer]} px · {layer}", "layer", Recipe(recipe.method, (layer,)), held_back)
+        _Entry(f"{sides[layer]} × {sides[layer]} · {layer}", "layer", Recipe(recipe.method, (layer,)), held_back)
         for layer in reversed(recipe.layers)
     ]
     return [
@@ -79,6 +93,10 @@ def _entries(scene: Scene, recipe: Recipe, held_back: bool) -> list[_Entry]:
         *(alone if len(alone) > 1 else []),
         *(_Entry(METHODS[name].title, "baseline", Recipe(name, recipe.layers[-1:]), False) for name in BASELINES),
     ]
+
+
+def _detail(entry: _Entry) -> str:
+    return "blind guess" if entry.kind == "baseline" else ""
 
 
 def _row(scene: Scene, entry: _Entry) -> ScoreRow:
@@ -93,7 +111,7 @@ def _row(scene: Scene, entry: _Entry) -> ScoreRow:
         score = float(combine(map_.new_tensor([coherence]), complexity(map_), removal).arcc)
     return ScoreRow(
         label=entry.label,
-        detail="knows nothing" if entry.kind == "baseline" else "",
+        detail=_detail(entry),
         kind=entry.kind,
         values=(score, coherence, 1 - float(complexity(map_)), scaled),
         road_raw=None if removal is None else float(removal.score),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from camviz.render import colormap_gradient
+from camviz.render import overlay_gradient
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class LayerPanel:
 
     Attributes:
         name: the layer.
-        side: its resolution in pixels.
+        side: its resolution, in places per side.
         picture: its map over the view, a data URI.
         merged: the merge of all layers from the deepest down to this one, likewise.
         blank: why its map is blank, or "".
@@ -47,30 +47,27 @@ class Strip:
 
 def strip_html(strip: Strip) -> str:
     """Draw the strip."""
-    first = strip.layers[0]
     last = strip.layers[-1]
-    top = "".join(_figure(p.picture, _layer_caption(p), p.blank, f"map of {p.name}") for p in strip.layers)
-    bottom = "".join(
-        _figure(p.merged, _merge_caption(p, first, strip.verb), p.merged_blank, f"merge down to {p.name}")
-        for p in strip.layers
+    alone = "".join(
+        _figure(panel.picture, _layer_caption(panel, depth), panel.blank, f"map of {panel.name}")
+        for panel, depth in zip(strip.layers, _depths(len(strip.layers)), strict=True)
     )
-    result = _figure(
-        last.merged,
-        f"<b>{escape(strip.result_title)}</b> {escape(strip.result_caption)}",
-        last.merged_blank,
-        strip.result_title,
+    merges = "".join(
+        _figure(panel.merged, escape(caption), panel.merged_blank, f"merge down to {panel.name}")
+        for panel, caption in zip(strip.layers, _merge_captions(strip), strict=True)
     )
+    credit = f'<span title="{escape(strip.view_caption)}">{escape(strip.view_caption)}</span>'
     legend = (
-        f'<div class="cv-legend"><span>little</span><i style="background:{colormap_gradient()}"></i>'
-        "<span>much evidence for the class</span></div>"
+        f'<div class="cv-legend"><span>little</span><i style="background:{overlay_gradient()}"></i>'
+        "<span>much evidence</span></div>"
     )
-    return (
-        f'<div class="cv-strip" style="--layers:{len(strip.layers)}">'
-        f'<div class="cv-input">{_figure(strip.view, escape(strip.view_caption), "", "what the model sees")}'
-        f"{_classes(strip.classes)}</div>"
-        f'<div class="cv-row-label"><span>each layer alone</span></div>{top}'
-        f'<div class="cv-row-label"><span>merged so far</span></div>{bottom}'
-        f'<div class="cv-result">{result}{legend}</div></div>'
+    return _grid(
+        len(strip.layers),
+        _figure(strip.view, credit, "", "what the model sees") + _classes(strip.classes),
+        alone,
+        merges,
+        _figure(last.merged, escape(strip.result_caption), last.merged_blank, strip.result_title) + legend,
+        strip.result_title,
     )
 
 
@@ -79,12 +76,30 @@ def strip_skeleton(layers: int, view: str = "", classes: Sequence[tuple[str, flo
     empty = '<figure><div class="cv-pic cv-wait"></div><figcaption>&nbsp;</figcaption></figure>'
     seen = _figure(view, "&nbsp;", "", "what the model sees") if view else empty
     bars = _classes(classes) if classes else '<div class="cv-classes">' + '<div class="cv-class"></div>' * 5 + "</div>"
-    label = '<div class="cv-row-label"></div>'
+    result = f'{empty}<div class="cv-legend">&nbsp;</div>'
+    return _grid(layers, seen + bars, empty * layers, empty * layers, result, "Result")
+
+
+def _grid(layers: int, view: str, alone: str, merges: str, result: str, title: str) -> str:
+    """Lay out the four parts under their headings."""
     return (
-        f'<div class="cv-strip" style="--layers:{layers}"><div class="cv-input">{seen}{bars}</div>'
-        f"{label}{empty * layers}{label}{empty * layers}"
-        f'<div class="cv-result">{empty}<div class="cv-legend">&nbsp;</div></div></div>'
+        f'<div class="cv-strip" style="--layers:{layers}">'
+        f'<div class="cv-input"><h4>What the model sees</h4>{view}</div>'
+        '<h4 class="cv-row"><i>1</i> Each layer alone, from coarse to fine</h4>'
+        f"{alone}"
+        '<h4 class="cv-row"><i>2</i> Merged so far, from the deepest on</h4>'
+        f"{merges}"
+        f'<div class="cv-result"><h4><i>3</i> {escape(title)}</h4>{result}</div></div>'
     )
+
+
+def _depths(count: int) -> list[str]:
+    return ["deepest", *[""] * (count - 2), "shallowest"] if count > 1 else [""]
+
+
+def _merge_captions(strip: Strip) -> list[str]:
+    first, *others = (f"{panel.side} × {panel.side}" for panel in strip.layers)
+    return [f"{first} alone", *(f"… {strip.verb} {size}" for size in others)]
 
 
 def _figure(uri: str, caption: str, blank: str, alt: str) -> str:
@@ -95,14 +110,10 @@ def _figure(uri: str, caption: str, blank: str, alt: str) -> str:
     )
 
 
-def _layer_caption(panel: LayerPanel) -> str:
+def _layer_caption(panel: LayerPanel, depth: str) -> str:
     text, explanation = panel.mark
     mark = f' <em title="{escape(explanation)}">{escape(text)}</em>' if text else ""
-    return f'<b>{panel.side} px</b> <span title="{escape(panel.name)}">{escape(panel.name)}</span>{mark}'
-
-
-def _merge_caption(panel: LayerPanel, first: LayerPanel, verb: str) -> str:
-    return "starts with the deepest" if panel is first else f"{escape(verb)} {panel.side} px"
+    return f'<b title="{escape(panel.name)}">{panel.side} × {panel.side}</b> {depth}{mark}'
 
 
 def _classes(classes: Sequence[tuple[str, float, bool]]) -> str:

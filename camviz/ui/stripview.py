@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 import streamlit as st
@@ -33,17 +34,25 @@ _VERBS = {
     "mean": "mean with",
 }
 TOP = 5
+# Seconds after which a slow method's own speed tells more than the estimate.
+_SETTLED = 3
 
 Class = tuple[str, float, bool]  # label, probability, whether it is the one explained
 
 
-def show_strip(place: Slot, scene: Scene, recipe: Recipe, probabilities: NDArray[np.float32]) -> None:
-    """Draw the strip into its place; for a slow method, show the progress and a way to stop first."""
+def show_strip(
+    place: Slot, scene: Scene, recipe: Recipe, probabilities: NDArray[np.float32], on_wait: Callable[[], None]
+) -> None:
+    """Draw the strip into its place; for a slow method, show the progress and a way to stop first.
+
+    `on_wait` is called before a long wait, for what else on the page should not show old results meanwhile.
+    """
     classes = _classes(scene, probabilities)
     if not is_ready(scene, recipe):
         if METHODS[recipe.method].cost == "at once":
             layer_maps(scene, recipe)
         else:
+            on_wait()
             _compute_slowly(place, scene, recipe, classes)
     place.html(strip_html(_strip(scene, recipe, classes)))
 
@@ -67,8 +76,9 @@ def _compute_slowly(place: Slot, scene: Scene, recipe: Recipe, classes: list[Cla
     start = time.monotonic()
 
     def show(done: int, total: int) -> None:
-        left = (time.monotonic() - start) * (total - done) / done
-        bar.progress(done / total, f"{title}, channel {done} of {total}: {controls.duration(left)} left")
+        spent = time.monotonic() - start
+        left = spent * (total - done) / done if spent > _SETTLED else expected
+        bar.progress(done / total, f"{title}: {done / total:.0%} done, {controls.duration(left)} left")
 
     layer_maps(scene, recipe, show)
 
@@ -93,7 +103,9 @@ def _strip(scene: Scene, recipe: Recipe, classes: list[Class]) -> Strip:
     title = METHODS[recipe.method].title
     return Strip(
         view=data_uri(scene.view),
-        view_caption=f"what the model sees, {scene.view.shape[0]} px",
+        view_caption=f"Photo: {scene.picture.credit}"
+        if scene.picture.credit
+        else f"{scene.view.shape[0]} × {scene.view.shape[0]} pixels",
         classes=classes,
         layers=layers[::-1],
         result_title=result_title(recipe),

@@ -11,20 +11,19 @@ UNSURE = 0.3
 
 GUIDE = (
     (
-        "From left to right",
-        "Each small picture is one layer of the network. Deep layers know <i>what</i> is there, but only roughly where; "
-        "shallow ones see fine detail, wherever it is. Bright means much evidence for the class.",
+        "1 Each layer alone",
+        "Each small picture is a class activation map (CAM): where one layer of the network finds evidence for the "
+        "class. Deep layers know <i>what</i> is there, but see few places; shallow ones see fine detail.",
     ),
     (
-        "Then downwards",
-        "The lower row merges the maps from the deepest up. The product keeps a place bright only if <i>every</i> layer "
-        "so far agrees. The last one, shown large, is RefineCAM.",
+        "2 Merged, and 3 the result",
+        "The lower row merges the maps from the deepest on. The product keeps a place bright only if <i>every</i> "
+        "layer so far agrees. The last one, shown large, is RefineCAM.",
     ),
     (
         "Can it be trusted?",
-        "Shown only the bright places, does the network give the same map? Are they few? Does the class need them more "
-        "than the rest? ARCC, from 0 to 1, is good only if all three are – and means something only above the blind "
-        "baselines.",
+        "Shown only the bright places, does the network give the same map? Are they few? Does the class need them "
+        "most? ARCC, 0 to 1, is good if all three hold, and it beats the blind guesses.",
     ),
 )
 
@@ -79,12 +78,17 @@ def verdict(result: ScoreRow, layers: list[ScoreRow], centre: ScoreRow, probabil
 
 
 def _against_centre(label: str, score: float, blind: float) -> str:
-    stands = f"**{label} scores {score:.2f}**"
-    if score > blind + ALIKE:
-        return f"{stands}; a blob in the middle that knows nothing scores {blind:.2f}. The map has earned its score."
-    if score < blind - ALIKE:
-        return f"{stands}, less than a blob in the middle that knows nothing ({blind:.2f}): do not trust it here."
-    return f"{stands}, no better than a blob in the middle that knows nothing ({blind:.2f})."
+    gap = score - blind
+    if gap > ALIKE:
+        return (
+            f"**{label} scores {score:.2f}**, {gap:.2f} above the blind guess that all is in the middle ({blind:.2f})."
+        )
+    if gap < -ALIKE:
+        return (
+            f"**{label} scores {score:.2f}**, less than the blind guess that all is in the middle ({blind:.2f}): "
+            "do not trust it here."
+        )
+    return f"**{label} scores {score:.2f}**, no better than the blind guess that all is in the middle ({blind:.2f})."
 
 
 def _on_confidence(probability: float) -> str:
@@ -93,13 +97,12 @@ def _on_confidence(probability: float) -> str:
             f"The model gives this class only {probability:.0%}, which leaves ROAD, and with it ARCC, little room: "
             "a low score here says more about the model's doubt than about the map."
         )
-    return f"The model is {probability:.0%} sure of this class; ROAD can hardly exceed that."
+    return f"The class has probability {probability:.0%}: about the most that ROAD can take away."
 
 
 def _against_layers(score: float, best: float, row: ScoreRow) -> str:
-    name = f"the best single layer ({row.label}, {best:.2f})"
     if score > best + ALIKE:
-        return f"Merging helped: it beats {name}."
+        return f"Merging helped: the best single layer, {row.label}, scores {best:.2f}."
     if score < best - ALIKE:
-        return f"Merging did not help the score here: {name} does better."
-    return f"Merging made little difference to the score: {name} is about as good."
+        return f"Merging cost score here: a single layer, {row.label}, scores {best:.2f}."
+    return f"A single layer does about as well by this score: {row.label} ({best:.2f})."
