@@ -78,10 +78,10 @@ class ByteCache:
 def nbytes(value: object) -> int:
     """Bytes that a result takes: tensors, arrays, text and bytes, in dataclasses, tuples, lists and dicts.
 
-    A network counts nothing: it is shared, and kept elsewhere.
+    A network counts by its parameters and buffers.
     """
     if isinstance(value, nn.Module):
-        return 0
+        return _OBJECT + sum(nbytes(tensor) for tensor in (*value.parameters(), *value.buffers()))
     if isinstance(value, Tensor):
         return _OBJECT + value.numel() * value.element_size()
     if isinstance(value, np.ndarray):

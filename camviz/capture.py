@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from camviz.hooks import layer_hooks, require_eval
 
 
 @dataclass(frozen=True)
@@ -116,58 +114,6 @@ def capture(
         reached=tuple(recorder.times[name] - start for name in names),
         seconds=seconds,
     )
-
-
-@contextmanager
-def layer_hooks(
-    module: nn.Module,
-    after: Mapping[str, Callable[[Any], Any]],
-    before: Mapping[str, Callable[[Any], Any]] | None = None,
-) -> Iterator[None]:
-    """Put functions around the calls of named layers, in this thread and this block only.
-
-    Args:
-        module: the network; several threads may hook it at once, none sees another's functions.
-        after: layer name -> function of the layer's output that returns the output to hand on.
-        before: layer name -> function of (args, kwargs) that returns those to call the layer with.
-
-    Raises:
-        ValueError: the module has no layer of such a name.
-    """
-    modules = dict(module.named_modules())
-    before = before or {}
-    for name in (*after, *before):
-        if name not in modules:
-            near = difflib.get_close_matches(name, modules, n=3)
-            hint = f"; did you mean {' or '.join(near)}?" if near else "; see module.named_modules()"
-            raise ValueError(f"{type(module).__name__} has no layer {name!r}{hint}")
-    owner = threading.get_ident()
-
-    def after_hook(function: Callable[[Any], Any]) -> Callable[..., Any]:
-        return lambda _module, _args, output: function(output) if threading.get_ident() == owner else None
-
-    def before_hook(function: Callable[[Any], Any]) -> Callable[..., Any]:
-        # None leaves the call as it is. Another thread may meet this hook half registered, without its kwargs.
-        return lambda _module, *inputs: function(inputs) if threading.get_ident() == owner else None
-
-    handles = []
-    try:
-        for name, function in before.items():
-            handles.append(modules[name].register_forward_pre_hook(before_hook(function), with_kwargs=True))
-        for name, function in after.items():
-            handles.append(modules[name].register_forward_hook(after_hook(function)))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def require_eval(module: nn.Module) -> None:
-    """Raise a ValueError that names a part of the network that is in training mode, if any is."""
-    for name, part in module.named_modules():
-        if part.training:
-            where = f"its layer {name!r}" if name else type(module).__name__
-            raise ValueError(f"{where} is in training mode: call module.eval() first")
 
 
 def as_target(target: Tensor | Sequence[int] | int | None, logits: object, batch: int) -> Tensor:

@@ -7,19 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-# Differences below this share of a map's largest value are rounding, not structure.
-_FLAT = 1e-6
-
-
-def normalise(maps: Tensor) -> Tensor:
-    """Stretch each map to [0, 1]: (map - min) / (max - min) over its last two dimensions.
-
-    A constant map, and one that holds NaN or an infinity, becomes zeros.
-    """
-    low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
-    span = high - low  # NaN or infinite if any value is
-    shows = (span > _FLAT * torch.maximum(high.abs(), low.abs())) & torch.isfinite(span)
-    return torch.where(shows, (maps - low) / torch.where(shows, span, 1.0), 0.0)
+from camviz.maps import normalise
 
 
 def _counts(maps: Tensor) -> Tensor:

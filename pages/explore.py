@@ -12,7 +12,7 @@ from camviz.ui.scoring import ScorePlaces, show_scores, show_waiting
 from camviz.ui.slot import Slot
 from camviz.ui.strip import strip_skeleton
 from camviz.ui.stripview import show_strip
-from camviz.ui.words import ABOUT_ARCC, guide_html
+from camviz.ui.words import ABOUT_ARCC, guide_html, percent
 
 st.html(Path(__file__).parent.parent / "assets" / "style.css")
 
@@ -22,6 +22,7 @@ scores = ScorePlaces(st.container())
 if "model" not in st.session_state:  # the first run of this visit: hold the places until there is more to see
     title.html('<p class="cv-title">&nbsp;<small>&nbsp;</small></p>')
     strip.html(strip_skeleton(layers=4))
+    scores.hold(layers=4)
 st.html(guide_html())
 with st.expander("What these numbers mean, and what they cannot tell", icon=":material/menu_book:"):
     st.markdown(ABOUT_ARCC)
@@ -44,7 +45,7 @@ with st.sidebar:
 label, probability = net.labels[target], float(probabilities[target])
 title.html(
     f'<p class="cv-title">Where does {escape(net.info.title)} see <b>{escape(label)}</b>?'
-    f"<small>{escape(picture.title)} · {controls.percent(probability)} sure · "
+    f"<small>{escape(picture.title)} · {percent(probability)} sure · "
     f"{METHODS[recipe.method].title}</small></p>"
 )
 show_strip(strip, scene, recipe, probabilities, on_wait=lambda: show_waiting(scores, scene, recipe))

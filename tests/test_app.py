@@ -1,7 +1,9 @@
 """The Explore page by its script: every control, every message."""
 
+import gc
 import hashlib
 import io
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -116,8 +118,8 @@ def test_blank_maps_say_why(app, monkeypatch):
     app.selectbox(key="sample").set_value("Rocket").run()
     assert not app.exception
     assert "the class score does not depend on this layer" in strip(app)
-    assert "these layers have no bright place in common" in strip(app)
-    assert "the map is blank, so coherency is undefined" in chart(app)
+    assert strip(app).count("a layer merged here is blank") == 3 + 1
+    assert "so coherency is undefined" in chart(app)
     compute.forget(picture_id("Rocket"))
 
 
@@ -129,7 +131,7 @@ def test_what_was_computed_once_is_not_computed_again(app, monkeypatch):
     app.selectbox(key="sample").set_value("Cat").run()
     cat = strip(app), chart(app)
     app.selectbox(key="sample").set_value("Coffee").run()
-    for name in ("capture", "cam_with_notes", "coherency", "road"):
+    for name in ("capture", "cam_with_notes", "coherency", "road", "data_uri", "load_image"):
         monkeypatch.setattr(compute, name, lambda *args, name=name: pytest.fail(f"{name} ran again"))
     app.selectbox(key="sample").set_value("Cat").run()
     assert not app.exception
@@ -158,3 +160,31 @@ def png(pixels: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def test_a_slow_method_can_be_finished_and_its_scores_asked_for(app, monkeypatch):
+    """The whole way of a slow method, on one layer and with every pass replaced by a quick one."""
+    net = compute.get_net("efficientnet-lite0")
+    app.pills(key="layers-efficientnet-lite0").set_value(["_blocks.2._swish"]).run()
+    monkeypatch.setattr(net.module, "forward", lambda x: torch.zeros(len(x), 1000) + x.mean((1, 2, 3))[:, None])
+    monkeypatch.setattr(compute, "explain", lambda module, x, target, recipe, progress: (progress(1, 1), x[:, 0])[1])
+    app.selectbox(key="method").set_value("scorecam").run()
+    assert not app.exception
+    assert "Score-CAM" in strip(app)
+    assert "No ARCC yet: coherency would run this slow method again" in words(app)
+    next(button for button in app.button if button.label.startswith("Score it too")).click().run()
+    assert not app.exception
+    assert "No ARCC yet" not in words(app)
+    assert not [button for button in app.button if button.label.startswith("Score it too")]
+    compute.forget(picture_id("Coffee"))
+
+
+def test_an_evicted_network_is_not_kept_alive_by_what_it_computed():
+    net = compute.load_model("efficientnet-lite1")
+    picture = compute.picture(png(np.full((40, 40, 3), 120, np.uint8)), "small")
+    compute.predict(picture, net, "crop")
+    alive = weakref.ref(net.module)
+    del net
+    gc.collect()
+    assert alive() is None
+    compute.forget(picture.id)

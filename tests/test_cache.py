@@ -82,8 +82,9 @@ def test_thousands_of_inputs_from_eight_threads_stay_under_the_bound():
     assert broken == []
 
 
-def test_counts_the_bytes_of_a_capture_but_not_its_network():
-    module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.Flatten(), torch.nn.LazyLinear(2)).eval()
+def test_counts_the_bytes_of_a_capture_and_of_its_network():
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.Flatten(), torch.nn.Linear(256, 2)).eval()
     cap = capture(module, torch.rand(1, 3, 8, 8), layers=["0"])
     tensors = 4 * (3 * 64 + 2 + 2 * 4 * 64) + 8
-    assert tensors < nbytes(cap) < tensors + 2000
+    weights = 4 * (4 * 3 + 4 + 2 * 256 + 2)
+    assert tensors + weights < nbytes(cap) < tensors + weights + 2000

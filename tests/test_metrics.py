@@ -303,10 +303,10 @@ def test_coherency_of_a_constant_map_is_zero_with_a_reason(value):
     maps, flat = ramp(), torch.cat([torch.full((1, 6, 8), float(value)), ramp(1)])
     score, notes = scored(flat, maps)
     assert score.tolist() == [0, pytest.approx(1)]
-    assert notes == ("the map is blank, so coherency is undefined", "")
+    assert notes == ("the map is blank or the same everywhere, so coherency is undefined", "")
     score, notes = scored(maps, flat)
     assert score.tolist() == [0, pytest.approx(1)]
-    assert notes == ("the map of the masked image is blank, so coherency is undefined", "")
+    assert notes == ("the map of the masked image is blank or the same everywhere, so coherency is undefined", "")
 
 
 @pytest.mark.parametrize("spot", [math.nan, math.inf])

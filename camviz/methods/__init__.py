@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from camviz.capture import Capture
+from camviz.maps import normalise
 from camviz.methods import baselines as _baselines  # noqa: F401
 from camviz.methods import gradient, passes  # noqa: F401  (importing a file registers its methods)
 from camviz.methods.registry import METHODS, Method, Progress
-from camviz.refine import normalise
 
 __all__ = ["METHODS", "BlankMapWarning", "Method", "Progress", "cam", "cam_with_notes", "twins"]
 

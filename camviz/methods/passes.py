@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from camviz.capture import Capture
+from camviz.maps import normalise
 from camviz.methods.registry import Progress, method
 from camviz.methods.rest import rest_of_network
-from camviz.refine import normalise
 
 
 def chunk_size(x: Tensor) -> int:
@@ -74,7 +74,7 @@ def ablationcam(cap: Capture, index: int, seed: int, progress: Progress | None) 
 
     without = _per_channel(scores, cap, index, _copies(activations[0]), progress)
     clean = cap.logits.float().gather(1, cap.target[:, None])
-    weights = (clean - without) / clean.abs().clamp_min(torch.finfo(torch.float32).tiny)
+    weights = (clean - without) / torch.where(clean == 0, 1.0, clean.abs())
     return torch.einsum("bk,bkhw->bhw", weights, activations.float())
 
 

@@ -50,6 +50,11 @@ class Method:
     finished: bool
     raw: RawMap
 
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it explains nothing, and stands here to be compared with."""
+        return self.reference == "baseline"
+
 
 METHODS: dict[str, Method] = {}
 

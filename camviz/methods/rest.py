@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from camviz.capture import Capture, layer_hooks
+from camviz.capture import Capture
+from camviz.hooks import layer_hooks
 
 # module name -> which of its calls, counted from 1
 Calls = dict[str, set[int]]
@@ -27,6 +28,7 @@ def rest_of_network(cap: Capture, index: int, image: int) -> Callable[[Tensor], 
     x = cap.x[image : image + 1]
     kept = cap.activations[index][image : image + 1]
     clean = cap.logits[image : image + 1]
+    tolerance = 1e-3 * float(clean.abs().max())
     early = _early_calls(cap.module, x, cap.layers[index], cap.calls[index])
 
     def run(outputs: Tensor) -> Tensor:
@@ -39,7 +41,7 @@ def rest_of_network(cap: Capture, index: int, image: int) -> Callable[[Tensor], 
             except RuntimeError:  # the expanded tensors do not suit this network
                 early = {}
             else:
-                if torch.allclose(logits[-1:], clean, rtol=1e-3, atol=1e-3, equal_nan=True):
+                if torch.allclose(logits[-1:], clean, rtol=0, atol=tolerance, equal_nan=True):
                     return logits[:-1]
                 early = {}
         return _run(cap, index, x, early, outputs)

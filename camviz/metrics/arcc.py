@@ -95,8 +95,8 @@ def coherency(x: Tensor, maps: Tensor, target: Tensor, explain: Explain) -> tupl
     score = ((first * second).sum(1) + 1) / 2
     blank = [(not bool(a.any()), not bool(b.any())) for a, b in zip(first, second, strict=True)]
     notes = tuple(
-        "the map is blank, so coherency is undefined" if a
-        else "the map of the masked image is blank, so coherency is undefined" if b
+        "the map is blank or the same everywhere, so coherency is undefined" if a
+        else "the map of the masked image is blank or the same everywhere, so coherency is undefined" if b
         else ""
         for a, b in blank
     )  # fmt: skip

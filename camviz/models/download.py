@@ -19,7 +19,7 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 CONNECT_TIMEOUT = 10.0  # seconds
 READ_TIMEOUT = 30.0  # seconds without a single byte
-MAX_BYTES = 2 * 1024**3  # no server may fill the disk
+MAX_BYTES = 3 * 2**30  # no server may fill the disk
 CHUNK_BYTES = 256 * 1024  # between two calls of the callback
 
 Progress = Callable[[int, int], None]

@@ -128,5 +128,5 @@ def _info(name: str) -> ModelInfo:
         source="torchvision",
         accuracy=meta["_metrics"]["ImageNet-1K"]["acc@1"],
         parameters=meta["num_params"] / 1e6,
-        download=meta["_file_size"],
+        download=meta["_file_size"] * 2**20 / 1e6,  # told in MiB
     )

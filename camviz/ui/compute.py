@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
 import numpy as np
 import streamlit as st
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from camviz.cache import ByteCache
 from camviz.capture import Capture, capture
@@ -27,45 +27,49 @@ from camviz.refine import refine, running
 from camviz.render import data_uri, overlay
 
 CACHE_BYTES = 512 * 2**20
-MODELS_KEPT = 4
+NETS_BYTES = 2 * 2**30
 Value = TypeVar("Value")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Picture:
     """An image to explain, named by the SHA-256 of the bytes it came as."""
 
     id: str
     title: str
     credit: str
-    pixels: NDArray[np.uint8] = field(repr=False, compare=False)
+    pixels: NDArray[np.uint8] = field(repr=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scene:
     """What is explained: a picture, as a network sees it, and a class."""
 
     picture: Picture
-    net: Net = field(compare=False)
+    net: Net
     fit: Fit
     target: int
 
     @property
-    def view(self) -> NDArray[np.uint8]:
-        """The picture as the network sees it, uint8 (h, w, 3)."""
-        return self.net.view(self.picture.pixels, self.fit)
+    def key(self) -> tuple[str, str, Fit, int]:
+        """What tells it from every other scene, without holding on to picture or network."""
+        return self.picture.id, self.net.info.name, self.fit, self.target
 
 
 @st.cache_resource(show_spinner=False)
 def cache() -> ByteCache:
-    """The one cache of all who use this server."""
+    """The one cache of all who use this server: pictures and what was computed from them."""
     return ByteCache(CACHE_BYTES)
 
 
-@st.cache_resource(show_spinner=False, max_entries=MODELS_KEPT)
+@st.cache_resource(show_spinner=False)
+def _nets() -> ByteCache:
+    return ByteCache(NETS_BYTES)
+
+
 def get_net(name: str) -> Net:
-    """Load a network once for everybody."""
-    return load_model(name)
+    """Load a network once for everybody; those not used for longest make room for new ones."""
+    return _nets().get((name,), lambda: load_model(name))
 
 
 def picture(data: bytes, title: str, credit: str = "") -> Picture:
@@ -85,7 +89,7 @@ def predict(picture: Picture, net: Net, fit: Fit) -> NDArray[np.float32]:
     def compute() -> NDArray[np.float32]:
         cap = capture(net.module, net.preprocess(picture.pixels, fit), layers=net.layers)
         scene = Scene(picture, net, fit, int(cap.target))
-        cache().put(_key(scene, "capture"), cap)
+        cache().put(_key(scene, "capture"), _without_network(cap))
         return cap.logits[0].float().softmax(0).cpu().numpy()
 
     return cache().get((picture.id, net.info.name, fit, "probabilities"), compute)
@@ -96,9 +100,29 @@ def get_capture(scene: Scene) -> Capture:
 
     def compute() -> Capture:
         x = scene.net.preprocess(scene.picture.pixels, scene.fit)
-        return capture(scene.net.module, x, scene.target, scene.net.layers)
+        return _without_network(capture(scene.net.module, x, scene.target, scene.net.layers))
 
-    return _cached(scene, "capture", compute=compute)
+    return replace(_cached(scene, "capture", compute=compute), module=scene.net.module)
+
+
+def _without_network(cap: Capture) -> Capture:
+    """Make a capture fit to keep: it must not keep a network alive that has made room for others."""
+    return replace(cap, module=nn.Identity())
+
+
+def sides(scene: Scene) -> dict[str, int]:
+    """The resolution of each of the network's layers, in places per side."""
+    return {layer: a.shape[-1] for layer, a in zip(scene.net.layers, get_capture(scene).activations, strict=True)}
+
+
+def get_view(scene: Scene) -> tuple[NDArray[np.uint8], str]:
+    """The picture as the network sees it, uint8 (h, w, 3), and the same as a data URI."""
+
+    def compute() -> tuple[NDArray[np.uint8], str]:
+        view = scene.net.view(scene.picture.pixels, scene.fit)
+        return view, data_uri(view)
+
+    return cache().get((scene.picture.id, scene.net.info.name, scene.fit, "view"), compute)
 
 
 def layer_map(scene: Scene, method: str, layer: str, progress: Progress | None = None) -> tuple[Tensor, str]:
@@ -141,17 +165,27 @@ def merged(scene: Scene, recipe: Recipe) -> Tensor:
     return refine(layer_maps(scene, recipe), recipe.rule)
 
 
-def panels(scene: Scene, recipe: Recipe) -> tuple[list[str], list[str]]:
-    """The strip's pictures as data URIs: one overlay per layer, and the running merge down to each."""
+@dataclass(frozen=True)
+class Panels:
+    """The strip's pictures as data URIs, in the order of the layers, and whether the merges are blank."""
 
-    def compute() -> tuple[list[str], list[str]]:
+    alone: list[str]
+    merged: list[str]
+    merged_blank: list[bool]
+
+
+def get_panels(scene: Scene, recipe: Recipe) -> Panels:
+    """Draw one overlay per layer, and the running merge down to each."""
+
+    def compute() -> Panels:
         maps = layer_maps(scene, recipe)
-        view = scene.view
-
-        def draw(which: Tensor) -> list[str]:
-            return [data_uri(overlay(view, m[0])) for m in which]
-
-        return draw(maps), draw(running(maps, recipe.rule))
+        merges = running(maps, recipe.rule)
+        view, _ = get_view(scene)
+        return Panels(
+            alone=[data_uri(overlay(view, m[0])) for m in maps],
+            merged=[data_uri(overlay(view, m[0])) for m in merges],
+            merged_blank=[not bool(m.any()) for m in merges],
+        )
 
     return _cached(scene, "panels", recipe, compute=compute)
 
@@ -167,14 +201,14 @@ def get_twins(scene: Scene, method: str) -> dict[str, list[str]]:
     return _cached(scene, "twins", method, compute=compute)
 
 
-def get_coherency(scene: Scene, recipe: Recipe) -> tuple[float, str]:
+def get_coherency(scene: Scene, recipe: Recipe, progress: Progress | None = None) -> tuple[float, str]:
     """Coherency of a recipe's map, and why it is undefined, if it is."""
 
     def compute() -> tuple[float, str]:
         cap = get_capture(scene)
         module = scene.net.module
         score, notes = coherency(
-            cap.x, merged(scene, recipe), cap.target, lambda x, target: explain(module, x, target, recipe)
+            cap.x, merged(scene, recipe), cap.target, lambda x, target: explain(module, x, target, recipe, progress)
         )
         return float(score), notes[0]
 
@@ -196,20 +230,23 @@ def get_road(scene: Scene, recipe: Recipe) -> Road:
     return _cached(scene, "road", recipe, compute=compute)
 
 
-@st.cache_resource(show_spinner=False, max_entries=MODELS_KEPT)
-def _timed_capture(name: str) -> Capture:
-    """A capture of random input, for how long its parts took; the second, since the first pass is slower."""
-    net = get_net(name)
-    x = probe_input(net.preprocessing.size).to(net.device)
-    return [capture(net.module, x, layers=net.layers) for _ in range(2)][-1]
-
-
 def expected_seconds(net: Net, method: str, layers: tuple[str, ...]) -> float:
     """How long a method will take on these layers, about; 0 if it answers at once."""
     if METHODS[method].cost == "at once":
         return 0.0
-    cap = _timed_capture(net.info.name).select(layers)
-    return passes(cap, method) * cap.seconds
+    costs = _nets().get((net.info.name, "seconds"), lambda: _layer_seconds(net))
+    return sum(costs[method, layer] for layer in layers)
+
+
+def _layer_seconds(net: Net) -> dict[tuple[str, str], float]:
+    """Time a forward pass -> seconds that each many-pass method takes on each layer.
+
+    The second pass counts: the first is slower.
+    """
+    x = probe_input(net.preprocessing.size).to(net.device)
+    cap = [capture(net.module, x, layers=net.layers) for _ in range(2)][-1]
+    slow = [name for name, method in METHODS.items() if method.cost == "many passes"]
+    return {(n, layer): passes(cap.select([layer]), n) * cap.seconds for n in slow for layer in net.layers}
 
 
 def forget(picture_id: str) -> None:
@@ -218,7 +255,7 @@ def forget(picture_id: str) -> None:
 
 
 def _key(scene: Scene, *parts: Hashable) -> tuple[Hashable, ...]:
-    return (scene.picture.id, scene.net.info.name, scene.fit, scene.target, *parts)
+    return (*scene.key, *parts)
 
 
 def _cached(scene: Scene, *parts: Hashable, compute: Callable[[], Value]) -> Value:

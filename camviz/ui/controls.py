@@ -19,7 +19,8 @@ from camviz.models import (
 )
 from camviz.models.torchvision import fetch
 from camviz.refine import RULES
-from camviz.ui.compute import Scene, expected_seconds, get_capture, get_net
+from camviz.ui.compute import Scene, expected_seconds, get_net, sides
+from camviz.ui.words import percent
 
 DEFAULT_METHOD = "gradcam++"
 _RULES = {
@@ -97,28 +98,35 @@ def choose_class(labels: tuple[str, ...], probabilities: NDArray[np.float32], ke
 
 def choose_recipe(scene: Scene) -> Recipe:
     """Ask for the method, the layers and the rule that merges them."""
+    ordered_methods = sorted(METHODS, key=lambda name: list(_GROUPS).index(_group(name)))
+    labels = {name: _method_label(scene.net, name) for name in ordered_methods}
     method = st.selectbox(
         "Method",
-        sorted(METHODS, key=lambda name: list(_GROUPS).index(_group(name))),
-        format_func=lambda name: _method_label(scene.net, name),
+        list(labels),
+        format_func=lambda name: labels[name],
         key="method",
+        persist_state="session",
         help="How evidence is read off a layer. Most methods answer at once. *Slow* ones run the network again for "
         "every channel. *Blind* ones know nothing of the network: they are there to compare with.",
     )
     chosen = METHODS[method]
     quiet = "" if chosen.class_specific else " It gives the same map for every class."
-    st.caption(f"{chosen.sentence}{quiet} *{chosen.reference}*")
-    sides = dict(zip(scene.net.layers, (a.shape[-1] for a in get_capture(scene).activations), strict=True))
+    paper = "" if chosen.is_baseline else f" *{chosen.reference}*"
+    st.caption(f"{chosen.sentence}{quiet}{paper}")
+    side_of = sides(scene)
     layers = st.pills(
         "Layers",
         list(reversed(scene.net.layers)),
         selection_mode="multi",
         default=list(scene.net.layers),
-        format_func=lambda layer: f"{sides[layer]} × {sides[layer]} · {layer}",
-        key=f"layers-{scene.net.info.name}",
+        format_func=lambda layer: f"{side_of[layer]} × {side_of[layer]} · {layer}",
+        key=_layers_key(scene.net),
+        persist_state="session",
         help="Which layers to merge, from deep to shallow: the last of each stage, after its activation. The deeper, "
         "the coarser: a 7 × 7 map tells only 49 places apart.",
     )
+    if len(scene.net.layers) == 1:
+        st.caption("Only one part of this network gives a feature map, so there is nothing to merge.")
     if not layers:
         st.warning("Switch at least one layer on. Until then, all are used.", icon=":material/layers:")
         layers = list(scene.net.layers)
@@ -127,6 +135,7 @@ def choose_recipe(scene: Scene) -> Recipe:
         list(RULES),
         format_func=lambda name: _RULES[name],
         key="rule",
+        persist_state="session",
         help="How the layers' maps become one. **Product**: bright only where all agree. **Minimum**: as bright as the "
         "darkest. **Mean**: bright where any is.",
     )
@@ -134,9 +143,8 @@ def choose_recipe(scene: Scene) -> Recipe:
     return Recipe(method, ordered, rule if len(ordered) > 1 else "product")
 
 
-def percent(probability: float) -> str:
-    """A probability in words short enough for a menu."""
-    return f"{probability:.1%}" if probability >= 0.001 else "<0.1%"
+def _layers_key(net: Net) -> str:
+    return f"layers-{net.info.name}"
 
 
 def duration(seconds: float) -> str:
@@ -150,10 +158,10 @@ def use_default_method() -> None:
 
 
 def _group(name: str) -> str:
-    return "baseline" if METHODS[name].reference == "baseline" else METHODS[name].cost
+    return "baseline" if METHODS[name].is_baseline else METHODS[name].cost
 
 
 def _method_label(net: Net, name: str) -> str:
-    seconds = expected_seconds(net, name, net.layers)
+    seconds = expected_seconds(net, name, tuple(st.session_state.get(_layers_key(net)) or net.layers))
     wait = f" · {duration(seconds)}" if seconds else ""
     return f"{_GROUPS[_group(name)]}{METHODS[name].title}{wait}"

@@ -56,7 +56,7 @@ def scores_html(rows: list[ScoreRow]) -> str:
 
 
 def _row(row: ScoreRow) -> str:
-    cells = "".join(_cell(value, bool(row.skipped), main=index == 0) for index, value in enumerate(row.values))
+    cells = "".join(_cell(value, row.skipped, main=index == 0) for index, value in enumerate(row.values))
     raw = "" if row.road_raw is None else f"{row.road_raw:+.2f}".replace("-", "−")
     alarm = " cv-negative" if row.road_raw is not None and row.road_raw < 0 else ""
     note = f'<i title="{escape(row.note)}">ⓘ</i>' if row.note else ""
@@ -67,9 +67,12 @@ def _row(row: ScoreRow) -> str:
     )
 
 
-def _cell(value: float | None, skipped: bool, main: bool) -> str:
+def _cell(value: float | None, skipped: str, main: bool) -> str:
     if value is None:
         state = "cv-skipped" if skipped else "cv-wait"
-        return f'<div role="cell" class="cv-bar {state}"><span>{"–" if skipped else ""}</span></div>'
+        return (
+            f'<div role="cell" class="cv-bar {state}" title="{escape(skipped)}">'
+            f"<span>{'–' if skipped else ''}</span></div>"
+        )
     weight = " cv-main" if main else ""
     return f'<div role="cell" class="cv-bar{weight}" style="--v:{value:.4f}"><span>{value:.2f}</span></div>'

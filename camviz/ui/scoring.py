@@ -8,17 +8,17 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from camviz.explain import Recipe
-from camviz.methods import METHODS
+from camviz.methods import METHODS, Progress
 from camviz.metrics.arcc import combine, complexity
 from camviz.ui import controls
 from camviz.ui.compute import (
     Scene,
     expected_seconds,
-    get_capture,
     get_coherency,
     get_road,
     has,
     merged,
+    sides,
 )
 from camviz.ui.scores import Kind, ScoreRow, scores_html
 from camviz.ui.slot import Slot
@@ -26,6 +26,10 @@ from camviz.ui.stripview import result_title
 from camviz.ui.words import verdict
 
 BASELINES = ("centre", "random")
+
+
+# Session key: the slow recipe whose coherency was asked for.
+_ASKED = "slow_scores"
 
 
 @dataclass(frozen=True)
@@ -39,38 +43,47 @@ class _Entry:
 
 
 class ScorePlaces:
-    """Where the scores stand: the chart, the words beside it, and a button below those."""
+    """Where the scores stand: the chart, the words beside it, and what a slow score needs below those."""
 
     def __init__(self, parent: DeltaGenerator) -> None:
         chart, words = parent.columns([2.4, 1], gap="medium")
-        self.chart, self.words, self.button = Slot(chart), Slot(words.container()), words.container()
+        self.chart, self.words, self.below = Slot(chart), Slot(words.container()), words.container()
+
+    def hold(self, layers: int) -> None:
+        """Keep the places while nothing is known yet."""
+        kinds: list[tuple[Kind, int]] = [("result", 1), ("layer", layers), ("baseline", len(BASELINES))]
+        rows = [ScoreRow("\u00a0", "", kind, (None,) * 4) for kind, count in kinds for _ in range(count)]
+        self.chart.html(scores_html(rows))
+        self.words.markdown(":gray[Scoring …]")
 
 
 def show_waiting(places: ScorePlaces, scene: Scene, recipe: Recipe) -> None:
     """Show the chart without a number, while the maps themselves are still computed."""
-    entries = _entries(scene, recipe, held_back=False)
+    entries = _entries(scene, recipe)
     places.chart.html(scores_html([ScoreRow(e.label, _detail(e), e.kind, (None,) * 4) for e in entries]))
     places.words.markdown(":gray[The scores follow when the maps are there.]")
 
 
 def show_scores(places: ScorePlaces, scene: Scene, recipe: Recipe, probability: float) -> None:
     """Draw the chart with what is at hand, then fill in coherency, then ROAD, row by row."""
-    with places.button:
-        slow = METHODS[recipe.method].cost == "many passes"
-        entries = _entries(scene, recipe, held_back=slow and not _asked_for_slow_scores(scene, recipe))
+    entries = _entries(scene, recipe)
     rows = [_row(scene, entry) for entry in entries]
     places.chart.html(scores_html(rows))
     if any(row.values[3] is None for row in rows):
         places.words.markdown(":gray[Scoring …]")
-    for missing, compute in ((_lacks_coherency, get_coherency), (_lacks_road, get_road)):
+    with places.below:
+        progress = _slow_progress(scene, recipe, entries)
+    for missing, compute in (
+        (_lacks_coherency, lambda entry: get_coherency(scene, entry.recipe, progress)),
+        (_lacks_road, lambda entry: get_road(scene, entry.recipe)),
+    ):
         for index, entry in enumerate(entries):
             if missing(scene, entry):
-                compute(scene, entry.recipe)
+                compute(entry)
                 rows[index] = _row(scene, entry)
                 places.chart.html(scores_html(rows))
-    layers = [row for row in rows if row.kind == "layer"]
-    centre = rows[-len(BASELINES)]
-    places.words.markdown("\n\n".join(verdict(rows[0], layers, centre, probability)))
+    layers, baselines = ([row for row in rows if row.kind == kind] for kind in ("layer", "baseline"))
+    places.words.markdown("\n\n".join(verdict(rows[0], layers, baselines, probability)))
 
 
 def _lacks_coherency(scene: Scene, entry: _Entry) -> bool:
@@ -81,17 +94,46 @@ def _lacks_road(scene: Scene, entry: _Entry) -> bool:
     return not has(scene, "road", entry.recipe)
 
 
-def _entries(scene: Scene, recipe: Recipe, held_back: bool) -> list[_Entry]:
+def _slow_progress(scene: Scene, recipe: Recipe, entries: list[_Entry]) -> Progress | None:
+    """Offer to score a slow method; once asked for, return what shows the progress, with a way to stop."""
+    held = any(entry.held_back for entry in entries)
+    if held:
+        runs = 2 if len(recipe.layers) > 1 else 1  # the result's, and once more for all layers together
+        seconds = runs * expected_seconds(scene.net, recipe.method, recipe.layers)
+        st.button(
+            f"Score it too · {controls.duration(seconds)}",
+            on_click=lambda: st.session_state.update({_ASKED: (scene.key, recipe)}),
+            help="Coherency runs the whole method again on the masked picture: for the result, and for each layer.",
+        )
+    slow = METHODS[recipe.method].cost == "many passes"
+    if held or not slow or not any(_lacks_coherency(scene, entry) for entry in entries):
+        return None
+    bar = st.progress(0.0, "Running the method again on the masked picture")
+    st.button("Stop scoring", icon=":material/stop:", on_click=lambda: st.session_state.pop(_ASKED, None))
+
+    def show(done: int, total: int) -> None:
+        bar.progress(done / total, f"Running the method again: {done / total:.0%}")
+
+    return show
+
+
+def _entries(scene: Scene, recipe: Recipe) -> list[_Entry]:
     """What is scored: the result, each of its layers from deep to shallow, and the baselines."""
-    sides = {layer: a.shape[-1] for layer, a in zip(scene.net.layers, get_capture(scene).activations, strict=True)}
+    slow = METHODS[recipe.method].cost == "many passes"
+    unasked = slow and st.session_state.get(_ASKED) != (scene.key, recipe)
+    side = sides(scene)
+
+    def entry(label: str, kind: Kind, one: Recipe) -> _Entry:
+        return _Entry(label, kind, one, unasked and kind != "baseline" and not has(scene, "coherency", one))
+
     alone = [
-        _Entry(f"{sides[layer]} × {sides[layer]} · {layer}", "layer", Recipe(recipe.method, (layer,)), held_back)
+        entry(f"{side[layer]} × {side[layer]} · {layer}", "layer", Recipe(recipe.method, (layer,)))
         for layer in reversed(recipe.layers)
     ]
     return [
-        _Entry(result_title(recipe), "result", recipe, held_back),
+        entry(result_title(recipe), "result", recipe),
         *(alone if len(alone) > 1 else []),
-        *(_Entry(METHODS[name].title, "baseline", Recipe(name, recipe.layers[-1:]), False) for name in BASELINES),
+        *(entry(METHODS[name].title, "baseline", Recipe(name, recipe.layers[-1:])) for name in BASELINES),
     ]
 
 
@@ -116,16 +158,5 @@ def _row(scene: Scene, entry: _Entry) -> ScoreRow:
         values=(score, coherence, 1 - float(complexity(map_)), scaled),
         road_raw=None if removal is None else float(removal.score),
         note="; ".join(filter(None, (note, removal.notes[0] if removal else ""))),
-        skipped="coherency runs the slow method again" if entry.held_back else "",
-    )
-
-
-def _asked_for_slow_scores(scene: Scene, recipe: Recipe) -> bool:
-    """Whether to run a slow method again for coherency: only if asked for, or if it was done before."""
-    if has(scene, "coherency", recipe):
-        return True
-    seconds = 2 * expected_seconds(scene.net, recipe.method, recipe.layers)
-    return st.button(
-        f"Score it too · {controls.duration(seconds)}",
-        help="Coherency runs the whole method again on the masked picture: once for the result, once for each layer.",
+        skipped="coherency would run this slow method again" if entry.held_back else "",
     )

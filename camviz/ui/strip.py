@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from html import escape
 
 from camviz.render import overlay_gradient
+from camviz.ui.words import percent
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class LayerPanel:
         merged: the merge of all layers from the deepest down to this one, likewise.
         blank: why its map is blank, or "".
         merged_blank: why the merge is blank, or "".
-        mark: a short remark on the layer, with its explanation, or two empty strings.
+        marks: short remarks on the layer, each with its explanation.
     """
 
     name: str
@@ -29,7 +30,7 @@ class LayerPanel:
     merged: str
     blank: str = ""
     merged_blank: str = ""
-    mark: tuple[str, str] = ("", "")
+    marks: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Strip:
     result_title: str
     result_caption: str
     verb: str
+    bright: str
 
 
 def strip_html(strip: Strip) -> str:
@@ -59,7 +61,7 @@ def strip_html(strip: Strip) -> str:
     credit = f'<span title="{escape(strip.view_caption)}">{escape(strip.view_caption)}</span>'
     legend = (
         f'<div class="cv-legend"><span>little</span><i style="background:{overlay_gradient()}"></i>'
-        "<span>much evidence</span></div>"
+        f"<span>{escape(strip.bright)}</span></div>"
     )
     return _grid(
         len(strip.layers),
@@ -111,19 +113,14 @@ def _figure(uri: str, caption: str, blank: str, alt: str) -> str:
 
 
 def _layer_caption(panel: LayerPanel, depth: str) -> str:
-    text, explanation = panel.mark
-    mark = f' <em title="{escape(explanation)}">{escape(text)}</em>' if text else ""
-    return f'<b title="{escape(panel.name)}">{panel.side} × {panel.side}</b> {depth}{mark}'
+    marks = "".join(f' <em title="{escape(why)}">{escape(text)}</em>' for text, why in panel.marks)
+    return f'<b title="{escape(panel.name)}">{panel.side} × {panel.side}</b> {depth}{marks}'
 
 
 def _classes(classes: Sequence[tuple[str, float, bool]]) -> str:
     rows = "".join(
         f'<div class="cv-class{" cv-chosen" if chosen else ""}" style="--p:{probability:.4f}" '
-        f'title="{escape(label)}"><span>{escape(label)}</span><b>{_percent(probability)}</b></div>'
+        f'title="{escape(label)}"><span>{escape(label)}</span><b>{percent(probability)}</b></div>'
         for label, probability, chosen in classes
     )
     return f'<div class="cv-classes">{rows}</div>'
-
-
-def _percent(probability: float) -> str:
-    return f"{probability:.0%}" if probability >= 0.01 or probability == 0 else "<1%"

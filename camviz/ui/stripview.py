@@ -11,18 +11,17 @@ from numpy.typing import NDArray
 
 from camviz.explain import Recipe
 from camviz.methods import METHODS
-from camviz.render import data_uri
 from camviz.ui import controls
 from camviz.ui.compute import (
     Scene,
     expected_seconds,
     get_capture,
+    get_panels,
     get_twins,
+    get_view,
     is_ready,
     layer_map,
     layer_maps,
-    merged,
-    panels,
 )
 from camviz.ui.slot import Slot
 from camviz.ui.strip import LayerPanel, Strip, strip_html, strip_skeleton
@@ -68,7 +67,7 @@ def _compute_slowly(place: Slot, scene: Scene, recipe: Recipe, classes: list[Cla
     """Compute the maps of a many-pass method, with the time left over the strip's empty panels."""
     title = METHODS[recipe.method].title
     with place.container(key="slow-strip"):
-        st.html(strip_skeleton(len(recipe.layers), data_uri(scene.view), classes))
+        st.html(strip_skeleton(len(recipe.layers), get_view(scene)[1], classes))
         with st.container(key="slow-progress"):
             expected = expected_seconds(scene.net, recipe.method, recipe.layers)
             bar = st.progress(0.0, f"{title} runs the network many times: {controls.duration(expected)}")
@@ -84,34 +83,44 @@ def _compute_slowly(place: Slot, scene: Scene, recipe: Recipe, classes: list[Cla
 
 
 def _strip(scene: Scene, recipe: Recipe, classes: list[Class]) -> Strip:
-    pictures, merges = panels(scene, recipe)
+    panels = get_panels(scene, recipe)
     cap = get_capture(scene).select(recipe.layers)
     same = get_twins(scene, recipe.method)
-    result = merged(scene, recipe)
+    blanks = [layer_map(scene, recipe.method, layer)[1] for layer in recipe.layers]
+    method = METHODS[recipe.method]
     layers = [
         LayerPanel(
             name=layer,
             side=activation.shape[-1],
-            picture=pictures[index],
-            merged=merges[index],
-            blank=layer_map(scene, recipe.method, layer)[1],
-            merged_blank="" if index or bool(result.any()) else "these layers have no bright place in common",
-            mark=_mark(bool((activation < 0).any()), same[layer]),
+            picture=panels.alone[index],
+            merged=panels.merged[index],
+            blank=blanks[index],
+            merged_blank=_why_merge_is_blank(panels.merged_blank[index], blanks[index:]),
+            marks=_marks(recipe.method, bool((activation < 0).any()), same[layer]),
         )
         for index, (layer, activation) in enumerate(zip(cap.layers, cap.activations, strict=True))
     ]
-    title = METHODS[recipe.method].title
+    side = layers[0].side
+    credit = scene.picture.credit
     return Strip(
-        view=data_uri(scene.view),
-        view_caption=f"Photo: {scene.picture.credit}"
-        if scene.picture.credit
-        else f"{scene.view.shape[0]} × {scene.view.shape[0]} pixels",
+        view=get_view(scene)[1],
+        view_caption=f"Photo: {credit}" if credit else f"as {cap.x.shape[-1]} × {cap.x.shape[-2]} pixels",
         classes=classes,
         layers=layers[::-1],
         result_title=result_title(recipe),
-        result_caption=f"{title} over {len(layers)} layers" if len(layers) > 1 else title,
+        result_caption=f"{method.title} over {len(layers)} layers" if len(layers) > 1 else f"{side} × {side}",
         verb=_VERBS[recipe.rule],
+        bright="much evidence" if method.class_specific else "high",
     )
+
+
+def _why_merge_is_blank(blank: bool, layers: list[str]) -> str:
+    """Say why a merge is blank, from why its layers are, or "" if it is not."""
+    if not blank:
+        return ""
+    if any(layers):
+        return "a layer merged here is blank" if len(layers) > 1 else layers[0]
+    return "these layers have no bright place in common"
 
 
 def _classes(scene: Scene, probabilities: NDArray[np.float32]) -> list[Class]:
@@ -122,10 +131,12 @@ def _classes(scene: Scene, probabilities: NDArray[np.float32]) -> list[Class]:
     return [(scene.net.labels[i], float(probabilities[i]), i == scene.target) for i in order]
 
 
-def _mark(negative: bool, same: list[str]) -> tuple[str, str]:
-    """A remark on a layer: other methods that agree there, or activations below zero."""
+def _marks(method: str, negative: bool, same: list[str]) -> list[tuple[str, str]]:
+    """Remarks on a layer, each with its explanation: other methods that agree there, values below zero."""
+    marks = []
     if same:
-        return f"= {', '.join(same)}", f"On this layer {' and '.join(same)} give the very same map."
+        marks.append((f"= {', '.join(same)}", f"On this layer {' and '.join(same)} give the very same map."))
     if negative:
-        return "± values", "This layer's activations can be negative, which Grad-CAM++ was not derived for."
-    return "", ""
+        warning = "Grad-CAM++ was not derived for that." if method == "gradcam++" else "0 is not its least value."
+        marks.append(("± values", f"This layer's activations fall below zero here; {warning}"))
+    return marks

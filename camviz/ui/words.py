@@ -50,22 +50,27 @@ def guide_html() -> str:
     return '<div class="cv-guide">' + "".join(f"<p><b>{lead}</b> {text}</p>" for lead, text in GUIDE) + "</div>"
 
 
-def verdict(result: ScoreRow, layers: list[ScoreRow], centre: ScoreRow, probability: float) -> list[str]:
+def percent(probability: float) -> str:
+    """A probability, short."""
+    return f"{probability:.1%}" if probability >= 0.001 or probability == 0 else "<0.1%"
+
+
+def verdict(result: ScoreRow, layers: list[ScoreRow], baselines: list[ScoreRow], probability: float) -> list[str]:
     """Say in a few sentences what the finished scores of one picture mean.
 
     Args:
         result: the merged map's row.
         layers: the rows of the layers that it was merged from.
-        centre: the centred Gaussian's row.
+        baselines: the rows of the maps that know nothing.
         probability: of the explained class.
     """
-    score, blind = result.values[0], centre.values[0]
-    if score is None or blind is None:
-        return []
-    said = [_against_centre(result.label, score, blind)]
-    alone = [(row.values[0], row) for row in layers if row.values[0] is not None]
-    if len(alone) > 1:
-        said.append(_against_layers(score, *max(alone, key=lambda pair: pair[0])))
+    said = []
+    if result.skipped:
+        said.append(f"No ARCC yet: {result.skipped}.")
+    else:
+        said.append(_against_baselines(result, max(baselines, key=_arcc)))
+        if len(layers) > 1:
+            said.append(_against_layers(_arcc(result), max(layers, key=_arcc)))
     if result.road_raw is not None and result.road_raw < 0:
         said.append(
             "Its raw ROAD is negative: removing what the map calls unimportant hurt the class more than removing "
@@ -74,33 +79,36 @@ def verdict(result: ScoreRow, layers: list[ScoreRow], centre: ScoreRow, probabil
     said.append(_on_confidence(probability))
     if result.note:
         said.append(f":gray[Note: {result.note}.]")
+    said.append(":gray[Compare only maps of one picture, model and class.]")
     return said
 
 
-def _against_centre(label: str, score: float, blind: float) -> str:
-    gap = score - blind
-    if gap > ALIKE:
-        return (
-            f"**{label} scores {score:.2f}**, {gap:.2f} above the blind guess that all is in the middle ({blind:.2f})."
-        )
-    if gap < -ALIKE:
-        return (
-            f"**{label} scores {score:.2f}**, less than the blind guess that all is in the middle ({blind:.2f}): "
-            "do not trust it here."
-        )
-    return f"**{label} scores {score:.2f}**, no better than the blind guess that all is in the middle ({blind:.2f})."
+def _arcc(row: ScoreRow) -> float:
+    return row.values[0] or 0.0
+
+
+def _against_baselines(result: ScoreRow, best: ScoreRow) -> str:
+    score, blind = _arcc(result), _arcc(best)
+    stands = f"**{result.label} scores {score:.2f}**"
+    guess = f"the blind guess “{best.label}” ({blind:.2f})"
+    if score > blind + ALIKE:
+        return f"{stands}, {score - blind:.2f} above {guess}."
+    if score < blind - ALIKE:
+        return f"{stands}, less than {guess}: do not trust it here."
+    return f"{stands}, no better than {guess}."
 
 
 def _on_confidence(probability: float) -> str:
     if probability < UNSURE:
         return (
-            f"The model gives this class only {probability:.0%}, which leaves ROAD, and with it ARCC, little room: "
+            f"The model gives this class only {percent(probability)}, which leaves ROAD, and with it ARCC, little room: "
             "a low score here says more about the model's doubt than about the map."
         )
-    return f"The class has probability {probability:.0%}: about the most that ROAD can take away."
+    return f"The class has probability {percent(probability)}: about the most that ROAD can take away."
 
 
-def _against_layers(score: float, best: float, row: ScoreRow) -> str:
+def _against_layers(score: float, row: ScoreRow) -> str:
+    best = _arcc(row)
     if score > best + ALIKE:
         return f"Merging helped: the best single layer, {row.label}, scores {best:.2f}."
     if score < best - ALIKE:
