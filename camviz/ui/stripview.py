@@ -108,7 +108,9 @@ def _strip(scene: Scene, recipe: Recipe, classes: list[Class]) -> Strip:
         classes=classes,
         layers=layers[::-1],
         result_title=result_title(recipe),
-        result_caption=f"{method.title} over {len(layers)} layers" if len(layers) > 1 else f"{side} × {side}",
+        result_caption=f"{method.title} over {len(layers)} layers"
+        if len(layers) > 1
+        else f"{method.title}, {side} × {side}",
         verb=_VERBS[recipe.rule],
         bright="much evidence" if method.class_specific else "high",
     )
