@@ -33,7 +33,7 @@ class ScoreRow:
         values: ARCC, coherency, 1 - complexity, scaled ROAD.
         road_raw: ROAD before scaling and clipping, in [-0.5, 0.5].
         note: what a reader must know, or "".
-        skipped: why scores are missing for good, or "".
+        skipped: why ARCC and coherency are left out, or "".
     """
 
     label: str
@@ -56,7 +56,9 @@ def scores_html(rows: list[ScoreRow]) -> str:
 
 
 def _row(row: ScoreRow) -> str:
-    cells = "".join(_cell(value, row.skipped, main=index == 0) for index, value in enumerate(row.values))
+    cells = "".join(
+        _cell(value, row.skipped if index < 2 else "", main=index == 0) for index, value in enumerate(row.values)
+    )
     raw = "" if row.road_raw is None else f"{row.road_raw:+.2f}".replace("-", "−")
     alarm = " cv-negative" if row.road_raw is not None and row.road_raw < 0 else ""
     note = f'<i title="{escape(row.note)}">ⓘ</i>' if row.note else ""

@@ -47,7 +47,8 @@ class ScorePlaces:
 
     def __init__(self, parent: DeltaGenerator) -> None:
         chart, words = parent.columns([2.4, 1], gap="medium")
-        self.chart, self.words, self.below = Slot(chart), Slot(words.container()), words.container()
+        beside = words.container(key="score-words")
+        self.chart, self.words, self.below = Slot(chart), Slot(beside.container()), beside.container()
 
     def hold(self, layers: int) -> None:
         """Keep the places while nothing is known yet."""
