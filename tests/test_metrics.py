@@ -184,8 +184,8 @@ def test_ties_go_together_and_it_is_said():
     maps[1] = torch.linspace(0, 1, 100).view(10, 10)
     result = road(Average().eval(), x, maps, 1)
     assert result.removed[0].tolist() == [[1] * 4, [pytest.approx(0.9)] * 4]
-    assert "most relevant first 100% instead of 80%" in result.notes[0]
-    assert "least relevant first 90% instead of 20%" in result.notes[0]
+    assert "most relevant first 100, 100, 100, 100 % and least relevant first 90, 90, 90, 90 %" in result.notes[0]
+    assert "instead of 80, 60, 40, 20 %" in result.notes[0]
     assert result.notes[1] == ""
     assert (result.removed[1] - torch.tensor([0.8, 0.6, 0.4, 0.2])).abs().max() < 0.011
 

@@ -137,12 +137,17 @@ def _filled(image: Tensor, masks: Tensor, seed: int) -> Tensor:
 
 
 def _note(removed: Tensor, percentiles: Sequence[int]) -> str:
-    """Name the removals whose share is off, for one image (2, P)."""
+    """Tell the shares removed from one image (2, P) in an order in which some are off."""
     asked = torch.tensor([1 - p / 100 for p in percentiles])
-    off = [
-        f"{order} {share:.0%} instead of {wanted:.0%}"
+    told = [
+        f"{order} {_percents(shares)} %"
         for order, shares in zip(("most relevant first", "least relevant first"), removed, strict=True)
-        for share, wanted in zip(shares.tolist(), asked.tolist(), strict=True)
-        if abs(share - wanted) > _TOLERANCE
+        if bool(((shares - asked).abs() > _TOLERANCE).any())
     ]
-    return f"equal values are removed together: {', '.join(off)}" if off else ""
+    if not told:
+        return ""
+    return f"equal values are removed together: {' and '.join(told)} instead of {_percents(asked)} %"
+
+
+def _percents(shares: Tensor) -> str:
+    return ", ".join(f"{100 * share:.0f}" for share in shares.tolist())

@@ -19,7 +19,7 @@ from camviz.models import (
 )
 from camviz.models.torchvision import fetch
 from camviz.refine import RULES
-from camviz.ui.compute import Scene, expected_seconds, get_net, sides
+from camviz.ui.compute import Scene, expected_seconds, get_net, get_twins, sides
 from camviz.ui.words import percent
 
 DEFAULT_METHOD = "gradcam++"
@@ -112,7 +112,7 @@ def choose_recipe(scene: Scene) -> Recipe:
     chosen = METHODS[method]
     quiet = "" if chosen.class_specific else " It gives the same map for every class."
     paper = "" if chosen.is_baseline else f" *{chosen.reference}*"
-    st.caption(f"{chosen.sentence}{quiet}{paper}")
+    st.caption(f"{chosen.sentence}{quiet}{_same_map(scene, method)}{paper}")
     side_of = sides(scene)
     layers = st.pills(
         "Layers",
@@ -141,6 +141,16 @@ def choose_recipe(scene: Scene) -> Recipe:
     )
     ordered = tuple(layer for layer in scene.net.layers if layer in layers)
     return Recipe(method, ordered, rule if len(ordered) > 1 else "product")
+
+
+def _same_map(scene: Scene, method: str) -> str:
+    """Say on which layers the method gives the very map of others."""
+    side = sides(scene)
+    return "".join(
+        f" At {side[layer]} × {side[layer]} it is the same map as {' and '.join(others)}."
+        for layer, others in get_twins(scene, method).items()
+        if others
+    )
 
 
 def _layers_key(net: Net) -> str:

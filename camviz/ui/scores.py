@@ -22,6 +22,10 @@ COLUMNS = (
 )
 
 
+# Raw ROAD closer to 0 than this is shown as 0.
+ROUNDING = 0.005
+
+
 @dataclass(frozen=True)
 class ScoreRow:
     """One row of the chart; None stands for a score that is still to come.
@@ -59,9 +63,9 @@ def _row(row: ScoreRow) -> str:
     cells = "".join(
         _cell(value, row.skipped if index < 2 else "", main=index == 0) for index, value in enumerate(row.values)
     )
-    raw = "" if row.road_raw is None else f"{row.road_raw:+.2f}".replace("-", "−")
-    alarm = " cv-negative" if row.road_raw is not None and row.road_raw < 0 else ""
-    note = f'<i title="{escape(row.note)}">ⓘ</i>' if row.note else ""
+    raw = "" if row.road_raw is None else f"{row.road_raw:+.2f}".replace("-", "−").replace("−0.00", "0.00")
+    alarm = " cv-negative" if row.road_raw is not None and row.road_raw < -ROUNDING else ""
+    note = f'<i title="{escape(row.note)}">i</i>' if row.note else ""
     return (
         f'<div role="row" class="cv-score-{row.kind}"><div role="rowheader" title="{escape(row.label)}">'
         f"<b>{escape(row.label)}</b> <span>{escape(row.detail)}</span>{note}</div>{cells}"

@@ -44,7 +44,7 @@ class Strip:
     result_title: str
     result_caption: str
     verb: str
-    bright: str
+    legend: tuple[str, str]
 
 
 def strip_html(strip: Strip) -> str:
@@ -60,8 +60,8 @@ def strip_html(strip: Strip) -> str:
     )
     credit = f'<span title="{escape(strip.view_caption)}">{escape(strip.view_caption)}</span>'
     legend = (
-        f'<div class="cv-legend"><span>little</span><i style="background:{overlay_gradient()}"></i>'
-        f"<span>{escape(strip.bright)}</span></div>"
+        f'<div class="cv-legend"><span>{escape(strip.legend[0])}</span><i style="background:{overlay_gradient()}"></i>'
+        f"<span>{escape(strip.legend[1])}</span></div>"
     )
     return _grid(
         len(strip.layers),

@@ -112,7 +112,7 @@ def _strip(scene: Scene, recipe: Recipe, classes: list[Class]) -> Strip:
         if len(layers) > 1
         else f"{method.title}, {side} × {side}",
         verb=_VERBS[recipe.rule],
-        bright="much evidence" if method.class_specific else "high",
+        legend=("little", "much evidence") if method.class_specific else ("low", "high"),
     )
 
 
@@ -137,7 +137,12 @@ def _marks(method: str, negative: bool, same: list[str]) -> list[tuple[str, str]
     """Remarks on a layer, each with its explanation: other methods that agree there, values below zero."""
     marks = []
     if same:
-        marks.append((f"= {', '.join(same)}", f"On this layer {' and '.join(same)} give the very same map."))
+        marks.append(
+            (
+                f"= {len(same)} other{'s' * (len(same) > 1)}",
+                f"On this layer {' and '.join(same)} give the very same map.",
+            )
+        )
     if negative:
         warning = "Grad-CAM++ was not derived for that." if method == "gradcam++" else "0 is not its least value."
         marks.append(("± values", f"This layer's activations fall below zero here; {warning}"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from camviz.ui.scores import ScoreRow
+from camviz.ui.scores import ROUNDING, ScoreRow
 
 # Two scores closer than this are called alike.
 ALIKE = 0.05
@@ -71,7 +71,7 @@ def verdict(result: ScoreRow, layers: list[ScoreRow], baselines: list[ScoreRow],
         said.append(_against_baselines(result, max(baselines, key=_arcc)))
         if len(layers) > 1:
             said.append(_against_layers(_arcc(result), max(layers, key=_arcc)))
-    if result.road_raw is not None and result.road_raw < 0:
+    if result.road_raw is not None and result.road_raw < -ROUNDING:
         said.append(
             "Its raw ROAD is negative: removing what the map calls unimportant hurt the class more than removing "
             "what it calls important."
