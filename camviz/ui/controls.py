@@ -98,9 +98,16 @@ def choose_class(labels: tuple[str, ...], probabilities: NDArray[np.float32], ke
 
 def choose_recipe(scene: Scene) -> Recipe:
     """Ask for the method, the layers and the rule that merges them."""
-    ordered_methods = sorted(METHODS, key=lambda name: list(_GROUPS).index(_group(name)))
-    labels = {name: _method_label(scene.net, name) for name in ordered_methods}
-    method = st.selectbox(
+    method = _choose_method(scene)
+    layers = _choose_layers(scene)
+    rule = _choose_rule()
+    return Recipe(method, layers, rule if len(layers) > 1 else "product")
+
+
+def _choose_method(scene: Scene) -> str:
+    ordered = sorted(METHODS, key=lambda name: list(_GROUPS).index(_group(name)))
+    labels = {name: _method_label(scene.net, name) for name in ordered}
+    name = st.selectbox(
         "Method",
         list(labels),
         format_func=lambda name: labels[name],
@@ -109,28 +116,37 @@ def choose_recipe(scene: Scene) -> Recipe:
         help="How evidence is read off a layer. Most methods answer at once. *Slow* ones run the network again for "
         "every channel. *Blind* ones know nothing of the network: they are there to compare with.",
     )
-    chosen = METHODS[method]
-    quiet = "" if chosen.class_specific else " It gives the same map for every class."
-    paper = "" if chosen.is_baseline else f" *{chosen.reference}*"
-    st.caption(f"{chosen.sentence}{quiet}{_same_map(scene, method)}{paper}")
-    side_of = sides(scene)
-    layers = st.pills(
+    method = METHODS[name]
+    quiet = "" if method.class_specific else " It gives the same map for every class."
+    paper = "" if method.is_baseline else f" *{method.reference}*"
+    st.caption(f"{method.sentence}{quiet}{_same_map(scene, name)}{paper}")
+    return name
+
+
+def _choose_layers(scene: Scene) -> tuple[str, ...]:
+    """Ask for the layers; none switched on counts as all. Returned from shallow to deep."""
+    every = scene.net.layers
+    side = sides(scene)
+    chosen = st.pills(
         "Layers",
-        list(reversed(scene.net.layers)),
+        every[::-1],
         selection_mode="multi",
-        default=list(scene.net.layers),
-        format_func=lambda layer: f"{side_of[layer]} × {side_of[layer]} · {layer}",
+        default=every,
+        format_func=lambda layer: f"{side[layer]} × {side[layer]} · {layer}",
         key=_layers_key(scene.net),
         persist_state="session",
         help="Which layers to merge, from deep to shallow: the last of each stage, after its activation. The deeper, "
         "the coarser: a 7 × 7 map tells only 49 places apart.",
     )
-    if len(scene.net.layers) == 1:
+    if len(every) == 1:
         st.caption("Only one part of this network gives a feature map, so there is nothing to merge.")
-    if not layers:
+    if not chosen:
         st.warning("Switch at least one layer on. Until then, all are used.", icon=":material/layers:")
-        layers = list(scene.net.layers)
-    rule = st.selectbox(
+    return tuple(layer for layer in every if not chosen or layer in chosen)
+
+
+def _choose_rule() -> str:
+    return st.selectbox(
         "Merging rule",
         list(RULES),
         format_func=lambda name: _RULES[name],
@@ -139,8 +155,6 @@ def choose_recipe(scene: Scene) -> Recipe:
         help="How the layers' maps become one. **Product**: bright only where all agree. **Minimum**: as bright as the "
         "darkest. **Mean**: bright where any is.",
     )
-    ordered = tuple(layer for layer in scene.net.layers if layer in layers)
-    return Recipe(method, ordered, rule if len(ordered) > 1 else "product")
 
 
 def _same_map(scene: Scene, method: str) -> str:

@@ -100,7 +100,7 @@ def _strip(scene: Scene, recipe: Recipe, classes: list[Class]) -> Strip:
         )
         for index, (layer, activation) in enumerate(zip(cap.layers, cap.activations, strict=True))
     ]
-    side = layers[0].side
+    over = f" over {len(layers)} layers" if len(layers) > 1 else f", {layers[0].side} × {layers[0].side}"
     credit = scene.picture.credit
     return Strip(
         view=get_view(scene)[1],
@@ -108,9 +108,7 @@ def _strip(scene: Scene, recipe: Recipe, classes: list[Class]) -> Strip:
         classes=classes,
         layers=layers[::-1],
         result_title=result_title(recipe),
-        result_caption=f"{method.title} over {len(layers)} layers"
-        if len(layers) > 1
-        else f"{method.title}, {side} × {side}",
+        result_caption=f"{method.title}{over}",
         verb=_VERBS[recipe.rule],
         legend=("little", "much evidence") if method.class_specific else ("low", "high"),
     )
@@ -137,12 +135,8 @@ def _marks(method: str, negative: bool, same: list[str]) -> list[tuple[str, str]
     """Remarks on a layer, each with its explanation: other methods that agree there, values below zero."""
     marks = []
     if same:
-        marks.append(
-            (
-                f"= {len(same)} other{'s' * (len(same) > 1)}",
-                f"On this layer {' and '.join(same)} give the very same map.",
-            )
-        )
+        count = "1 other" if len(same) == 1 else f"{len(same)} others"
+        marks.append((f"= {count}", f"On this layer {' and '.join(same)} give the very same map."))
     if negative:
         warning = "Grad-CAM++ was not derived for that." if method == "gradcam++" else "0 is not its least value."
         marks.append(("± values", f"This layer's activations fall below zero here; {warning}"))
