@@ -25,6 +25,7 @@ CHROMIUM = [
     "--use-fake-ui-for-media-stream",
 ]
 SLOW = 60_000  # milliseconds that a loaded machine may need for a picture
+expect.set_options(timeout=SLOW)
 
 
 @pytest.fixture(scope="session")
@@ -182,7 +183,7 @@ def test_a_class_can_be_found_by_typing(page):
     wait_for_change(page, before)
     expect(page.locator(".cv-title")).to_contain_text("see Egyptian cat?")
     expect(page.locator(".cv-chosen")).to_contain_text("Egyptian cat")
-    expect(page.get_by_text("little room")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("little room")).to_be_visible()
 
 
 def test_an_upload_is_explained_whatever_its_name_and_can_be_forgotten(page):

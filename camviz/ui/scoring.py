@@ -128,7 +128,7 @@ def _entries(scene: Scene, recipe: Recipe) -> list[_Entry]:
         return _Entry(label, kind, one, unasked and kind != "baseline" and not has(scene, "coherency", one))
 
     alone = [
-        entry(f"{side[layer]} × {side[layer]} · {layer}", "layer", Recipe(recipe.method, (layer,)))
+        entry(f"{side[layer]}\u00a0×\u00a0{side[layer]} · {layer}", "layer", Recipe(recipe.method, (layer,)))
         for layer in reversed(recipe.layers)
     ]
     return [
