@@ -320,6 +320,7 @@ def test_no_other_menu_flashes_up_while_loading(browser, address):
 def test_a_photograph_can_be_taken_and_explained(page):
     before = result(page)
     page.get_by_role("radio", name="Camera").click()
+    page.wait_for_function("() => { const v = document.querySelector('video'); return v && v.videoWidth > 0 }")
     page.get_by_role("button", name="Take Photo").click()
     wait_for_change(page, before)
     expect(page.locator(".cv-title")).not_to_contain_text("Coffee")
