@@ -17,9 +17,9 @@ COLORMAP = "inferno"
 OPACITY = (0.3, 0.85)
 
 
-def colour(map_: Tensor, colormap: str = COLORMAP) -> NDArray[np.uint8]:
+def colour(map_: Tensor) -> NDArray[np.uint8]:
     """Colour a map (H, W) in [0, 1] -> uint8 (H, W, 3)."""
-    table = (mpl.colormaps[colormap](np.linspace(0, 1, 256))[:, :3] * 255).round().astype(np.uint8)
+    table = (mpl.colormaps[COLORMAP](np.linspace(0, 1, 256))[:, :3] * 255).round().astype(np.uint8)
     steps = (map_.detach().float().cpu().numpy() * 255).round().astype(np.uint8)
     return table[steps]
 

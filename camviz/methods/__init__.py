@@ -12,7 +12,7 @@ from camviz.capture import Capture
 from camviz.maps import normalise
 from camviz.methods import baselines as _baselines  # noqa: F401
 from camviz.methods import gradient, passes  # noqa: F401  (importing a file registers its methods)
-from camviz.methods.registry import METHODS, Method, Progress
+from camviz.methods.registry import METHODS, Method, Progress, shifted
 
 __all__ = ["METHODS", "BlankMapWarning", "Method", "Progress", "cam", "cam_with_notes", "twins"]
 
@@ -58,7 +58,7 @@ def cam_with_notes(
     chosen = METHODS[method]
     channels = [a.shape[1] * len(cap.x) for a in cap.activations]
     raws = [
-        chosen.raw(cap, index, seed, _shifted(progress, sum(channels[:index]), sum(channels)))
+        chosen.raw(cap, index, seed, shifted(progress, sum(channels[:index]), sum(channels)))
         for index in range(len(cap.layers))
     ]
     if chosen.finished:
@@ -96,11 +96,6 @@ def twins(cap: Capture, method: str, tolerance: float = 1e-4) -> list[list[str]]
 def _upsampled(raw: Tensor, size: tuple[int, ...]) -> Tensor:
     """Bilinear upsampling with half-pixel centres: (B, h, w) -> (B, H, W)."""
     return F.interpolate(raw[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
-
-
-def _shifted(progress: Progress | None, before: int, total: int) -> Progress | None:
-    """Make the progress within one layer a progress within all of them."""
-    return None if progress is None else lambda done, _: progress(before + done, total)
 
 
 def _why_blank(cap: Capture, method: Method, index: int, image: int, raw: Tensor) -> str:

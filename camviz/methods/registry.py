@@ -16,6 +16,11 @@ Cost = Literal["at once", "many passes"]
 Progress = Callable[[int, int], None]
 
 
+def shifted(progress: Progress | None, before: int, total: int) -> Progress | None:
+    """Make the progress within one layer a progress within several of them."""
+    return None if progress is None else lambda done, _: progress(before + done, total)
+
+
 class RawMap(Protocol):
     """A method's map of one captured layer, before ReLU, upsampling and stretching."""
 

@@ -19,6 +19,7 @@ from camviz.explain import Recipe, explain
 from camviz.images import Fit, load_image
 from camviz.methods import METHODS, Progress, cam_with_notes, twins
 from camviz.methods.passes import passes
+from camviz.methods.registry import shifted
 from camviz.metrics.arcc import coherency
 from camviz.metrics.road import Road, road
 from camviz.models import Net, load_model
@@ -142,22 +143,14 @@ def is_ready(scene: Scene, recipe: Recipe) -> bool:
 
 def layer_maps(scene: Scene, recipe: Recipe, progress: Progress | None = None) -> Tensor:
     """The maps of a recipe's layers (L, 1, H, W), with the progress over all of them."""
-    done, total = 0, sum(channels_of(scene, recipe).values())
-    maps = []
-    for layer, channels in channels_of(scene, recipe).items():
-        before = done
-        step: Progress | None = None
-        if progress is not None:
-            step = lambda n, _, before=before: progress(before + n, total)  # noqa: E731
-        maps.append(layer_map(scene, recipe.method, layer, step)[0])
-        done += channels
-    return torch.stack(maps)
-
-
-def channels_of(scene: Scene, recipe: Recipe) -> dict[str, int]:
-    """How many channels each layer of a recipe has."""
     cap = get_capture(scene).select(recipe.layers)
-    return {layer: a.shape[1] for layer, a in zip(cap.layers, cap.activations, strict=True)}
+    channels = [activation.shape[1] for activation in cap.activations]
+    return torch.stack(
+        [
+            layer_map(scene, recipe.method, layer, shifted(progress, sum(channels[:index]), sum(channels)))[0]
+            for index, layer in enumerate(recipe.layers)
+        ]
+    )
 
 
 def merged(scene: Scene, recipe: Recipe) -> Tensor:
