@@ -26,6 +26,7 @@ from torch import Tensor
 
 import camviz
 from benchmarks.photos import PHOTOS
+from benchmarks.tables import RESAMPLES, interval, table
 from camviz.explain import explain_capture
 from camviz.metrics.arcc import coherency, combine, complexity
 from camviz.metrics.road import road
@@ -35,7 +36,6 @@ METHODS = ("gradcam++", "layercam")
 BASELINES = ("centre", "random", "uniform")
 PARTS = ("arcc", "coherency", "complexity", "road", "road_raw")
 SEEDS = 5
-RESAMPLES = 10_000
 _TIE = 1e-4  # scores closer than this count as equal
 
 Score = dict[str, float]
@@ -208,7 +208,7 @@ def _mean_table(results: Sequence[Result]) -> str:
         rows.append([name, *cells.values(), int((columns["arcc"] == 0).sum())])
     head = ["map", "ARCC (high is good)", "coherency", "complexity (low is good)", "ROAD, scaled and clipped",
             "ROAD r, unclipped", "photographs at ARCC 0"]  # fmt: skip
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _photo_table(results: Sequence[Result]) -> str:
@@ -225,25 +225,12 @@ def _photo_table(results: Sequence[Result]) -> str:
         ])  # fmt: skip
     head = ["photograph", "predicted class", "probability", *(refined(m) for m in METHODS),
             f"last layer, {METHODS[0]}", "best single layer, picked afterwards", "centre", "random"]  # fmt: skip
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _column(results: Sequence[Result], name: str, part: str = "arcc") -> NDArray[Any]:
     """A map's score on every photograph."""
     return np.array([result.scores[name][part] for result in results])
-
-
-def interval(values: NDArray[Any]) -> tuple[float, float]:
-    """A 95 % percentile bootstrap interval of the mean."""
-    rng = np.random.default_rng(0)
-    means = rng.choice(values, (RESAMPLES, len(values))).mean(1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """camviz: class activation maps, refined, scored and tested for robustness."""
 
+from camviz import shapes
 from camviz.capture import Capture, capture
 from camviz.explain import Recipe, explain
 from camviz.images import ImageError, load_image
@@ -36,4 +37,5 @@ __all__ = [
     "load_image",
     "load_model",
     "refine",
+    "shapes",
 ]

@@ -17,4 +17,5 @@ def normalise(maps: Tensor) -> Tensor:
     low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
     span = high - low  # NaN or infinite if any value is
     shows = (span > _FLAT * torch.maximum(high.abs(), low.abs())) & torch.isfinite(span)
-    return torch.where(shows, (maps - low) / torch.where(shows, span, 1.0), 0.0)
+    stretched = (maps - low).div_(torch.where(shows, span, torch.inf))
+    return stretched if bool(torch.isfinite(span).all()) else torch.where(shows, stretched, 0.0)

@@ -11,8 +11,9 @@ from camviz.ui.compute import Scene, predict
 from camviz.ui.scoring import ScorePlaces, show_scores, show_waiting
 from camviz.ui.slot import Slot
 from camviz.ui.strip import strip_skeleton
-from camviz.ui.stripview import show_strip
-from camviz.ui.words import ABOUT_ARCC, guide_html, percent
+from camviz.ui.stripview import result_title, show_strip
+from camviz.ui.truth import get_truth, get_truth_scores
+from camviz.ui.words import ABOUT_ARCC, guide_html, percent, truth_table
 
 st.html(Path(__file__).parent.parent / "assets" / "style.css")
 
@@ -24,13 +25,14 @@ if "model" not in st.session_state:  # the first run of this visit: hold the pla
     strip.html(strip_skeleton(layers=4))
     scores.hold(layers=4)
 st.html(guide_html())
+all_scores = st.container()
 with st.expander("What these numbers mean, and what they cannot tell", icon=":material/menu_book:"):
     st.markdown(ABOUT_ARCC)
 
 with st.sidebar:
     picture = source.choose_picture()
-    fit = source.choose_fit()
-    info = controls.choose_model()
+    fit = source.choose_fit(picture)
+    info = controls.choose_model(synthetic=picture.sample is not None)
 with main:
     net = controls.ready_net(info)
 if net is None:
@@ -40,6 +42,8 @@ probabilities = predict(picture, net, fit)
 with st.sidebar:
     target = controls.choose_class(net.labels, probabilities, f"{picture.id[:12]}-{net.info.name}-{fit}")
     scene = Scene(picture, net, fit, target)
+    truth = get_truth(scene)
+    outline = controls.choose_outline(truth)
     recipe = controls.choose_recipe(scene)
 
 label, probability = net.labels[target], float(probabilities[target])
@@ -48,5 +52,8 @@ title.html(
     f"<small>{escape(picture.title)} · {percent(probability)} sure · "
     f"{METHODS[recipe.method].title}</small></p>"
 )
-show_strip(strip, scene, recipe, probabilities, on_wait=lambda: show_waiting(scores, scene, recipe))
+show_strip(strip, scene, recipe, probabilities, outline, on_wait=lambda: show_waiting(scores, scene, recipe))
 show_scores(scores, scene, recipe, probability)
+if truth is not None:
+    with all_scores.expander("Every score against the true mask, and what each asks", icon=":material/target:"):
+        st.markdown(truth_table(get_truth_scores(scene, recipe), result_title(recipe)))

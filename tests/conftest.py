@@ -9,6 +9,13 @@ from torch import nn
 from torch.nn import functional as F
 
 import camviz
+from camviz import shapes
+from camviz.models import checkpoint
+from camviz.models.architectures import ARCHITECTURES
+from camviz.models.checkpoint import Accuracy
+from camviz.train.__main__ import card
+from camviz.train.data import ALL
+from camviz.train.run import Options
 
 
 @pytest.fixture(scope="session")
@@ -162,3 +169,15 @@ class Sized(nn.Module):
         first = self.conv1(x).relu() + self.shift.expand(batch, -1, 1, 1)
         second = self.conv2(first.view(batch, 6, *x.shape[2:])).relu()
         return self.fc(second.view(x.size(0), 8, -1).mean(2))
+
+
+@pytest.fixture(scope="session")
+def untaught(tmp_path_factory):
+    """A checkpoint of a network for shapes, with seeded random weights."""
+    module = seeded(lambda: ARCHITECTURES["resnet18"](6), dtype=torch.float32)
+    share = dict.fromkeys(shapes.CLASSES, 1 / 6)
+    accuracy = Accuracy(3006, 1 / 6, share, dict.fromkeys(shapes.BANDS, 1 / 6))
+    options = Options("resnet18", ((32, 64, ALL),), "random", 8, 1e-3, 0.05, 0, False)
+    path = tmp_path_factory.mktemp("checkpoint") / "shapes-untaught.safetensors"
+    checkpoint.save(path, module, card(options, module, accuracy, "python -m camviz.train resnet18"))
+    return path

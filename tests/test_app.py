@@ -3,20 +3,28 @@
 import gc
 import hashlib
 import io
+import re
+import threading
 import weakref
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torchvision
 from PIL import Image
+from streamlit.delta_generator import DeltaGenerator
 from streamlit.testing.v1 import AppTest
 
-from camviz import METHODS
+from camviz import METHODS, shapes
+from camviz.models import bundled
 from camviz.refine import RULES
 from camviz.samples import SAMPLES
 from camviz.ui import compute
 
+KNOWS_SHAPES = "shapes-untaught"
 APP = str(Path(__file__).parent.parent / "app.py")
 
 
@@ -33,7 +41,7 @@ def strip(app) -> str:
 
 
 def chart(app) -> str:
-    return next(block.proto.body for block in app.get("html") if 'class="cv-scores"' in block.proto.body)
+    return next(block.proto.body for block in app.get("html") if 'class="cv-scores' in block.proto.body)
 
 
 def words(app) -> str:
@@ -188,3 +196,126 @@ def test_an_evicted_network_is_not_kept_alive_by_what_it_computed():
     gc.collect()
     assert alive() is None
     compute.forget(picture.id)
+
+
+@pytest.fixture
+def weights_server(tmp_path, monkeypatch):
+    """MobileNetV3's address leads to a server on this machine, with fresh weights and an empty cache."""
+    buffer = io.BytesIO()
+    torch.save(torchvision.models.mobilenet_v3_large().state_dict(), buffer)
+    name = f"mobilenet-{hashlib.sha256(buffer.getvalue()).hexdigest()[:8]}.pth"
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / name).write_bytes(buffer.getvalue())
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("NO_PROXY", "*")
+    asked = []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, _format, *args):
+            asked.append(args[0])
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=tmp_path / "served")) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        weights = torchvision.models.MobileNet_V3_Large_Weights.DEFAULT
+        monkeypatch.setattr(weights.value, "url", f"http://127.0.0.1:{server.server_port}/{name}")
+        yield asked
+        server.shutdown()
+
+
+def test_a_model_is_downloaded_once_with_progress_and_then_explains(app, weights_server, monkeypatch):
+    shares = []
+    show = DeltaGenerator.progress
+    monkeypatch.setattr(DeltaGenerator, "progress", lambda *args: (shares.append(args[1]), show(*args))[1])
+    app.selectbox(key="model").set_value("mobilenet_v3_large").run()
+    assert "is not on this server yet" in app.info[0].value
+    app.button[-1].click().run()
+    assert not app.exception
+    assert "features" in strip(app)
+    assert len(shares) > 20
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    app.selectbox(key="model").set_value("efficientnet-lite0").run()
+    compute._nets().forget("mobilenet_v3_large")
+    app.selectbox(key="model").set_value("mobilenet_v3_large").run()
+    assert "features" in strip(app)
+    assert len(weights_server) == 1
+
+
+@pytest.fixture
+def shape(app, untaught, monkeypatch):
+    """The page with a large circle, explained by a network made for shapes; what it has learnt does not matter here."""
+    monkeypatch.setattr(bundled, "_SHAPES_FILES", {KNOWS_SHAPES: untaught})
+    bundled.models.cache_clear()
+    app.segmented_control(key="source").set_value("Shapes").run()
+    assert not app.exception
+    yield app
+    bundled.models.cache_clear()
+    compute._nets().forget(KNOWS_SHAPES)
+
+
+def heads(app) -> list[str]:
+    return re.findall(r'role="columnheader"[^>]*><span>([^<]*)', chart(app))
+
+
+def test_a_shape_is_explained_by_a_network_that_knows_it_and_scored_against_its_mask(shape):
+    assert shape.selectbox(key="model").value == KNOWS_SHAPES
+    assert strip(shape).count("outline of the true shape") == 10
+    assert heads(shape)[-3:] == ["Mass inside", "Best IoU", "ROC AUC"]
+    assert "of its heat lies on the circle" in words(shape)
+    assert "| Cross-entropy |" in words(shape)
+
+
+def test_the_outline_can_be_switched_off(shape):
+    shape.toggle(key="outline").set_value(False).run()
+    assert "outline of the true shape" not in strip(shape)
+    shape.selectbox(key="method").set_value("layercam").run()
+    assert "outline of the true shape" not in strip(shape)
+
+
+def test_the_network_follows_the_picture_and_can_be_changed(shape):
+    shape.selectbox(key="model").set_value("efficientnet-lite0").run()
+    assert "knows photographs, not drawn shapes" in " ".join(caption.value for caption in shape.sidebar.caption)
+    assert "is not the circle that is there" in words(shape)
+    shape.segmented_control(key="source").set_value("Photos").run()
+    assert shape.selectbox(key="model").value == "efficientnet-lite0"
+    assert "outline" not in strip(shape)
+    assert len(heads(shape)) == 5
+    shape.selectbox(key="model").set_value(KNOWS_SHAPES).run()
+    assert "six drawn shapes and nothing else" in " ".join(caption.value for caption in shape.sidebar.caption)
+    shape.segmented_control(key="source").set_value("Shapes").run()
+    assert not shape.exception
+    assert shape.selectbox(key="model").value == "efficientnet-lite0"  # the last one used on shapes
+
+
+@pytest.mark.parametrize("kind", shapes.COMPOSED)
+def test_every_composed_kind(shape, kind):
+    before = strip(shape)
+    shape.selectbox(key="shape_kind").set_value(kind).run()
+    assert not shape.exception
+    assert strip(shape) != before
+
+
+def test_of_two_shapes_the_one_explained_counts(shape):
+    shape.selectbox(key="shape_kind").set_value("two shapes").run()
+    sample = shapes.composed("two shapes", 0)
+    box = next(box for box in shape.selectbox if box.key.startswith("class-"))
+    told = []
+    for one in sample.shapes:
+        box.set_value(one.label).run()
+        told.append(words(shape))
+        assert f"on the {shapes.CLASSES[one.label]}" in told[-1]
+        assert not shape.exception
+
+
+def test_surprise_me_changes_the_sample_and_the_controls(shape):
+    seen = set()
+    for _ in range(4):
+        next(button for button in shape.button if button.label == "Surprise me").click().run()
+        assert not shape.exception
+        seen.add((shape.selectbox(key="shape_label").value, strip(shape)))
+    assert len(seen) > 1
+
+
+def test_the_card_tells_how_well_a_network_does(shape):
+    assert "samples that it never saw it is right for" in words(shape)
+    assert "python -m camviz.train" in words(shape)

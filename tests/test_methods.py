@@ -14,6 +14,7 @@ from conftest import Dense, Functional, Plain, Pooled, Residual, Shared, Sized, 
 import camviz
 from camviz.capture import Capture
 from camviz.methods import cam_with_notes, twins
+from camviz.methods.gradient import first_eigenvector
 
 TARGETS = [3, 0, 4]
 
@@ -388,6 +389,23 @@ def test_first_component_at_any_shape_and_scale(channels, side, scale):
     for image in range(2):
         expected = finished(component(values[image].numpy()), (8, 8))
         assert np.abs(maps[0, image].numpy() - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.5, 0.9, 0.999, 1.0])
+def test_first_eigenvector_however_close_the_second(ratio):
+    """Matrices with known eigenvectors; where the two largest eigenvalues are one, any of their plane will do."""
+    generator = torch.Generator().manual_seed(3)
+    basis = torch.linalg.qr(torch.randn(2, 150, 150, generator=generator, dtype=torch.float64)).Q
+    values = torch.linspace(0, 0.5 * ratio, 150, dtype=torch.float64)
+    values[-2:] = torch.tensor([ratio, 1])
+    grams = basis @ torch.diag(values) @ basis.mT
+    found = first_eigenvector((7 * grams).float()).double()
+    assert torch.allclose(found.norm(dim=1), torch.ones(2, 1, dtype=torch.float64), atol=1e-6)
+    if ratio == 1:
+        assert (found - grams @ found).norm(dim=1).max() < 1e-5
+    else:
+        off = (basis[..., :-1].mT @ found).norm(dim=1)  # the sine of the angle between
+        assert off.max() < 1e-5 / (1 - ratio)
 
 
 def test_sign_of_the_first_component():

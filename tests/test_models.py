@@ -16,10 +16,11 @@ from torch import nn
 from torchvision.ops import SqueezeExcitation
 
 import camviz
+from camviz import shapes
 from camviz.methods import cam_with_notes
-from camviz.models import needs_download
-from camviz.models.layers import find_layers
-from camviz.models.torchvision import stage_layers
+from camviz.models import SHAPES, bundled, needs_download, read_card
+from camviz.models.layers import find_layers, stage_layers
+from camviz.models.registry import probe_input
 
 LITE = {"efficientnet-lite0": 224, "efficientnet-lite1": 240, "efficientnet-lite2": 260}
 LITE0_LAYERS = ("_blocks.2._swish", "_blocks.4._swish", "_blocks.10._swish", "_swish")
@@ -97,7 +98,7 @@ def untrained(name):
 )
 def test_layers_of_torchvision_families(name, expected):
     module = untrained(name)
-    assert list(stage_layers(name, module, 224)) == expected
+    assert list(stage_layers(name, module, probe_input(224))) == expected
     cap = camviz.capture(module, noise_images(1, 224, 224, dtype=torch.float32), 0, expected)
     assert [a.shape[-1] for a in cap.activations] in ([56, 28, 14, 7], [28, 14, 7, 7])
 
@@ -115,7 +116,7 @@ def after_activation(module, layer):
 def test_layers_come_after_an_activation(name):
     """Where blocks end in a linear projection, the tensor after the activation inside is taken."""
     module = untrained(name)
-    layers = stage_layers(name, module, 224)
+    layers = stage_layers(name, module, probe_input(224))
     assert len(set(layers)) == 4
     assert all(after_activation(module, layer) for layer in layers), layers
     cap = camviz.capture(module, noise_images(1, 224, 224, dtype=torch.float32), 0, layers)
@@ -126,7 +127,7 @@ def test_layers_come_after_an_activation(name):
 @pytest.mark.parametrize("name", ["googlenet", "squeezenet1_1", "shufflenet_v2_x0_5", "alexnet", "inception_v3"])
 def test_layers_of_other_networks(name):
     module = untrained(name)
-    layers = stage_layers(name, module, 299 if name == "inception_v3" else 224)
+    layers = stage_layers(name, module, probe_input(299 if name == "inception_v3" else 224))
     order = [layer for layer, _ in module.named_modules()]
     assert 2 <= len(set(layers)) == len(layers) <= 4
     cap = camviz.capture(module, noise_images(1, 224, 224, dtype=torch.float32), 0, layers)
@@ -160,7 +161,8 @@ def test_list_of_models():
     infos = camviz.list_models()
     names = [info.name for info in infos]
     assert names[:3] == list(LITE)
-    assert [info.source for info in infos] == ["bundled"] * 3 + ["torchvision"] * (len(infos) - 3)
+    bundled_ones = 3 + len(TRAINED)
+    assert [info.source for info in infos] == ["bundled"] * bundled_ones + ["torchvision"] * (len(infos) - bundled_ones)
     assert len(set(names)) == len(names)
     assert {"resnet18", "vgg11", "densenet121", "convnext_tiny"} < set(names)
     resnet = infos[names.index("resnet18")]
@@ -291,3 +293,53 @@ def test_a_network_loaded_in_inference_mode_can_be_explained(cache, photos):
         assert all(bool(gradient.any()) for gradient in cap.gradients)
         assert bool(cam_with_notes(cap, "gradcam++")[0].any())
         assert net.layers in (LITE0_LAYERS, ("layer1", "layer2", "layer3", "layer4"))
+
+
+TRAINED = [info for info in camviz.list_models() if info.data == SHAPES]
+
+
+def test_files_of_networks_trained_on_shapes_stay_small():
+    files = list((Path(__file__).parent.parent / "assets").glob("*.safetensors"))
+    assert len(files) == len(TRAINED)
+    assert sum(file.stat().st_size for file in files) <= 60e6
+
+
+@pytest.mark.parametrize("info", TRAINED, ids=lambda info: info.name)
+def test_a_network_trained_on_shapes_is_as_right_as_its_card_says(info):
+    """On 180 of the samples that the card's figure is from: within three standard deviations of it."""
+    net, card = camviz.load_model(info.name, "cpu"), read_card(info)
+    samples = [shapes.sample(index) for index in range(180)]
+    with torch.inference_mode():
+        found = torch.cat([net.module(net.preprocess(sample.image)).argmax(1) for sample in samples])
+    right = float((found == torch.tensor([sample.label for sample in samples])).float().mean())
+    share = card.accuracy.overall
+    assert share >= 0.85
+    assert card.accuracy.samples >= 3000
+    assert info.accuracy == pytest.approx(100 * share)
+    assert abs(right - share) <= 3 * math.sqrt(share * (1 - share) / 180)
+    assert net.labels == shapes.CLASSES
+
+
+@pytest.mark.parametrize("info", TRAINED, ids=lambda info: info.name)
+def test_layers_of_a_network_trained_on_shapes(info):
+    net = camviz.load_model(info.name, "cpu")
+    cap = camviz.capture(net.module, net.preprocess(shapes.sample(0).image), layers=net.layers)
+    assert [activation.shape[-1] for activation in cap.activations] == [56, 28, 14, 7]
+    assert all(bool((activation >= 0).all()) for activation in cap.activations)
+
+
+def test_a_checkpoint_is_loaded_by_its_path(untaught):
+    with torch.inference_mode():
+        net = camviz.load_model(str(untaught), "cpu")
+    assert (net.info.name, net.info.source, net.info.data) == ("shapes-untaught", "checkpoint", SHAPES)
+    assert net.info.parameters == pytest.approx(11.18, abs=0.01)
+    cap = camviz.capture(net.module, net.preprocess(shapes.sample(5).image), layers=net.layers)
+    assert [activation.shape[-1] for activation in cap.activations] == [56, 28, 14, 7]
+    assert net.labels == shapes.CLASSES
+
+
+def test_a_damaged_bundled_checkpoint_is_left_out_with_a_warning(tmp_path, monkeypatch):
+    (tmp_path / "shapes-broken.safetensors").write_bytes(b"rubbish")
+    monkeypatch.setattr(bundled, "_SHAPES_FILES", {"shapes-broken": tmp_path / "shapes-broken.safetensors"})
+    with pytest.warns(UserWarning, match=r"shapes-broken\.safetensors is not a checkpoint"):
+        assert list(bundled.models.__wrapped__()) == list(LITE)

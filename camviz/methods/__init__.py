@@ -65,7 +65,7 @@ def cam_with_notes(
         maps = torch.stack(raws)
     else:
         maps = normalise(torch.stack([_upsampled(raw.float().relu(), cap.x.shape[-2:]) for raw in raws]))
-    shows = maps.flatten(2).any(2).tolist()
+    shows = (maps.amax((2, 3)) > 0).tolist()
     notes = [
         ["" if shows[index][image] else _why_blank(cap, chosen, index, image, raw[image]) for image in range(len(raw))]
         for index, raw in enumerate(raws)

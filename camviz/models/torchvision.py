@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,20 @@ from typing import Any
 import torch
 import torchvision
 from PIL import Image
-from torch import nn
 from torchvision.transforms import InterpolationMode
 
 from camviz.models.download import Progress, download, is_cached
-from camviz.models.layers import find_layers
-from camviz.models.registry import ModelError, ModelInfo, Net, Preprocessing, make_net, probe_input
+from camviz.models.layers import stage_layers
+from camviz.models.registry import (
+    IMAGENET,
+    UNREADABLE,
+    ModelError,
+    ModelInfo,
+    Net,
+    Preprocessing,
+    make_net,
+    probe_input,
+)
 
 # The networks that menus show first: name in torchvision -> name in print, family.
 FEATURED = {
@@ -63,7 +70,7 @@ def load(info: ModelInfo, device: torch.device, progress: Progress | None = None
         torch.load(stored, map_location="cpu", weights_only=True)
         # torchvision finds the file in the cache, and knows how to rename the keys of old ones.
         module = torchvision.models.get_model(info.name, weights=weights, progress=False)
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError, pickle.UnpicklingError) as error:
+    except UNREADABLE as error:
         raise ModelError(
             f"The stored weights of {info.title} cannot be read. Delete {stored.name} from PyTorch's download "
             "folder (TORCH_HOME) and load it again."
@@ -77,7 +84,7 @@ def load(info: ModelInfo, device: torch.device, progress: Progress | None = None
         resample=_RESAMPLING[preset.interpolation],
     )
     labels = tuple(weights.meta["categories"])
-    layers = stage_layers(info.name, module.eval(), preprocessing.size)
+    layers = stage_layers(info.name, module.eval(), probe_input(preprocessing.size))
     return make_net(info, module, labels, layers, preprocessing, device)
 
 
@@ -99,21 +106,6 @@ def is_downloaded(info: ModelInfo) -> bool:
     return is_cached(_weights(info.name).url)
 
 
-def stage_layers(name: str, module: nn.Module, size: int) -> tuple[str, ...]:
-    """The layers to refine over: the last of each stage, after its activation.
-
-    Two families say it more plainly than the general rule can: a VGG stage ends with its pooling, and what a
-    DenseNet stage has gathered is first activated at the entrance of the transition after it. The last ReLU of
-    a DenseNet is a function and no module, so its last layer is the normalisation just before.
-    """
-    if name.startswith("vgg"):
-        pools = [name for name, part in module.named_modules() if isinstance(part, nn.MaxPool2d)]
-        return tuple(pools[-4:])
-    if name.startswith("densenet"):
-        return (*(f"features.transition{stage}.relu" for stage in (1, 2, 3)), "features.norm5")
-    return find_layers(module, probe_input(size))
-
-
 def _weights(name: str) -> Any:  # noqa: ANN401  (an enumeration of torchvision's, another for each network)
     return torchvision.models.get_model_weights(name).DEFAULT
 
@@ -126,6 +118,7 @@ def _info(name: str) -> ModelInfo:
         title=title,
         family=family,
         source="torchvision",
+        data=IMAGENET,
         accuracy=meta["_metrics"]["ImageNet-1K"]["acc@1"],
         parameters=meta["num_params"] / 1e6,
         download=meta["_file_size"] * 2**20 / 1e6,  # told in MiB

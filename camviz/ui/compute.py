@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from camviz import shapes
 from camviz.cache import ByteCache
 from camviz.capture import Capture, capture
 from camviz.explain import Recipe, explain
@@ -34,12 +35,13 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """An image to explain, named by the SHA-256 of the bytes it came as."""
+    """An image to explain, named by the SHA-256 of the bytes it came as; a synthetic one with what it holds."""
 
     id: str
     title: str
     credit: str
     pixels: NDArray[np.uint8] = field(repr=False)
+    sample: shapes.Sample | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +86,13 @@ def picture(data: bytes, title: str, credit: str = "") -> Picture:
     return Picture(digest, title, credit, pixels)
 
 
+def synthetic(title: str, number: str, draw: Callable[[], shapes.Sample]) -> Picture:
+    """Draw a synthetic sample, unless it is at hand under its number."""
+    sample = cache().get(("shapes", number), draw)
+    digest = hashlib.sha256(f"shapes {number}".encode()).hexdigest()
+    return Picture(digest, title, "", sample.image, sample)
+
+
 def predict(picture: Picture, net: Net, fit: Fit) -> NDArray[np.float32]:
     """The probability of each class (classes,). Keeps the capture of the likeliest one on the way."""
 
@@ -103,7 +112,7 @@ def get_capture(scene: Scene) -> Capture:
         x = scene.net.preprocess(scene.picture.pixels, scene.fit)
         return _without_network(capture(scene.net.module, x, scene.target, scene.net.layers))
 
-    return replace(_cached(scene, "capture", compute=compute), module=scene.net.module)
+    return replace(cached(scene, "capture", compute=compute), module=scene.net.module)
 
 
 def _without_network(cap: Capture) -> Capture:
@@ -133,7 +142,7 @@ def layer_map(scene: Scene, method: str, layer: str, progress: Progress | None =
         maps, notes = cam_with_notes(get_capture(scene).select([layer]), method, progress=progress)
         return maps[0], notes[0][0]
 
-    return _cached(scene, "map", method, layer, compute=compute)
+    return cached(scene, "map", method, layer, compute=compute)
 
 
 def is_ready(scene: Scene, recipe: Recipe) -> bool:
@@ -180,7 +189,7 @@ def get_panels(scene: Scene, recipe: Recipe) -> Panels:
             merged_blank=[not bool(m.any()) for m in merges],
         )
 
-    return _cached(scene, "panels", recipe, compute=compute)
+    return cached(scene, "panels", recipe, compute=compute)
 
 
 def get_twins(scene: Scene, method: str) -> dict[str, list[str]]:
@@ -191,7 +200,7 @@ def get_twins(scene: Scene, method: str) -> dict[str, list[str]]:
         names = twins(cap, method)
         return {layer: [METHODS[n].title for n in same] for layer, same in zip(cap.layers, names, strict=True)}
 
-    return _cached(scene, "twins", method, compute=compute)
+    return cached(scene, "twins", method, compute=compute)
 
 
 def get_coherency(scene: Scene, recipe: Recipe, progress: Progress | None = None) -> tuple[float, str]:
@@ -205,7 +214,7 @@ def get_coherency(scene: Scene, recipe: Recipe, progress: Progress | None = None
         )
         return float(score), notes[0]
 
-    return _cached(scene, "coherency", recipe, compute=compute)
+    return cached(scene, "coherency", recipe, compute=compute)
 
 
 def has(scene: Scene, what: Literal["coherency", "road"], recipe: Recipe) -> bool:
@@ -220,7 +229,7 @@ def get_road(scene: Scene, recipe: Recipe) -> Road:
         cap = get_capture(scene)
         return road(scene.net.module, cap.x, merged(scene, recipe), cap.target, recipe.seed)
 
-    return _cached(scene, "road", recipe, compute=compute)
+    return cached(scene, "road", recipe, compute=compute)
 
 
 def expected_seconds(net: Net, method: str, layers: tuple[str, ...]) -> float:
@@ -251,5 +260,6 @@ def _key(scene: Scene, *parts: Hashable) -> tuple[Hashable, ...]:
     return (*scene.key, *parts)
 
 
-def _cached(scene: Scene, *parts: Hashable, compute: Callable[[], Value]) -> Value:
+def cached(scene: Scene, *parts: Hashable, compute: Callable[[], Value]) -> Value:
+    """What was computed of a scene under these names, or else compute it."""
     return cache().get(_key(scene, *parts), compute)

@@ -10,6 +10,8 @@ from camviz.explain import Recipe
 from camviz.methods import METHODS
 from camviz.models import (
     DEFAULT_MODEL,
+    IMAGENET,
+    SHAPES,
     DownloadError,
     ModelError,
     ModelInfo,
@@ -19,8 +21,10 @@ from camviz.models import (
 )
 from camviz.models.torchvision import fetch
 from camviz.refine import RULES
+from camviz.ui.card import show_card
 from camviz.ui.compute import Scene, expected_seconds, get_net, get_twins, sides
-from camviz.ui.words import percent
+from camviz.ui.truth import Truth
+from camviz.ui.words import MIXED, percent
 
 DEFAULT_METHOD = "gradcam++"
 _RULES = {
@@ -29,12 +33,20 @@ _RULES = {
     "minimum": "Minimum",
     "mean": "Mean",
 }
+# Session key: what the network was trained on that the pictures ask for.
+_DATA = "data"
 _GROUPS = {"at once": "", "many passes": "slow · ", "baseline": "blind · "}
 
 
-def choose_model() -> ModelInfo:
-    """Ask for a network; those that would be downloaded say so."""
-    infos = {info.name: info for info in list_models()}
+def choose_model(synthetic: bool) -> ModelInfo:
+    """Ask for a network; those that would be downloaded say so.
+
+    Those trained on such pictures stand first. When the pictures change from photographs to shapes or back, the
+    network last used for these is chosen; any other can be chosen after that.
+    """
+    wanted = SHAPES if synthetic else IMAGENET
+    infos = {info.name: info for info in sorted(list_models(), key=lambda info: info.data != wanted)}
+    _follow_the_picture(wanted, infos)
 
     def label(name: str) -> str:
         info = infos[name]
@@ -44,13 +56,27 @@ def choose_model() -> ModelInfo:
     name = st.selectbox(
         "Model",
         list(infos),
-        index=list(infos).index(DEFAULT_MODEL),
         format_func=label,
         key="model",
-        help="A network trained to tell ImageNet's 1000 classes apart. The EfficientNet-Lite networks come with the "
-        "app; the others are downloaded once from PyTorch's server. Type to search.",
+        help="The networks called *Shapes* tell six drawn shapes apart, the others ImageNet's 1000 classes. Those "
+        "and the EfficientNet-Lite networks come with the app; the rest are downloaded once from PyTorch's server. "
+        "Type to search.",
     )
+    if infos[name].data != wanted:
+        st.caption(MIXED[infos[name].data])
+    show_card(infos[name])
     return infos[name]
+
+
+def _follow_the_picture(wanted: str, infos: dict[str, ModelInfo]) -> None:
+    """Choose the network last used for such pictures, if they have changed; at first the first trained on them."""
+    state = st.session_state
+    if state.get(_DATA) == wanted:
+        return
+    if _DATA in state:
+        state[f"model for {state[_DATA]}"] = state["model"]
+    first = DEFAULT_MODEL if wanted == IMAGENET else next(iter(infos))
+    state[_DATA], state["model"] = wanted, state.get(f"model for {wanted}", first)
 
 
 def ready_net(info: ModelInfo) -> Net | None:
@@ -81,6 +107,20 @@ def ready_net(info: ModelInfo) -> Net | None:
             return None
         st.rerun()
     return None
+
+
+def choose_outline(truth: Truth | None) -> str:
+    """Ask whether the true shape's outline lies over every panel; return it, or "" where it is off or not known."""
+    if truth is None:
+        return ""
+    shown = st.toggle(
+        f"Outline the true {truth.label}",
+        value=True,
+        key="outline",
+        persist_state="session",
+        help="The synthetic sample's mask: where the shape truly is. Other shapes are dashed.",
+    )
+    return truth.outline if shown else ""
 
 
 def choose_class(labels: tuple[str, ...], probabilities: NDArray[np.float32], key: str) -> int:

@@ -22,6 +22,13 @@ COLUMNS = (
 )
 
 
+# Against a known mask: the score's name in TRUTH, then as above.
+TRUTH_COLUMNS = (
+    ("mass", "Mass inside", "is it there?", "The share of the map's heat that lies on the true shape. 1 = all."),
+    ("best_iou", "Best IoU", "does it fit?", "Overlap with the true shape at the best threshold. 1 = the very shape."),
+    ("auc", "ROC AUC", "is it hotter?", "How often a pixel of the shape is hotter than one beside it. 0.5 = chance."),
+)
+
 # Raw ROAD closer to 0 than this is shown as 0.
 ROUNDING = 0.005
 
@@ -36,6 +43,7 @@ class ScoreRow:
         kind: which group it belongs to.
         values: ARCC, coherency, 1 - complexity, scaled ROAD.
         road_raw: ROAD before scaling and clipping, in [-0.5, 0.5].
+        truth: the scores against a known mask, in the order of TRUTH_COLUMNS; None where no mask is known.
         note: what a reader must know, or "".
         skipped: why ARCC and coherency are left out, or "".
     """
@@ -45,18 +53,22 @@ class ScoreRow:
     kind: Kind
     values: tuple[float | None, float | None, float | None, float | None]
     road_raw: float | None = None
+    truth: tuple[float, ...] | None = None
     note: str = ""
     skipped: str = ""
 
 
 def scores_html(rows: list[ScoreRow]) -> str:
     """Draw the chart: a table of bars."""
+    known = any(row.truth is not None for row in rows)
+    columns = [*COLUMNS, *(column[1:] for column in TRUTH_COLUMNS if known)]
     head = "".join(
         f'<div role="columnheader" title="{escape(why)}"><span>{escape(name)}</span> {escape(question)}</div>'
-        for name, question, why in COLUMNS
+        for name, question, why in columns
     )
     body = "".join(_row(row) for row in rows)
-    return f'<div class="cv-scores" role="table"><div role="row"><div></div>{head}</div>{body}</div>'
+    kind = "cv-scores cv-known" if known else "cv-scores"
+    return f'<div class="{kind}" role="table"><div role="row"><div></div>{head}</div>{body}</div>'
 
 
 def _row(row: ScoreRow) -> str:
@@ -65,11 +77,12 @@ def _row(row: ScoreRow) -> str:
     )
     raw = "" if row.road_raw is None else f"{row.road_raw:+.2f}".replace("-", "−").replace("−0.00", "0.00")
     alarm = " cv-negative" if row.road_raw is not None and row.road_raw < -ROUNDING else ""
+    truth = "".join(_cell(value, "", main=False) for value in row.truth or ())
     note = f'<i title="{escape(row.note)}">i</i>' if row.note else ""
     return (
         f'<div role="row" class="cv-score-{row.kind}"><div role="rowheader" title="{escape(row.label)}">'
         f"<b>{escape(row.label)}</b> <span>{escape(row.detail)}</span>{note}</div>{cells}"
-        f'<div role="cell" class="cv-raw{alarm}">{raw}</div></div>'
+        f'<div role="cell" class="cv-raw{alarm}">{raw}</div>{truth}</div>'
     )
 
 

@@ -20,10 +20,11 @@ from camviz.ui.compute import (
     merged,
     sides,
 )
-from camviz.ui.scores import Kind, ScoreRow, scores_html
+from camviz.ui.scores import TRUTH_COLUMNS, Kind, ScoreRow, scores_html
 from camviz.ui.slot import Slot
 from camviz.ui.stripview import result_title
-from camviz.ui.words import verdict
+from camviz.ui.truth import get_truth, get_truth_scores
+from camviz.ui.words import on_truth, verdict
 
 BASELINES = ("centre", "random")
 
@@ -84,7 +85,11 @@ def show_scores(places: ScorePlaces, scene: Scene, recipe: Recipe, probability: 
                 rows[index] = _row(scene, entry)
                 places.chart.html(scores_html(rows))
     layers, baselines = ([row for row in rows if row.kind == kind] for kind in ("layer", "baseline"))
-    places.words.markdown("\n\n".join(verdict(rows[0], layers, baselines, probability)))
+    said = verdict(rows[0], layers, baselines, probability)
+    truth = get_truth(scene)
+    if truth is not None:
+        said.insert(0, on_truth(rows[0], layers, truth.label, truth.explained, float(truth.mask.mean())))
+    places.words.markdown("\n\n".join(said))
 
 
 def _lacks_coherency(scene: Scene, entry: _Entry) -> bool:
@@ -147,6 +152,7 @@ def _row(scene: Scene, entry: _Entry) -> ScoreRow:
     recipe = entry.recipe
     map_ = merged(scene, recipe)
     coherence, note = get_coherency(scene, recipe) if has(scene, "coherency", recipe) else (None, "")
+    known = get_truth_scores(scene, recipe)
     removal = get_road(scene, recipe) if has(scene, "road", recipe) else None
     scaled = None if removal is None else float((2 * removal.score).clamp(0, 1))
     score = None
@@ -158,6 +164,7 @@ def _row(scene: Scene, entry: _Entry) -> ScoreRow:
         kind=entry.kind,
         values=(score, coherence, 1 - float(complexity(map_)), scaled),
         road_raw=None if removal is None else float(removal.score),
+        truth=tuple(known[name] for name, *_ in TRUTH_COLUMNS) if known else None,
         note="; ".join(filter(None, (note, removal.notes[0] if removal else ""))),
         skipped="coherency would run this slow method again" if entry.held_back else "",
     )

@@ -8,6 +8,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from camviz.images import Fit, ImageError
 from camviz.samples import SAMPLES
 from camviz.ui.compute import Picture, forget, picture
+from camviz.ui.gallery import choose_shape
 
 _FITS: dict[Fit, str] = {"crop": "Crop", "squeeze": "Squeeze", "pad": "Pad"}
 # Session keys: the person's own picture, the upload that it came from, and how often they forgot one, which
@@ -19,13 +20,17 @@ def choose_picture() -> Picture:
     """Ask for a sample, an upload or a photograph; until an own picture is there, the sample stays."""
     source = st.segmented_control(
         "Picture",
-        ["Samples", "Upload", "Camera"],
-        default="Samples",
+        ["Photos", "Shapes", "Upload", "Camera"],
+        default="Photos",
         required=True,
         key="source",
         width="stretch",
     )
-    if source == "Samples":
+    if source == "Shapes":
+        chosen = choose_shape()
+        _offer_to_forget()
+        return chosen
+    if source == "Photos":
         st.selectbox("Sample", list(SAMPLES), key="sample", persist_state="session", label_visibility="collapsed")
         _offer_to_forget()
         return _sample()
@@ -37,8 +42,10 @@ def choose_picture() -> Picture:
     return st.session_state.get(_OWN) or _sample()
 
 
-def choose_fit() -> Fit:
-    """Ask how a picture that is not square is fitted into the model's square view."""
+def choose_fit(picture: Picture) -> Fit:
+    """Ask how a picture that is not square is fitted into the model's view; a synthetic one is shown whole."""
+    if picture.sample is not None:
+        return "squeeze"
     return st.segmented_control(
         "Fit",
         list(_FITS),

@@ -35,7 +35,7 @@ class LayerPanel:
 
 @dataclass(frozen=True)
 class Strip:
-    """All that the strip shows; `layers` from deep to shallow."""
+    """All that the strip shows; `layers` from deep to shallow, `outline` a picture to lie over every panel, or ""."""
 
     view: str
     view_caption: str
@@ -45,17 +45,18 @@ class Strip:
     result_caption: str
     verb: str
     legend: tuple[str, str]
+    outline: str = ""
 
 
 def strip_html(strip: Strip) -> str:
     """Draw the strip."""
     last = strip.layers[-1]
     alone = "".join(
-        _figure(panel.picture, _layer_caption(panel, depth), panel.blank, f"map of {panel.name}")
+        _figure(panel.picture, _layer_caption(panel, depth), panel.blank, f"map of {panel.name}", strip.outline)
         for panel, depth in zip(strip.layers, _depths(len(strip.layers)), strict=True)
     )
     merges = "".join(
-        _figure(panel.merged, escape(caption), panel.merged_blank, f"merge down to {panel.name}")
+        _figure(panel.merged, escape(caption), panel.merged_blank, f"merge down to {panel.name}", strip.outline)
         for panel, caption in zip(strip.layers, _merge_captions(strip), strict=True)
     )
     credit = f'<span title="{escape(strip.view_caption)}">{escape(strip.view_caption)}</span>'
@@ -65,10 +66,11 @@ def strip_html(strip: Strip) -> str:
     )
     return _grid(
         len(strip.layers),
-        _figure(strip.view, credit, "", "what the model sees") + _classes(strip.classes),
+        _figure(strip.view, credit, "", "what the model sees", strip.outline) + _classes(strip.classes),
         alone,
         merges,
-        _figure(last.merged, escape(strip.result_caption), last.merged_blank, strip.result_title) + legend,
+        _figure(last.merged, escape(strip.result_caption), last.merged_blank, strip.result_title, strip.outline)
+        + legend,
         strip.result_title,
     )
 
@@ -104,10 +106,11 @@ def _merge_captions(strip: Strip) -> list[str]:
     return [f"{first} alone", *(f"… {strip.verb} {size}" for size in others)]
 
 
-def _figure(uri: str, caption: str, blank: str, alt: str) -> str:
+def _figure(uri: str, caption: str, blank: str, alt: str, outline: str = "") -> str:
     over = f'<div class="cv-blank"><span>Blank: {escape(blank)}.</span></div>' if blank else ""
+    line = f'<img src="{outline}" alt="outline of the true shape">' if outline else ""
     return (
-        f'<figure><div class="cv-pic"><img src="{uri}" alt="{escape(alt)}">{over}</div>'
+        f'<figure><div class="cv-pic"><img src="{uri}" alt="{escape(alt)}">{line}{over}</div>'
         f"<figcaption>{caption}</figcaption></figure>"
     )
 

@@ -40,11 +40,17 @@ Class = tuple[str, float, bool]  # label, probability, whether it is the one exp
 
 
 def show_strip(
-    place: Slot, scene: Scene, recipe: Recipe, probabilities: NDArray[np.float32], on_wait: Callable[[], None]
+    place: Slot,
+    scene: Scene,
+    recipe: Recipe,
+    probabilities: NDArray[np.float32],
+    outline: str,
+    on_wait: Callable[[], None],
 ) -> None:
     """Draw the strip into its place; for a slow method, show the progress and a way to stop first.
 
-    `on_wait` is called before a long wait, for what else on the page should not show old results meanwhile.
+    `outline` is a picture to lie over every panel, or "". `on_wait` is called before a long wait, for what else on
+    the page should not show old results meanwhile.
     """
     classes = _classes(scene, probabilities)
     if not is_ready(scene, recipe):
@@ -53,7 +59,7 @@ def show_strip(
         else:
             on_wait()
             _compute_slowly(place, scene, recipe, classes)
-    place.html(strip_html(_strip(scene, recipe, classes)))
+    place.html(strip_html(_strip(scene, recipe, classes, outline)))
 
 
 def result_title(recipe: Recipe) -> str:
@@ -82,7 +88,7 @@ def _compute_slowly(place: Slot, scene: Scene, recipe: Recipe, classes: list[Cla
     layer_maps(scene, recipe, show)
 
 
-def _strip(scene: Scene, recipe: Recipe, classes: list[Class]) -> Strip:
+def _strip(scene: Scene, recipe: Recipe, classes: list[Class], outline: str) -> Strip:
     panels = get_panels(scene, recipe)
     cap = get_capture(scene).select(recipe.layers)
     same = get_twins(scene, recipe.method)
@@ -104,13 +110,14 @@ def _strip(scene: Scene, recipe: Recipe, classes: list[Class]) -> Strip:
     credit = scene.picture.credit
     return Strip(
         view=get_view(scene)[1],
-        view_caption=f"Photo: {credit}" if credit else f"as {cap.x.shape[-1]} × {cap.x.shape[-2]} pixels",
+        view_caption=f"Photo: {credit}" if credit else f"{cap.x.shape[-1]} × {cap.x.shape[-2]} pixels",
         classes=classes,
         layers=layers[::-1],
         result_title=result_title(recipe),
         result_caption=f"{method.title}{over}",
         verb=_VERBS[recipe.rule],
         legend=("little", "much evidence") if method.class_specific else ("low", "high"),
+        outline=outline,
     )
 
 

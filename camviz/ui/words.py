@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from camviz.metrics.truth import TRUTH
 from camviz.ui.scores import ROUNDING, ScoreRow
 
 # Two scores closer than this are called alike.
@@ -26,6 +27,14 @@ GUIDE = (
         "most? ARCC, 0 to 1, is good if all three hold, and it beats the blind guesses.",
     ),
 )
+
+# Under the model, where it was trained on other data than the pictures chosen: by what it was trained on.
+MIXED = {
+    "ImageNet": "This network knows photographs, not drawn shapes: whatever class it names is a guess, and its map need "
+    "not lie on the shape.",
+    "synthetic shapes": "This network knows six drawn shapes and nothing else: it names one of them whatever the "
+    "picture shows.",
+}
 
 ABOUT_ARCC = r"""
 | part | formula | good is | source |
@@ -53,6 +62,40 @@ def guide_html() -> str:
 def percent(probability: float) -> str:
     """A probability, short."""
     return f"{probability:.1%}" if probability >= 0.001 or probability == 0 else "<0.1%"
+
+
+def truth_table(scores: dict[str, float], title: str) -> str:
+    """Every score against the mask, with what it asks, as a Markdown table."""
+    rows = [
+        f"| {TRUTH[name].title} | **{value:.2f}** | {TRUTH[name].better} is better | {TRUTH[name].sentence} |"
+        for name, value in scores.items()
+    ]
+    return "\n".join([f"| score | {title} | | what it asks |", "|---|---|---|---|", *rows])
+
+
+def on_truth(result: ScoreRow, layers: list[ScoreRow], shape: str, explained: bool, share: float) -> str:
+    """Say how well a map meets the known mask.
+
+    Args:
+        result: the merged map's row, scored against the mask.
+        layers: the rows of the layers that it was merged from.
+        shape: the name of the shape.
+        explained: whether that is the class explained.
+        share: how much of the picture the mask fills.
+    """
+    if not explained:
+        return f"The class explained is not the {shape} that is there, so the map has no reason to lie on it."
+    if result.truth is None or not result.truth[0]:
+        return f"**None of its heat lies on the {shape}.**"
+    mass = result.truth[0]
+    said = (
+        f"**{percent(mass)} of its heat lies on the {shape}**, which fills {percent(share)} of the picture: "
+        f"{mass / share:.1f} times what a map spread evenly would put there."
+    )
+    if len(layers) > 1:
+        best = max(layers, key=lambda row: row.truth[0] if row.truth else 0.0)
+        said += f" The best single layer, {best.label}: {percent(best.truth[0] if best.truth else 0.0)}."
+    return said
 
 
 def verdict(result: ScoreRow, layers: list[ScoreRow], baselines: list[ScoreRow], probability: float) -> list[str]:

@@ -1,0 +1,183 @@
+"""Maps of the shapes models against the true masks: every layer, RefineCAM and blind baselines, by size band.
+
+Run from the repository's root: `python -m benchmarks.truth_shapes`. Each sample's scores are appended to
+`benchmarks/truth_shapes/MODEL.csv` as they are found, and a later run goes on from there; at the end
+`benchmarks.truth_report` writes the tables and the figure, whatever the outcome. Nothing is tuned on the scores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import multiprocessing
+import os
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+import camviz
+from benchmarks import truth_report
+from camviz import shapes
+from camviz.explain import explain_capture
+from camviz.metrics.arcc import coherency, combine, complexity
+from camviz.metrics.road import road
+from camviz.metrics.truth import TRUTH
+from camviz.models import SHAPES
+from camviz.refine import refine
+
+METHOD = "gradcam++"
+SAMPLES = 300
+SEED = 0
+FOLDER = Path(__file__).with_suffix("")
+
+Row = dict[str, object]
+
+
+def main() -> None:
+    """Score what is missing and write the report."""
+    models = [info.name for info in camviz.list_models() if info.data == SHAPES]
+    options = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    options.add_argument("--models", nargs="+", default=models, choices=models)
+    options.add_argument("--samples", type=int, default=SAMPLES, help="correctly classified ones, a third of each size")
+    options.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    options.add_argument("--folder", type=Path, default=FOLDER)
+    args = options.parse_args()
+    args.folder.mkdir(exist_ok=True)
+    for model in args.models:
+        measure(model, args.samples, args.workers, args.folder / f"{model}.csv")
+    truth_report.write(args.folder)
+
+
+def measure(model: str, samples: int, workers: int, file: Path) -> None:
+    """Append the scores of the samples that a model's file lacks."""
+    done = {int(row["index"]) for row in truth_report.read(file)} if file.exists() else set()
+    todo = [index for index in chosen(model, samples) if index not in done]
+    start = time.perf_counter()
+    # One thread to a process: the sums then run in one order, and the numbers are the same on every run.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        for count, rows in enumerate(pool.map(partial(score, model), todo), 1):
+            _append(file, rows)
+            print(f"{time.perf_counter() - start:6.0f} s  {model}  {count} of {len(todo)}", file=sys.stderr)
+
+
+def chosen(model: str, samples: int) -> list[int]:
+    """The first test samples that the model gets right, as many of every size band."""
+    net, wanted = _net(model), samples // len(shapes.BANDS)
+    found: dict[str, list[int]] = {band: [] for band in shapes.BANDS}
+    index = 0
+    while any(len(indices) < wanted for indices in found.values()):
+        sample = shapes.sample(index)
+        band = found[sample.shapes[0].band]
+        if len(band) < wanted and _predicted(net, sample.image) == sample.label:
+            band.append(index)
+        index += 1
+    return sorted(index for indices in found.values() for index in indices)
+
+
+def score(model: str, index: int) -> list[Row]:
+    """Every map's scores on one sample, a row each."""
+    net, sample = _net(model), shapes.sample(index)
+    x = net.preprocess(sample.image)
+    cap = camviz.capture(net.module, x, [sample.label], net.layers)
+    about = {
+        "index": index,
+        "band": sample.shapes[0].band,
+        "probability": _probability(net, sample.image, sample.label),
+        "shape removed": _probability(net, sample.background, sample.label),
+        "background swapped": _probability(net, sample.on(shapes.sample(index, "val").background), sample.label),
+    }
+    mask = torch.from_numpy(sample.mask)[None]
+    rows: list[Row] = []
+    for name, recipe in recipes(net.layers).items():
+        maps = explain_capture(cap, recipe)
+        removal = road(net.module, x, maps, cap.target, SEED)
+        whole, notes = coherency(x, maps, cap.target, partial(camviz.explain, net.module, recipe=recipe))
+        several = len(recipe.layers) > 1  # of a single layer, both variants are the same
+        frozen = coherency(x, maps, cap.target, partial(_shallowest_again, cap, recipe))[0] if several else whole
+        full, kept = (combine(c, complexity(maps), removal, notes) for c in (whole, frozen))
+        rows.append({
+            **about,
+            "map": name,
+            "arcc": float(full.arcc),
+            "arcc, deeper maps kept": float(kept.arcc),
+            "coherency": float(whole),
+            "coherency, deeper maps kept": float(frozen),
+            "complexity": float(full.complexity),
+            "road": float(full.road),
+            "road, raw": float(full.road_raw),
+            "blank": int(not bool(maps.any())),
+            **{key: float(truth(maps, mask)) for key, truth in TRUTH.items()},
+            "mass at most": most_mass(cap, recipe, mask),
+        })  # fmt: skip
+    return rows
+
+
+def recipes(layers: tuple[str, ...]) -> dict[str, camviz.Recipe]:
+    """Every map that is scored, by its name in the report, from deep to shallow."""
+    singles = {layer: camviz.Recipe(METHOD, (layer,)) for layer in layers[::-1]}
+    blind = {name: camviz.Recipe(name, (layers[-1],)) for name in truth_report.BLIND}
+    return {truth_report.REFINED: camviz.Recipe(METHOD, layers), **singles, **blind}
+
+
+def _shallowest_again(cap: camviz.Capture, recipe: camviz.Recipe, x: Tensor, target: Tensor) -> Tensor:
+    """The second variant of coherency: only the shallowest layer sees the masked image, deeper maps stay clean."""
+    again = camviz.cam(camviz.capture(cap.module, x, target, recipe.layers[:1]), recipe.method)
+    deeper = camviz.cam(cap.select(recipe.layers[1:]), recipe.method)
+    return refine(torch.cat([again, deeper]), recipe.rule)
+
+
+def most_mass(cap: camviz.Capture, recipe: camviz.Recipe, mask: Tensor) -> float:
+    """The most mass inside the mask that any map of a single layer's resolution could have; NaN for several.
+
+    A map is a sum of its places' bilinear bumps with weights that are not negative, so its share inside is a
+    mean of the bumps' shares, and the best single bump has the most.
+    """
+    if len(recipe.layers) > 1 or recipe.method != METHOD:
+        return float("nan")
+    side = cap.select(recipe.layers).activations[0].shape[-2:]
+    places = torch.zeros(1, 1, *side, requires_grad=True)
+    up = F.interpolate(places, size=mask.shape[-2:], mode="bilinear", align_corners=False)[0]
+    (inside,) = torch.autograd.grad((up * mask).sum(), places, retain_graph=True)
+    (whole,) = torch.autograd.grad(up.sum(), places)
+    return float((inside / whole).max())
+
+
+@cache
+def _net(model: str) -> camviz.Net:
+    return camviz.load_model(model, device="cpu")
+
+
+def _predicted(net: camviz.Net, image: NDArray[np.uint8]) -> int:
+    with torch.inference_mode():
+        return int(net.module(net.preprocess(image)).argmax(1))
+
+
+def _probability(net: camviz.Net, image: NDArray[np.uint8], label: int) -> float:
+    with torch.inference_mode():
+        return float(net.module(net.preprocess(image)).softmax(1)[0, label])
+
+
+def _append(file: Path, rows: list[Row]) -> None:
+    new = not file.exists()
+    with file.open("a", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerows({key: _short(value) for key, value in row.items()} for row in rows)
+
+
+def _short(value: object) -> object:
+    return f"{value:.4g}" if isinstance(value, float) else value
+
+
+if __name__ == "__main__":
+    main()

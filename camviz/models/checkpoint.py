@@ -1,0 +1,239 @@
+"""Networks in files of ours: safetensors, which cannot carry code, with a card that says what is in them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from camviz.models.architectures import ARCHITECTURES
+from camviz.models.registry import ModelError, ModelInfo, Net, Preprocessing, make_net
+
+MAX_BYTES = 2**30
+SUFFIX = ".safetensors"
+_KEY = "camviz"  # of the card among the file's metadata
+_MAX_CLASSES = 100_000
+# As safetensors names them, of a file and of the network: no other conversion keeps the values.
+_FLOATS, _INTEGERS = ("F16", "BF16", "F32"), ("I64",)
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How often a network is right on samples that it never saw, as shares from 0 to 1.
+
+    Attributes:
+        samples: how many it was tried on.
+        overall: on all of them.
+        classes: by class name.
+        bands: by size band.
+    """
+
+    samples: int
+    overall: float
+    classes: dict[str, float]
+    bands: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a checkpoint says of its network.
+
+    Attributes:
+        architecture: a name in ARCHITECTURES.
+        title: its name in print.
+        data: what it was trained on.
+        labels: class names in logit order.
+        layers: default layer names for refining, shallow to deep.
+        preprocessing: how a picture becomes its input.
+        training: how it was trained, in words, by topic (the command among them).
+        seed: of the training.
+        accuracy: on samples it never saw.
+    """
+
+    architecture: str
+    title: str
+    data: str
+    labels: tuple[str, ...]
+    layers: tuple[str, ...]
+    preprocessing: Preprocessing
+    training: dict[str, str] = field(repr=False)
+    seed: int
+    accuracy: Accuracy = field(repr=False)
+
+
+def save(path: Path, module: nn.Module, card: Card) -> None:
+    """Write a network and its card, in half precision, whole or not at all."""
+    tensors = {name: _halved(tensor.detach().cpu()) for name, tensor in module.state_dict().items()}
+    partial = path.with_name(f"{path.name}.partial")
+    save_file(tensors, partial, metadata={_KEY: json.dumps(asdict(card))})
+    partial.chmod(0o644)
+    partial.replace(path)
+
+
+def read_card(path: Path) -> Card:
+    """Read a checkpoint's card, without its tensors.
+
+    Raises:
+        ModelError: it is not such a file; the message says why.
+    """
+    with _opened(path) as file:
+        return _card(path, (file.metadata() or {}).get(_KEY))
+
+
+def info_of(path: Path, name: str) -> ModelInfo:
+    """What the list of models says of a checkpoint (ModelError as `read_card`)."""
+    card = read_card(path)
+    with torch.device("meta"):
+        module = ARCHITECTURES[card.architecture](len(card.labels))
+    parameters = sum(weights.numel() for weights in module.parameters()) / 1e6
+    return ModelInfo(
+        name=name,
+        title=card.title,
+        family=card.architecture,
+        source="checkpoint",
+        data=card.data,
+        accuracy=100 * card.accuracy.overall,
+        parameters=parameters,
+        download=0,
+    )
+
+
+def load(path: Path, info: ModelInfo, device: torch.device) -> Net:
+    """Load a checkpoint's network; its names and shapes are compared before any tensor is read.
+
+    Raises:
+        ModelError: it is not such a file; the message says why.
+    """
+    with _opened(path) as file:
+        card = _card(path, (file.metadata() or {}).get(_KEY))
+        with torch.device("meta"):
+            expected = ARCHITECTURES[card.architecture](len(card.labels)).state_dict()
+        found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        if found != {name: tuple(tensor.shape) for name, tensor in expected.items()}:
+            raise _refusal(path, f"its tensors are not those of {card.architecture} with {len(card.labels)} classes")
+        for name, tensor in expected.items():
+            if file.get_slice(name).get_dtype() not in (_FLOATS if tensor.is_floating_point() else _INTEGERS):
+                raise _refusal(path, f"its tensor {name} holds numbers of another kind")
+        tensors: dict[str, Tensor] = {name: file.get_tensor(name).to(expected[name].dtype) for name in found}
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+        raise _refusal(path, "its weights hold NaN or infinite values")
+    module = ARCHITECTURES[card.architecture](len(card.labels))
+    module.load_state_dict(tensors)
+    missing = set(card.layers) - {name for name, _ in module.named_modules() if name}
+    if missing:
+        raise _refusal(path, f"{card.architecture} has no layer {sorted(missing)[0][:40]!r}")
+    return make_net(info, module, card.labels, card.layers, card.preprocessing, device)
+
+
+def _halved(tensor: Tensor) -> Tensor:
+    """In half precision, unless a value is too large for it."""
+    half = tensor.half() if tensor.is_floating_point() else tensor
+    return (half if bool(torch.isfinite(half).all()) else tensor).contiguous()
+
+
+def _refusal(path: Path, why: str) -> ModelError:
+    return ModelError(f"{path.name} is not a checkpoint that camviz can load: {why}.")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a safetensors file of a sane size, turning what goes wrong into a ModelError."""
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise _refusal(path, f"it has {size:,} bytes, and {MAX_BYTES:,} are the most")
+        opened = safe_open(path, framework="pt")
+    except OSError as error:
+        raise _refusal(path, f"it cannot be read ({error.strerror or 'damaged'})") from error
+    except SafetensorError as error:
+        raise _refusal(path, "it is damaged, cut short, or not in the safetensors format") from error
+    with opened as file:
+        yield file
+
+
+def _card(path: Path, text: str | None) -> Card:
+    """Parse a card and check what the rest relies on."""
+    if text is None:
+        raise _refusal(path, "it has no card of camviz's in its metadata")
+    try:
+        card = _parsed(json.loads(text))
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise _refusal(path, "its card is damaged") from error
+    if card.architecture not in ARCHITECTURES:
+        raise _refusal(path, f"it holds a {card.architecture[:40]!r}, and only {', '.join(ARCHITECTURES)} are known")
+    if not 1 <= len(card.labels) <= _MAX_CLASSES:
+        raise _refusal(path, f"its card names {len(card.labels):,} classes, and 1 to {_MAX_CLASSES:,} are possible")
+    if not card.layers or len(set(card.layers)) < len(card.layers):
+        raise _refusal(path, "its card names no layer, or one twice")
+    how = card.preprocessing
+    if not 32 <= how.size <= how.resize <= 2048:
+        raise _refusal(path, "its card names no sensible input size")
+    if not all(0 <= mean <= 1 for mean in how.mean) or not all(1e-3 <= std <= 10 for std in how.std):
+        raise _refusal(path, "its card names no sensible mean and standard deviation of the input")
+    return card
+
+
+def _parsed(raw: Any) -> Card:  # noqa: ANN401  (from JSON)
+    """A card from JSON, in which every value must have the right type."""
+    how, told = raw["preprocessing"], raw["accuracy"]
+    return Card(
+        architecture=_a(str, raw["architecture"]),
+        title=_a(str, raw["title"]),
+        data=_a(str, raw["data"]),
+        labels=_texts(raw["labels"]),
+        layers=_texts(raw["layers"]),
+        preprocessing=Preprocessing(
+            size=_a(int, how["size"]),
+            resize=_a(int, how["resize"]),
+            mean=_three(how["mean"]),
+            std=_three(how["std"]),
+            resample=Image.Resampling(_a(int, how["resample"])),
+        ),
+        training={_a(str, key): _a(str, value) for key, value in raw["training"].items()},
+        seed=_a(int, raw["seed"]),
+        accuracy=Accuracy(
+            samples=_a(int, told["samples"]),
+            overall=_share(told["overall"]),
+            classes={_a(str, key): _share(value) for key, value in told["classes"].items()},
+            bands={_a(str, key): _share(value) for key, value in told["bands"].items()},
+        ),
+    )
+
+
+def _a(kind: type[Value], value: Any) -> Value:  # noqa: ANN401
+    """The value, if it is just of this type; text that could be printed."""
+    if type(value) is not kind:
+        raise TypeError(f"expected {kind.__name__}, got {type(value).__name__}")
+    if isinstance(value, str):
+        value.encode()
+    return value
+
+
+def _texts(values: Any) -> tuple[str, ...]:  # noqa: ANN401
+    return tuple(_a(str, value) for value in _a(list, values))
+
+
+def _three(values: Any) -> tuple[float, float, float]:  # noqa: ANN401
+    red, green, blue = (_number(value) for value in _a(list, values))
+    return red, green, blue
+
+
+def _share(value: Any) -> float:  # noqa: ANN401
+    share = _number(value)
+    if not 0 <= share <= 1:
+        raise ValueError(f"a share lies from 0 to 1, got {share}")
+    return share
+
+
+def _number(value: Any) -> float:  # noqa: ANN401
+    return float(value if type(value) is int else _a(float, value))

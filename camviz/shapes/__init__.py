@@ -1,0 +1,203 @@
+"""Synthetic samples whose right explanation is known: a shape on a cluttered background, and its mask.
+
+After "How to Evaluate and Refine your CAM", arXiv 2605.14641, with shapes, backgrounds and splits of our own.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.random import RandomState
+from numpy.typing import NDArray
+
+from camviz.shapes.backgrounds import SIZE, Field, Pixels, background, fractal
+from camviz.shapes.figures import (
+    BANDS,
+    CLASSES,
+    CONTRAST,
+    CONTRASTED,
+    Figure,
+    coverage,
+    draw_colour,
+    draw_figure,
+    paste,
+)
+
+__all__ = ["BANDS", "CLASSES", "COMPOSED", "CONTRAST", "CONTRASTED", "SIZE", "Composed", "Sample", "Shape", "Split"]
+
+Split = Literal["train", "val", "test"]
+Composed = Literal["two shapes", "distractor", "half hidden"]
+COMPOSED: tuple[Composed, ...] = get_args(Composed)
+
+_SPLITS: tuple[Split, ...] = get_args(Split)
+_LAST = 2**31 - 1
+_SINGLE = 0  # beside it, 1, 2 and 3 are the composed kinds
+
+
+@dataclass(frozen=True, eq=False)
+class Shape:
+    """A shape in a sample.
+
+    Attributes:
+        label: its class, an index in CLASSES.
+        band: its size band: "large", "medium" or "small".
+        size: its diameter or side in pixels.
+        colour: uint8 (3,).
+        coverage: float64 (224, 224), the share of each pixel that can be seen of it.
+    """
+
+    label: int
+    band: str
+    size: float
+    colour: Pixels
+    coverage: Field
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """The pixels (224, 224) at least half covered."""
+        return self.coverage >= 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A synthetic sample.
+
+    Attributes:
+        image: uint8 (224, 224, 3).
+        background: the same without its shapes.
+        shapes: those it holds; the first is the one it is labelled with.
+    """
+
+    image: Pixels
+    background: Pixels
+    shapes: tuple[Shape, ...]
+
+    @property
+    def label(self) -> int:
+        """The class of the first shape, an index in CLASSES and in the shapes models' logits."""
+        return self.shapes[0].label
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """The pixels (224, 224) of the first shape that are at least half covered."""
+        return self.shapes[0].mask
+
+    def on(self, other: Pixels) -> Pixels:
+        """Lay the sample's shapes over another background, uint8 (224, 224, 3)."""
+        for shape in self.shapes:
+            other = paste(other, shape.coverage, shape.colour)
+        return other
+
+
+def sample(index: int, split: Split = "test") -> Sample:
+    """Draw the sample with this number: always the same, bit for bit.
+
+    Classes and size bands take turns: `index % 6` is the class, `index // 6 % 3` the band, large, medium, small.
+
+    Args:
+        index: from 0 to 2**31 - 1.
+        split: "train", "val" or "test", which share nothing.
+
+    Raises:
+        ValueError: another index or split.
+    """
+    index = operator.index(index)
+    rng = _generator(index, split, _SINGLE)
+    band = tuple(BANDS)[index // len(CLASSES) % len(BANDS)]
+    under = background(rng)
+    shape = _draw_shape(rng, draw_figure(rng, index % len(CLASSES), band), band, under)
+    return _composed(under, under, shape)
+
+
+def composed(kind: Composed, index: int, split: Split = "test") -> Sample:
+    """Draw a sample for teaching, in which something stands beside or before the shape.
+
+    Args:
+        kind: "two shapes" of different classes; a shape and a "distractor", a ragged patch of its colour; a shape
+            "half hidden" behind something.
+        index: from 0 to 2**31 - 1; `index % 6` is the class of the first shape.
+        split: "train", "val" or "test".
+
+    Raises:
+        ValueError: another kind, index or split.
+    """
+    if kind not in COMPOSED:
+        raise ValueError(f"unknown kind {kind!r}; choose from {', '.join(map(repr, COMPOSED))}")
+    index = operator.index(index)
+    return _COMPOSE[kind](_generator(index, split, 1 + COMPOSED.index(kind)), index % len(CLASSES))
+
+
+def _generator(index: int, split: Split, kind: int) -> RandomState:
+    if split not in _SPLITS:
+        raise ValueError(f"unknown split {split!r}; choose from {', '.join(map(repr, _SPLITS))}")
+    if not 0 <= index <= _LAST:
+        raise ValueError(f"a sample's index runs from 0 to {_LAST}, got {index}")
+    return RandomState([_SPLITS.index(split), kind, index])
+
+
+def _draw_shape(rng: RandomState, figure: Figure, band: str, image: Pixels) -> Shape:
+    return Shape(figure.label, band, figure.size, draw_colour(rng, figure, image), coverage(figure))
+
+
+def _composed(image: Pixels, under: Pixels, *shapes: Shape) -> Sample:
+    return Sample(Sample(image, under, shapes).on(image), under, shapes)
+
+
+def _halves(rng: RandomState) -> tuple[tuple[float, float, float, float], tuple[float, float, float, float]]:
+    """The two halves of the picture, beside or above each other, in random order."""
+    middle, end = SIZE / 2, float(SIZE)
+    halves = [(0.0, 0.0, middle, end), (middle, 0.0, end, end)]
+    if rng.randint(2):
+        halves = [(0.0, 0.0, end, middle), (0.0, middle, end, end)]
+    first = rng.randint(2)
+    return halves[first], halves[1 - first]
+
+
+def _two_shapes(rng: RandomState, label: int) -> Sample:
+    under = background(rng)
+    other = (label + rng.randint(1, len(CLASSES))) % len(CLASSES)
+    figures = [draw_figure(rng, kind, "medium", half) for kind, half in zip((label, other), _halves(rng), strict=True)]
+    return _composed(under, under, *(_draw_shape(rng, figure, "medium", under) for figure in figures))
+
+
+def _distractor(rng: RandomState, label: int) -> Sample:
+    under = background(rng)
+    own, others = _halves(rng)
+    shape = _draw_shape(rng, draw_figure(rng, label, "medium", own), "medium", under)
+    place = draw_figure(rng, 1, "medium", others)  # a square, only to say where and how it is turned
+    x, y = np.arange(SIZE)[None, :] + 0.5 - place.x, np.arange(SIZE)[:, None] + 0.5 - place.y
+    (ax, ay), (bx, by) = place.normals[:2]
+    along, across = (ax * x + ay * y) / place.size, 2.5 * (bx * x + by * y) / place.size
+    smear = np.sqrt(along * along + across * across) < 0.2 + 0.8 * fractal(rng, 0.7)
+    rows, columns = slice(int(others[1]) + 4, int(others[3]) - 4), slice(int(others[0]) + 4, int(others[2]) - 4)
+    patch = np.zeros((SIZE, SIZE))
+    patch[rows, columns] = smear[rows, columns]  # it does not touch the shape
+    under = paste(under, patch, shape.colour)
+    return _composed(under, under, shape)
+
+
+def _half_hidden(rng: RandomState, label: int) -> Sample:
+    under = background(rng)
+    band = ("large", "medium")[rng.randint(2)]
+    figure = draw_figure(rng, label, band)
+    whole = _draw_shape(rng, figure, band, under)
+    x, y = np.arange(SIZE)[None, :] + 0.5 - figure.x, np.arange(SIZE)[:, None] + 0.5 - figure.y
+    ragged = fractal(rng, 0.7)
+    across, down = 2 * rng.random_sample(2) - 1
+    depth = (across * x + down * y) / figure.size + 0.3 * ragged
+    front = depth >= np.sort(depth[whole.mask])[np.count_nonzero(whole.mask) // 2]
+    front &= np.sqrt(x * x + y * y) < figure.size * (0.6 + 0.4 * ragged)
+    curtain = np.where(front[..., None], background(rng), under)
+    seen = Shape(label, band, figure.size, whole.colour, np.where(front, 0.0, whole.coverage))
+    return _composed(curtain, curtain, seen)
+
+
+_COMPOSE: dict[Composed, Callable[[RandomState, int], Sample]] = {
+    "two shapes": _two_shapes,
+    "distractor": _distractor,
+    "half hidden": _half_hidden,
+}

@@ -1,0 +1,181 @@
+"""Circles, squares and triangles, solid or as frames: where they lie, and how far they cover each pixel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import RandomState
+from numpy.typing import NDArray
+
+from camviz.shapes.backgrounds import SIZE, Field, Pixels
+
+CLASSES = ("circle", "square", "triangle", "circle frame", "square frame", "triangle frame")
+# Diameter or side in pixels, from - to.
+BANDS = {"large": (80, 100), "medium": (40, 50), "small": (20, 25)}
+BORDER = 2  # pixels that every figure stays away from the picture's edge
+LINE = 0.2  # a frame's line, as a share of its size
+
+CONTRAST = 60.0  # Euclidean, in RGB from 0 to 255
+CONTRASTED = 0.9  # of the pixels around, at least this share differs by CONTRAST
+_AROUND = 3.0  # pixels
+
+_SUBPIXELS = 16  # per side of a pixel, where an outline crosses it
+_DIAGONAL = 0.7072  # half a pixel's, rounded up
+# Of any pixels, fewer than 1 in 27 can be near the best of these: balls of CONTRAST around them do not touch.
+_LAST_RESORT = np.stack(np.meshgrid(*[[0, 127, 255]] * 3, indexing="ij"), -1).reshape(-1, 3)
+
+Box = tuple[float, float, float, float]
+WHOLE: Box = (0.0, 0.0, float(SIZE), float(SIZE))
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure's geometry, in pixels; a pixel's centre lies at its index + 0.5.
+
+    Attributes:
+        label: its class, an index in CLASSES.
+        size: diameter or side.
+        x: centre, from the left.
+        y: centre, from the top.
+        normals: of the sides, unit vectors (x, y), in order around the centre; none for a circle.
+    """
+
+    label: int
+    size: float
+    x: float
+    y: float
+    normals: tuple[tuple[float, float], ...]
+
+    @property
+    def reach(self) -> float:
+        """How far the outline lies from the centre: the radius, or that of the circle inscribed."""
+        return self.size / (2 * float(np.sqrt(3.0))) if len(self.normals) == 3 else self.size / 2
+
+    @property
+    def line(self) -> float | None:
+        """The width of a frame's line; None for a solid figure."""
+        return LINE * self.size if self.label >= 3 else None
+
+    def distance(self, x: Field, y: Field) -> Field:
+        """How far places lie from the centre, measured towards the nearest side: `reach` on the outline."""
+        x, y = x - self.x, y - self.y
+        if not self.normals:
+            return np.sqrt(x * x + y * y)
+        distance = x * self.normals[0][0] + y * self.normals[0][1]
+        for across, down in self.normals[1:]:
+            distance = np.maximum(distance, x * across + y * down)
+        return distance
+
+    def holds(self, distance: Field) -> NDArray[np.bool_]:
+        """Whether places at these distances belong to the figure."""
+        inside = distance <= self.reach
+        return inside if self.line is None else inside & (distance > self.reach - self.line)
+
+    def near_outline(self, distance: Field, margin: float) -> NDArray[np.bool_]:
+        """Whether places at these distances lie within a margin of an outline, the inner one of a frame too."""
+        near = abs(distance - self.reach) <= margin
+        return near if self.line is None else near | (abs(distance - self.reach + self.line) <= margin)
+
+
+def draw_figure(rng: RandomState, label: int, band: str, box: Box = WHOLE) -> Figure:
+    """Draw a figure's size, turn and place, wholly inside a box (left, top, right, bottom)."""
+    low, high = BANDS[band]
+    size = low + (high - low) * rng.random_sample()
+    turn = _unit_vector(rng)
+    normals = tuple((x * turn[0] - y * turn[1], x * turn[1] + y * turn[0]) for x, y in _NORMALS[label % 3])
+    centred = Figure(label, size, 0.0, 0.0, normals)
+    left, top, right, bottom = _extent(centred)
+    x = box[0] + BORDER - left + rng.random_sample() * (box[2] - box[0] - 2 * BORDER - right + left)
+    y = box[1] + BORDER - top + rng.random_sample() * (box[3] - box[1] - 2 * BORDER - bottom + top)
+    return Figure(label, size, x, y, normals)
+
+
+def coverage(figure: Figure) -> Field:
+    """The share of each pixel (224, 224) that a figure covers, counted on 16 x 16 places in it."""
+    rows, columns, x, y, distance = _surroundings(figure, 1)
+    local = figure.holds(distance).astype(np.float64)
+    crossed = np.nonzero(figure.near_outline(distance, _DIAGONAL))
+    offsets = (np.arange(_SUBPIXELS) + 0.5) / _SUBPIXELS - 0.5
+    fine = figure.distance(
+        x[crossed[1]][:, None, None] + offsets[None, None, :], y[crossed[0]][:, None, None] + offsets[None, :, None]
+    )
+    local[crossed] = np.count_nonzero(figure.holds(fine), axis=(1, 2)) / _SUBPIXELS**2
+    full = np.zeros((SIZE, SIZE))
+    full[rows, columns] = local
+    return full
+
+
+def draw_colour(rng: RandomState, figure: Figure, image: Pixels) -> Pixels:
+    """Draw a colour (3,) that is told from the pixels around a figure, outside it and in a frame's hole.
+
+    At least CONTRASTED of the pixels within 3 of its outline differ by CONTRAST or more.
+    """
+    rows, columns, _, _, distance = _surroundings(figure, int(_AROUND) + 1)
+    around = figure.near_outline(distance, _DIAGONAL + _AROUND) & ~figure.holds(distance)
+    around &= ~figure.near_outline(distance, _DIAGONAL)
+    pixels = image[rows, columns][around].astype(np.int64)
+    candidates = rng.randint(0, 256, (16, 3))
+    share = _told_apart(candidates, pixels)
+    if share.max() < CONTRASTED:
+        candidates, share = _LAST_RESORT, _told_apart(_LAST_RESORT, pixels)
+        return candidates[share.argmax()].astype(np.uint8)
+    return candidates[(share >= CONTRASTED).argmax()].astype(np.uint8)
+
+
+def paste(image: Pixels, cover: Field, colour: Pixels) -> Pixels:
+    """Lay a colour over an image (224, 224, 3) where it is covered (224, 224), in part where it is in part."""
+    rows, columns = np.nonzero(cover)
+    under = image[rows, columns].astype(np.float64)
+    over = under + cover[rows, columns][:, None] * (colour.astype(np.float64) - under)
+    out = image.copy()
+    out[rows, columns] = np.floor(over + 0.5).astype(np.uint8)
+    return out
+
+
+def _told_apart(colours: NDArray[np.int64], pixels: NDArray[np.int64]) -> Field:
+    """The share of pixels (n, 3) that differ from each colour (m, 3) by CONTRAST or more."""
+    apart = colours[:, None] - pixels[None]
+    far = (apart * apart).sum(-1) >= CONTRAST * CONTRAST
+    return np.count_nonzero(far, axis=1) / len(pixels)
+
+
+def _surroundings(figure: Figure, margin: int) -> tuple[slice, slice, Field, Field, Field]:
+    """The rows and columns that a figure can touch, and a margin; their centres x and y, and the distances there."""
+    left, top, right, bottom = _extent(figure)
+    rows = slice(max(0, int(top) - margin), min(SIZE, int(bottom) + 1 + margin))
+    columns = slice(max(0, int(left) - margin), min(SIZE, int(right) + 1 + margin))
+    x, y = np.arange(columns.start, columns.stop) + 0.5, np.arange(rows.start, rows.stop) + 0.5
+    return rows, columns, x, y, figure.distance(x[None, :], y[:, None])
+
+
+def _extent(figure: Figure) -> Box:
+    """The smallest box (left, top, right, bottom) around a figure."""
+    reach = figure.reach
+    if not figure.normals:
+        return figure.x - reach, figure.y - reach, figure.x + reach, figure.y + reach
+    following = (*figure.normals[1:], figure.normals[0])
+    corners = []
+    for (ax, ay), (bx, by) in zip(figure.normals, following, strict=True):
+        stretch = reach / (1 + ax * bx + ay * by)  # where two sides meet
+        corners.append(((ax + bx) * stretch, (ay + by) * stretch))
+    x, y = zip(*corners, strict=True)
+    return figure.x + min(x), figure.y + min(y), figure.x + max(x), figure.y + max(y)
+
+
+def _unit_vector(rng: RandomState) -> tuple[float, float]:
+    """A random direction, by square roots alone: a place in a disc, moved onto its edge."""
+    while True:
+        x, y = 2 * rng.random_sample(2) - 1
+        square = x * x + y * y
+        if 0.01 < square <= 1:
+            length = np.sqrt(square)
+            return float(x / length), float(y / length)
+
+
+_HALF_ROOT_3 = float(np.sqrt(3.0)) / 2
+_NORMALS: tuple[tuple[tuple[float, float], ...], ...] = (
+    (),
+    ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0)),
+    ((0.0, 1.0), (-_HALF_ROOT_3, -0.5), (_HALF_ROOT_3, -0.5)),
+)

@@ -1,0 +1,141 @@
+"""Train a network on synthetic shapes and write a checkpoint: `python -m camviz.train resnet18`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from camviz import shapes
+from camviz.models import checkpoint
+from camviz.models.architectures import ARCHITECTURES
+from camviz.models.checkpoint import Accuracy, Card
+from camviz.models.layers import stage_layers
+from camviz.models.registry import SHAPES, ModelError, default_device, probe_input
+from camviz.train.data import ALL, PREPROCESSING, TURN, evaluate
+from camviz.train.run import Options, Run, Stage, train
+
+ASSETS = Path(__file__).parents[2] / "assets"
+TITLES = {"resnet18": "ResNet-18", "vgg11": "VGG-11", "efficientnet-lite0": "EfficientNet-Lite0"}
+# Large shapes first: from scratch, small ones in clutter teach nothing until there is something to build on.
+STAGES = {
+    "resnet18": ["112:12000:large", "112:26000:large,medium", "224:36000"],
+    "vgg11": ["112:12000:large", "112:40000:large,medium", "224:40000"],
+    "efficientnet-lite0": ["112:12000", "224:12000"],
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train, test, and write the checkpoint."""
+    parser = _parser()
+    args = parser.parse_args(arguments)
+    try:
+        _train(args, shlex.join(sys.argv[1:] if arguments is None else arguments))
+    except (ModelError, ValueError) as error:
+        parser.error(str(error))
+
+
+def _train(args: argparse.Namespace, command: str) -> None:
+    device = args.device or default_device()
+    options = Options(
+        architecture=args.architecture,
+        stages=tuple(args.stages or map(_stage, STAGES[args.architecture])),
+        start=args.start,
+        batch=args.batch,
+        rate=args.rate,
+        decay=args.decay,
+        seed=args.seed,
+        bfloat16=args.bfloat16 if args.bfloat16 is not None else device.type == "cuda",
+    )
+    if args.test < TURN or args.test % TURN:
+        raise ValueError(f"--test wants a multiple of {TURN}, so that every class and size counts alike")
+    out = args.out or ASSETS / f"shapes-{args.architecture}{checkpoint.SUFFIX}"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    run = Run(options, device, out.with_suffix(".state"))
+    train(run, args.workers, args.save_every)
+    module = run.module.half().float()  # what is tested is what is written
+    accuracy = evaluate(module, "test", args.test, device, args.workers)
+    print(f"on {accuracy.samples:,} unseen samples {accuracy.overall:.1%} right: {_percents(accuracy)}")
+    checkpoint.save(out, module, card(options, module.cpu(), accuracy, f"python -m camviz.train {command}"))
+    run.finish()
+    print(f"written: {out}")
+
+
+def _percents(accuracy: Accuracy) -> str:
+    shares = {**asdict(accuracy)["classes"], **asdict(accuracy)["bands"]}
+    return ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
+
+
+def _stage(text: str) -> Stage:
+    found = re.fullmatch(r"(\d{1,4}):(\d{1,9})(?::([a-z,]+))?", text)
+    bands = found[3].split(",") if found and found[3] else ALL
+    if not found or not set(bands) <= set(ALL):
+        raise argparse.ArgumentTypeError(f"{text!r} is not SIDE:IMAGES[:BANDS] with bands among {','.join(ALL)}")
+    return int(found[1]), int(found[2]), tuple(band for band in ALL if band in bands)
+
+
+def _device(text: str) -> torch.device:
+    try:
+        return torch.empty(0, device=text).device
+    except (RuntimeError, AssertionError) as error:
+        raise argparse.ArgumentTypeError(f"there is no device {text!r} here") from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m camviz.train", description=str(__doc__).splitlines()[0])
+    parser.add_argument("architecture", choices=ARCHITECTURES)
+    add: Any = parser.add_argument
+    add("--stages", nargs="+", type=_stage, metavar="SIDE:IMAGES[:BANDS]", help="such as 112:12000:large 224:50000")
+    add("--start", default="random", help="random (default), imagenet (efficientnet-lite0), or a checkpoint's path")
+    add("--batch", type=int, default=32, help="images a step (default 32)")
+    add("--rate", type=float, default=1e-3, help="highest learning rate (default 0.001)")
+    add("--decay", type=float, default=0.05, help="weight decay (default 0.05)")
+    add("--seed", type=int, default=0)
+    add("--bfloat16", action=argparse.BooleanOptionalAction, help="mixed precision (default: on a GPU)")
+    add("--device", type=_device, help="default: the best at hand")
+    add("--workers", type=int, default=2, help="processes that draw samples (default 2)")
+    add("--save-every", type=float, default=120, help="seconds from one saved state to the next (default 120)")
+    add("--test", type=int, default=3006, help="unseen samples to test on (default 3006)")
+    add("--out", type=Path, help="default: assets/shapes-ARCHITECTURE.safetensors")
+    return parser
+
+
+def _start(options: Options) -> str:
+    """The first weights, in words."""
+    if options.start in ("random", "imagenet"):
+        return {"random": "random weights", "imagenet": "ImageNet weights"}[options.start]
+    before = checkpoint.read_card(Path(options.start))
+    return f"the weights of `{before.training['command']}`, {before.accuracy.overall:.1%} right"
+
+
+def card(options: Options, module: nn.Module, accuracy: Accuracy, command: str) -> Card:
+    """Describe a trained network."""
+    return Card(
+        architecture=options.architecture,
+        title=f"Shapes {TITLES[options.architecture]}",
+        data=SHAPES,
+        labels=shapes.CLASSES,
+        layers=stage_layers(options.architecture, module.eval(), probe_input(shapes.SIZE)),
+        preprocessing=PREPROCESSING,
+        training={
+            "command": command,
+            "images": f"{options.images:,}, each seen once",
+            "start": _start(options),
+            "torch": version("torch"),
+        },
+        seed=options.seed,
+        accuracy=accuracy,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,218 @@
+"""A training: its options, its steps, and the state that it goes on from.
+
+Every sample is drawn when it is needed and seen once. A broken-off training goes on to the same weights as without a
+break.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from camviz import shapes
+from camviz.models import load_model
+from camviz.models.architectures import ARCHITECTURES
+from camviz.models.checkpoint import read_card
+from camviz.models.registry import UNREADABLE, ModelError
+from camviz.train.data import TURN, Shapes, loader, normalised
+
+Stage = tuple[int, int, tuple[str, ...]]  # side in pixels, images, size bands
+WARM_UP = 0.02  # of all images, over which the learning rate rises
+# Each seed has training samples of its own, and no training reaches those of the next.
+SEED_STRIDE = 500_000 * TURN
+SEEDS = range(2**31 // SEED_STRIDE)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What decides the weights: with the same options, on the same machine, a training gives the same network.
+
+    Attributes:
+        architecture: a name in ARCHITECTURES.
+        stages: side in pixels, images and size bands, one after the other.
+        start: the first weights: "random", "imagenet" (those that come with efficientnet-lite0), or the path of a
+            checkpoint to train on.
+        batch: images a step.
+        rate: the highest learning rate, of AdamW.
+        decay: its weight decay.
+        seed: of the first weights, and which samples are drawn.
+        bfloat16: compute in mixed precision.
+
+    Raises:
+        ValueError: a training that cannot be; the message says why.
+    """
+
+    architecture: str
+    stages: tuple[Stage, ...]
+    start: str
+    batch: int
+    rate: float
+    decay: float
+    seed: int
+    bfloat16: bool
+
+    def __post_init__(self) -> None:
+        for side, images, _ in self.stages:
+            if side < 32 or shapes.SIZE % side or images < 1:
+                raise ValueError(f"a stage's side is 32, 56, 112 or 224 and its images at least 1, got {side}:{images}")
+            if self.batch < 2 or images % self.batch == 1:
+                raise ValueError(f"batches of {self.batch} leave one image of {images} alone, and that is too few")
+        if self.seed not in SEEDS or sum(self.lengths) > SEED_STRIDE:
+            raise ValueError(f"seeds run to {SEEDS[-1]} and draw from {SEED_STRIDE:,} samples each; choose fewer")
+        if self.start == "imagenet" and self.architecture != "efficientnet-lite0":
+            raise ValueError(f"ImageNet weights come with camviz for efficientnet-lite0, not for {self.architecture}")
+
+    @property
+    def lengths(self) -> list[int]:
+        """How many samples' numbers each stage takes up, those of the sizes that it leaves out too."""
+        return [math.ceil(images / (len(shapes.CLASSES) * len(bands))) * TURN for _, images, bands in self.stages]
+
+    @property
+    def images(self) -> int:
+        """All images of the training."""
+        return sum(images for _, images, _ in self.stages)
+
+    def rate_at(self, seen: int) -> float:
+        """The learning rate after so many images: a linear warm-up, then half a cosine down to 0."""
+        share = seen / self.images
+        if share < WARM_UP:
+            return self.rate * (share / WARM_UP)
+        return self.rate * 0.5 * (1 + math.cos(math.pi * (share - WARM_UP) / (1 - WARM_UP)))
+
+
+class Run:
+    """A training under way: the network, its optimiser, and how many images they have seen."""
+
+    def __init__(self, options: Options, device: torch.device, state: Path) -> None:
+        torch.manual_seed(options.seed)
+        self.options, self.device, self._state = options, device, state
+        self.module = _first_weights(options).to(device).to(memory_format=torch.channels_last)
+        self.optimiser = torch.optim.AdamW(self.module.parameters(), weight_decay=options.decay)
+        self.seen = 0
+        if state.exists():
+            self._resume()
+
+    def step(self, images: Tensor, labels: Tensor) -> tuple[float, int]:
+        """Learn from a batch, uint8 (B, 3, side, side) and (B,); return its loss and how many were right."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.options.rate_at(self.seen)
+        labels = labels.to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bfloat16):
+            logits = self.module(normalised(images.to(self.device)))
+        loss = F.cross_entropy(logits.float(), labels)
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        self.seen += len(images)
+        return float(loss.detach()), int((logits.argmax(1) == labels).sum())
+
+    def save(self) -> None:
+        """Write all that is needed to go on, whole or not at all."""
+        partial = self._state.with_name(f"{self._state.name}.partial")
+        what = {
+            "options": repr(self.options),
+            "seen": self.seen,
+            "module": self.module.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "random": torch.get_rng_state(),
+            "random on GPUs": torch.cuda.get_rng_state_all(),
+        }
+        torch.save(what, partial)
+        partial.replace(self._state)
+
+    def finish(self) -> None:
+        """Forget the state: the checkpoint is written."""
+        self._state.unlink(missing_ok=True)
+
+    def _resume(self) -> None:
+        try:
+            state = torch.load(self._state, map_location="cpu", weights_only=True)
+            known = state["options"]
+        except UNREADABLE as error:
+            raise ModelError(f"{self._state} is no state of a training. Delete it to start anew.") from error
+        if known != repr(self.options):
+            raise ModelError(
+                f"{self._state} belongs to a training with other options ({known}). Repeat them, or delete the file to "
+                "start anew."
+            )
+        self.module.load_state_dict(state["module"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.seen = state["seen"]
+        torch.set_rng_state(state["random"])
+        torch.cuda.set_rng_state_all(state["random on GPUs"])
+
+
+def train(run: Run, workers: int, save_every: float) -> None:
+    """Go through all that is left of a training, printing and saving on the way.
+
+    Args:
+        run: the training.
+        workers: processes that draw samples.
+        save_every: seconds from one saved state to the next.
+    """
+    meter, saved = Meter(run), time.monotonic()
+    for (side, _, bands), first, indices in _left(run):
+        run.module.train()
+        for images, labels in loader(Shapes("train", side, bands, first), indices, run.options.batch, workers):
+            meter.add(side, len(images), *run.step(images, labels))
+            if time.monotonic() - saved > save_every:
+                run.save()
+                saved = time.monotonic()
+    run.save()
+
+
+class Meter:
+    """Prints now and then how far a training is and how well it does."""
+
+    def __init__(self, run: Run, every: float = 15) -> None:
+        self._run, self._every = run, every
+        self._reset()
+
+    def add(self, side: int, images: int, loss: float, right: int) -> None:
+        """Note a batch."""
+        self._images += images
+        self._loss += loss * images
+        self._right += right
+        seconds = time.monotonic() - self._since
+        if seconds < self._every and self._run.seen < self._run.options.images:
+            return
+        mean, share, speed = self._loss / self._images, self._right / self._images, self._images / seconds
+        print(
+            f"{side} px · {self._run.seen:,} of {self._run.options.images:,} images · loss {mean:.3f}"
+            f" · {share:.1%} right · {speed:.0f} images/s",
+            flush=True,
+        )
+        self._reset()
+
+    def _reset(self) -> None:
+        self._images, self._right, self._loss, self._since = 0, 0, 0.0, time.monotonic()
+
+
+def _left(run: Run) -> Iterator[tuple[Stage, int, range]]:
+    """What is left of each stage: its first sample's number, and which of its images."""
+    first, before = run.options.seed * SEED_STRIDE, 0
+    for stage, length in zip(run.options.stages, run.options.lengths, strict=True):
+        images = range(max(0, run.seen - before), stage[1])
+        if images:
+            yield stage, first, images
+        first, before = first + length, before + stage[1]
+
+
+def _first_weights(options: Options) -> nn.Module:
+    module = ARCHITECTURES[options.architecture](len(shapes.CLASSES))
+    if options.start == "imagenet":
+        body = load_model(options.architecture, "cpu").module.state_dict()
+        module.load_state_dict({name: value for name, value in body.items() if "_fc" not in name}, strict=False)
+    elif options.start != "random":
+        before = read_card(Path(options.start))
+        if (before.architecture, before.labels) != (options.architecture, shapes.CLASSES):
+            raise ModelError(f"{options.start} holds a {before.title}, which cannot go on as {options.architecture}.")
+        module.load_state_dict(load_model(options.start, "cpu").module.state_dict())
+    return module

@@ -1,0 +1,39 @@
+"""The model card: what a network was trained on, how often it is right, and what it is given to see."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from camviz.models import ModelInfo, read_card
+from camviz.models.checkpoint import Accuracy, Card
+
+
+def show_card(info: ModelInfo) -> None:
+    """Offer a network's card behind a button."""
+    with st.popover("About this model", icon=":material/id_card:", width="stretch"):
+        card = read_card(info)
+        st.markdown(_imagenet(info) if card is None else _shapes(info, card))
+
+
+def _imagenet(info: ModelInfo) -> str:
+    return (
+        f"**{info.title}** · {info.parameters:.1f} million parameters\n\n"
+        f"Trained on **{info.data}**: photographs of 1000 kinds of things, animals among them. On its validation set "
+        f"the first guess is right for **{info.accuracy:.1f} %** of the pictures, as its authors state."
+    )
+
+
+def _shapes(info: ModelInfo, card: Card) -> str:
+    return (
+        f"**{info.title}** · {info.parameters:.1f} million parameters\n\n"
+        f"Trained on **{card.data}**, {card.training['images']}, from {card.training['start']}: one shape on a "
+        f"cluttered background, {len(card.labels)} classes, three sizes. On **{card.accuracy.samples:,}** samples that "
+        f"it never saw it is right for **{card.accuracy.overall:.1%}**.\n\n{_table(card.accuracy)}\n\n"
+        f"Input {card.preprocessing.size} × {card.preprocessing.size}. Seed {card.seed}. Trained by\n"
+        f"```\n{card.training['command']}\n```"
+    )
+
+
+def _table(accuracy: Accuracy) -> str:
+    rows = [f"| {name} | {share:.1%} |" for name, share in (*accuracy.classes.items(), *accuracy.bands.items())]
+    return "\n".join(["| class or size | right |", "|---|---|", *rows])
