@@ -1,4 +1,4 @@
-"""Imputation, ROAD, coherency and ARCC against their definitions, written here pixel by pixel."""
+"""ROAD, coherency and ARCC against their definitions, written here pixel by pixel."""
 
 import functools
 import math
@@ -7,89 +7,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import Plain, Pooled, noise_images, seeded
+from test_imputation import imputed_by_hand
 from torch import nn
 
 import camviz
 from camviz.metrics import road as road_module
 from camviz.metrics.arcc import coherency, combine, complexity
-from camviz.metrics.imputation import impute
 from camviz.metrics.road import Road, removal_masks, road
-
-
-def imputed_by_hand(image, removed):
-    """Solve, densely, for the removed pixels: each is the weighted mean of its neighbours inside the image."""
-    channels, height, width = image.shape
-    places = [(i, j) for i in range(height) for j in range(width) if removed[i, j]]
-    number = {place: n for n, place in enumerate(places)}
-    matrix, right = np.zeros((len(places), len(places))), np.zeros((len(places), channels))
-    for (i, j), n in number.items():
-        weights = {}
-        for di in (-1, 0, 1):
-            for dj in (-1, 0, 1):
-                inside = 0 <= i + di < height and 0 <= j + dj < width
-                if inside and (di, dj) != (0, 0):
-                    weights[i + di, j + dj] = 1 / 6 if di == 0 or dj == 0 else 1 / 12
-        total = sum(weights.values())
-        matrix[n, n] = 1
-        for place, weight in weights.items():
-            if place in number:
-                matrix[n, number[place]] -= weight / total
-            else:
-                right[n] += weight / total * image[:, place[0], place[1]]
-    filled = image.copy()
-    for (i, j), values in zip(places, np.linalg.solve(matrix, right), strict=True):
-        filled[:, i, j] = values
-    return filled
-
-
-def masks(height, width):
-    """Ugly masks of removed pixels, by name."""
-    i, j = np.mgrid[:height, :width]
-    border = (i == 0) | (j == 0) | (i == height - 1) | (j == width - 1)
-    return {
-        "all but one": ~((i == height // 2) & (j == width - 1)),
-        "one corner": (i == 0) & (j == 0),
-        "checkerboard": (i + j) % 2 == 0,
-        "border": border,
-        "all but the border": ~border if (~border).any() else i == 0,
-        "islands": (i % 3 > 0) & (j % 4 > 0),
-        "left half": j < (width + 1) // 2 if width > 1 else i < height // 2,
-        "random": np.random.default_rng(1).random((height, width)) < 0.8,
-    }
-
-
-@pytest.mark.parametrize(
-    ("size", "name"),
-    [
-        (size, name)
-        for size in [(7, 9), (12, 5), (1, 8), (9, 1), (2, 2)]
-        for name, mask in masks(*size).items()
-        if mask.any() and not mask.all()
-    ],
-)
-def test_imputation_by_hand(size, name):
-    image, removed = np.random.default_rng(0).normal(size=(3, *size)), masks(*size)[name]
-    filled = impute(torch.from_numpy(image), torch.from_numpy(removed))
-    assert np.abs(filled.numpy() - imputed_by_hand(image, removed)).max() < 1e-10
-    assert np.array_equal(filled.numpy()[:, ~removed], image[:, ~removed])
-
-
-def test_imputation_with_nothing_and_everything_removed():
-    image = torch.randn(3, 6, 5, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(impute(image, torch.zeros(6, 5, dtype=torch.bool)), image)
-    assert torch.equal(impute(image, torch.ones(6, 5, dtype=torch.bool)), torch.zeros_like(image))
-
-
-def test_imputation_of_a_photograph_obeys_its_equation(inputs):
-    """At full size, where no dense solve is at hand: each removed pixel is the mean of its neighbours."""
-    image = inputs("chelsea")[0].double()
-    removed = torch.rand(224, 224, generator=torch.Generator().manual_seed(1)) < 0.9
-    filled = impute(image, removed)
-    weight = torch.tensor([[1, 2, 1], [2, 0, 2], [1, 2, 1]], dtype=torch.float64).view(1, 1, 3, 3) / 12
-    around = nn.functional.conv2d(filled[:, None], weight, padding=1)[:, 0]
-    shares = nn.functional.conv2d(torch.ones(1, 1, 224, 224, dtype=torch.float64), weight, padding=1)[0, 0]
-    assert (filled - around / shares)[:, removed].abs().max() < 1e-9
-    assert torch.equal(filled[:, ~removed], image[:, ~removed])
 
 
 class Average(nn.Module):

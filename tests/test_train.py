@@ -26,14 +26,14 @@ from camviz.models.checkpoint import Accuracy
 from camviz.models.layers import stage_layers
 from camviz.models.registry import ModelError, make_net
 from camviz.train import __main__ as cli
-from camviz.train.data import ALL, PREPROCESSING, Shapes, evaluate, normalised
+from camviz.train.data import ALL, PREPROCESSING, Shapes, evaluate, look_closer, normalised
 from camviz.train.run import SEED_STRIDE, WARM_UP, Options, Run, train
 
 ROOT = Path(__file__).parent.parent
 CPU = torch.device("cpu")
 NOTHING = Accuracy(1, 0.0, {}, {})
 PATIENCE = 120.0  # seconds after which a test that hangs fails
-LITE = Options("efficientnet-lite0", ((32, 64, ALL),), "random", 8, 1e-3, 0.05, 0, False)
+LITE = Options("efficientnet-lite0", ((56, 64, ALL),), "random", 8, 1e-3, 0.05, 0, False)
 LAYERS = {
     "resnet18": ("layer1", "layer2", "layer3", "layer4"),
     "vgg11": ("features.7", "features.14", "features.21", "features.28"),
@@ -63,7 +63,7 @@ def test_killed_and_started_again(tmp_path):
     """The network has random layers, so the random numbers must go on where they were, too."""
     whole, broken = tmp_path / "whole.safetensors", tmp_path / "broken.safetensors"
     state = broken.with_suffix(".state")
-    given = command(arguments("efficientnet-lite0", broken, "32:40", "56:32", workers=1))
+    given = command(arguments("efficientnet-lite0", broken, "56:40", "112:16", workers=1))
     with subprocess.Popen(given, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
         saved, until = set(), time.monotonic() + PATIENCE
         while len(saved) < 3 and process.poll() is None and time.monotonic() < until:
@@ -72,12 +72,12 @@ def test_killed_and_started_again(tmp_path):
             time.sleep(0.002)
         process.kill()
     assert process.returncode == -signal.SIGKILL
-    assert 0 < torch.load(state, weights_only=True)["seen"] < 72
+    assert 0 < torch.load(state, weights_only=True)["seen"] < 56
     assert not broken.exists()
     subprocess.run(given, cwd=ROOT, check=True, capture_output=True, timeout=PATIENCE)
     assert list(tmp_path.iterdir()) == [broken]
     assert load(broken).layers == LAYERS["efficientnet-lite0"]
-    cli.main(arguments("efficientnet-lite0", whole, "32:40", "56:32"))
+    cli.main(arguments("efficientnet-lite0", whole, "56:40", "112:16"))
     assert_same_weights(broken, whole)
 
 
@@ -99,13 +99,13 @@ def test_broken_off_at_every_turn(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Run, "step", breaking)
     monkeypatch.setattr(cli, "evaluate", no_test)
-    cli.main(arguments("efficientnet-lite0", whole, "32:24", "56:16"))
+    cli.main(arguments("efficientnet-lite0", whole, "56:24", "112:16"))
     done.clear()
     for stop in (2, 3, 5):  # noqa: B007  (`breaking` reads it)
         with pytest.raises(KeyboardInterrupt):
-            cli.main(arguments("efficientnet-lite0", broken, "32:24", "56:16"))
+            cli.main(arguments("efficientnet-lite0", broken, "56:24", "112:16"))
     stop = None
-    cli.main(arguments("efficientnet-lite0", broken, "32:24", "56:16"))
+    cli.main(arguments("efficientnet-lite0", broken, "56:24", "112:16"))
     assert done == [0, 8, 16, 24, 32]  # no step was done twice
     assert sorted(tmp_path.iterdir()) == [broken, whole]
     assert_same_weights(broken, whole)
@@ -116,7 +116,7 @@ def test_a_state_of_other_options_is_refused(tmp_path):
     Run(LITE, CPU, state).save()
     others = {
         "architecture": "resnet18",
-        "stages": ((32, 64, ("large",)),),
+        "stages": ((56, 64, ("large",)),),
         "start": "imagenet",
         "batch": 10,
         "rate": 2e-3,
@@ -135,7 +135,7 @@ def test_a_state_of_other_options_is_refused(tmp_path):
 def test_the_command_line_refuses_a_state_of_other_options(tmp_path):
     out = tmp_path / "net.safetensors"
     Run(LITE, CPU, out.with_suffix(".state")).save()
-    given = arguments("efficientnet-lite0", out, "32:72")
+    given = arguments("efficientnet-lite0", out, "56:72")
     ended = subprocess.run(command(given), cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
     assert ended.returncode != 0
     assert "net.state belongs to a training with other options" in ended.stderr
@@ -144,7 +144,7 @@ def test_the_command_line_refuses_a_state_of_other_options(tmp_path):
 
 
 def test_learning_rate_by_hand():
-    options = replace(LITE, stages=((32, 400, ALL), (56, 600, ALL)), rate=2.0)
+    options = replace(LITE, stages=((56, 400, ALL), (112, 600, ALL)), rate=2.0)
     rise = 1000 * WARM_UP
     fall, eighth = 1000 - rise, 2 * (2 + math.sqrt(2)) / 4
     assert 0 < rise < fall
@@ -156,9 +156,9 @@ def test_learning_rate_by_hand():
 
 def test_it_learns(tmp_path):
     """A few steps on the same few samples; at the very first the learning rate is still 0."""
-    data = [Shapes("train", 32)[index] for index in range(24)]
+    data = [Shapes("train", 56)[index] for index in range(24)]
     images, labels = (torch.stack(part) for part in zip(*data, strict=True))
-    options = replace(LITE, architecture="resnet18", stages=((32, 24 * 12, ALL),), batch=24)
+    options = replace(LITE, architecture="resnet18", stages=((56, 24 * 12, ALL),), batch=24)
     run = Run(options, CPU, tmp_path / "net.state")
     before = [parameter.detach().clone() for parameter in run.module.parameters()]
     run.module.train()
@@ -176,7 +176,7 @@ def test_it_learns(tmp_path):
 
 def test_samples_in_order(tmp_path, monkeypatch):
     """Also those left after a break."""
-    options = replace(LITE, stages=((32, 10, ALL), (56, 7, ALL)), batch=4, seed=2)
+    options = replace(LITE, stages=((56, 10, ALL), (112, 7, ALL)), batch=4, seed=2)
     seen = []
 
     def noting(run, images, labels):
@@ -194,8 +194,8 @@ def test_samples_in_order(tmp_path, monkeypatch):
         return [list(zip(*batch, strict=True)) for batch in seen]
 
     start = 2 * SEED_STRIDE  # the second stage begins with a new turn of all classes and sizes
-    expected = [Shapes("train", 32)[start + index] for index in range(10)]
-    expected += [Shapes("train", 56)[start + 18 + index] for index in range(7)]
+    expected = [Shapes("train", 56)[start + index] for index in range(10)]
+    expected += [Shapes("train", 112)[start + 18 + index] for index in range(7)]
     for start, sizes in [(0, [4, 4, 2, 4, 3]), (8, [2, 4, 3]), (14, [3]), (17, [])]:
         batches = learnt(start)
         assert [len(batch) for batch in batches] == sizes
@@ -240,15 +240,55 @@ def test_first_weights_come_from_the_seed(tmp_path):
     assert not torch.equal(weights[0], weights[2])
 
 
-def test_dataset_at_full_and_at_half_side():
-    image = shapes.sample(8, "train").image
-    full, label = Shapes("train", 224)[8]
-    half, same_label = Shapes("train", 112)[8]
-    assert np.array_equal(full.permute(1, 2, 0), image)
-    means = image.reshape(112, 2, 112, 2, 3).mean((1, 3))
-    assert np.abs(half.permute(1, 2, 0).numpy() - means).max() <= 0.5  # rounded
-    assert full.dtype == half.dtype == torch.uint8
-    assert label == same_label == 2
+def test_whole_pictures_and_closer_looks():
+    for index in range(36):
+        drawn = shapes.sample(index, "train")
+        for side in (224, 112, 56):
+            image, label = Shapes("train", side)[index]
+            assert image.dtype == torch.uint8
+            assert image.shape == (3, side, side)
+            assert int(label) == drawn.label
+            assert holds_the_whole_shape(image.permute(1, 2, 0).numpy(), drawn)
+
+
+def holds_the_whole_shape(window, drawn):
+    """Found by looking at every place: in the picture or, if that is too large, in its halves."""
+    image, mask, side = drawn.image, drawn.mask, len(window)
+    while True:
+        rows, columns = np.nonzero(mask)
+        fits = max(np.ptp(rows), np.ptp(columns)) < side
+        places = [
+            (top, left)
+            for top in range(max(0, rows.max() + 1 - side), min(rows.min(), len(image) - side) + 1)
+            for left in range(max(0, columns.max() + 1 - side), min(columns.min(), len(image) - side) + 1)
+            if np.abs(image[top : top + side, left : left + side] - window.astype(float)).max() == 0
+        ]
+        if fits or len(image) == side:
+            return len(places) == 1
+        half = len(image) // 2
+        image = np.floor(image.reshape(half, 2, half, 2, 3).mean((1, 3)) + 0.5)
+        mask = mask.reshape(half, 2, half, 2).max((1, 3))
+
+
+def test_closer_looks_lie_anywhere():
+    """The places of the shapes in their windows, over many samples, reach every edge."""
+    drawn = shapes.sample(12, "train")  # small
+    corners = []
+    for seed in range(200):
+        window = look_closer(drawn, 56, np.random.RandomState(seed))
+        hits = np.argwhere(sliding(drawn.image, window))
+        assert len(hits) == 1
+        corners.append(hits[0])
+    rows, columns = np.nonzero(drawn.mask)
+    for axis, places in enumerate((rows, columns)):
+        found = [corner[axis] for corner in corners]
+        assert min(found) == max(0, places.max() + 1 - 56)
+        assert max(found) == min(places.min(), 224 - 56)
+
+
+def sliding(image, window):
+    views = np.lib.stride_tricks.sliding_window_view(image[..., 0], window.shape[:2])
+    return (views[:, :, ::8, ::8] == window[::8, ::8, 0]).all((2, 3))
 
 
 @pytest.mark.parametrize(
@@ -269,9 +309,9 @@ def test_dataset_of_some_size_bands(bands, numbers):
         assert label == index % 6
 
 
-@pytest.mark.parametrize("side", [100, 223, 448, 0, -112])
+@pytest.mark.parametrize("side", [28, 100, 223, 448, 0, -112])
 def test_a_side_that_does_not_divide_the_picture(side):
-    with pytest.raises(ValueError, match="the side must divide 224"):
+    with pytest.raises(ValueError, match="the side is one of"):
         Shapes("train", side)
 
 
@@ -324,10 +364,10 @@ def test_card_of_a_training(tmp_path, monkeypatch):
 
     monkeypatch.setattr(cli, "evaluate", noting)
     out = tmp_path / "my net.safetensors"
-    given = [*arguments("efficientnet-lite0", out, "32:16", "56:8"), "--seed", "3"]
+    given = [*arguments("efficientnet-lite0", out, "56:16:large,small", "112:8"), "--seed", "3"]
     cli.main(given)
     card, net = checkpoint.read_card(out), load(out)
-    assert shlex.split(card.training["command"]) == ["python", "-m", "camviz.train", *given]
+    assert repeated(card.training["command"], tmp_path / "again.safetensors").read_bytes() == out.read_bytes()
     assert card.training["images"] == "24, each seen once"
     assert card.training["start"] == "random weights"
     assert card.seed == 3
@@ -338,14 +378,22 @@ def test_card_of_a_training(tmp_path, monkeypatch):
     assert card.title == "Shapes EfficientNet-Lite0"
 
 
+def repeated(told, out):
+    """Train again by the command in a card, with the options that change no weight."""
+    program, given = shlex.split(told)[:3], shlex.split(told)[3:]
+    assert program == ["python", "-m", "camviz.train"]
+    cli.main([*given, "--out", str(out), "--workers", "1", "--test", "18", "--device", "cpu"])
+    return out
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_layers_in_the_card(architecture):
     module = seeded(lambda: ARCHITECTURES[architecture](6), dtype=torch.float32).train()
-    options = replace(LITE, architecture=architecture, imagenet=architecture == "efficientnet-lite0")
-    card = cli.card(options, module, NOTHING, "")
+    start = "imagenet" if architecture == "efficientnet-lite0" else "random"
+    card = cli.card(replace(LITE, architecture=architecture, start=start), module, NOTHING)
     assert card.layers == LAYERS[architecture]
     assert card.architecture == architecture
-    assert card.training["start"] == ("ImageNet weights" if options.imagenet else "random weights")
+    assert card.training["start"] == ("ImageNet weights" if start == "imagenet" else "random weights")
 
 
 @pytest.mark.parametrize(("architecture", "alike"), [("resnet18", True), ("vgg11", False)])
@@ -363,11 +411,11 @@ def test_maps_of_the_gradient_methods_on_the_last_layer(architecture, alike):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["--stages", "32:8", "100:8"], "a stage's side is 32, 56, 112 or 224"),
-        (["--stages", "32:0"], "its images at least 1"),
-        (["--stages", "32:8:huge"], "bands among large,medium,small"),
-        (["--stages", "32"], "is not SIDE:IMAGES"),
-        (["--stages", "32:9", "--batch", "8"], "leave one image of 9 alone"),
+        (["--stages", "56:8", "100:8"], "a stage's side is one of (56, 112, 224)"),
+        (["--stages", "56:0"], "its images at least 1"),
+        (["--stages", "56:8:huge"], "bands among large,medium,small"),
+        (["--stages", "56"], "is not SIDE:IMAGES"),
+        (["--stages", "56:9", "--batch", "8"], "leave one image of 9 alone"),
         (["--batch", "1"], "leave one image"),
         (["--seed", "300"], "seeds run to 237"),
         (["--start", "imagenet"], "not for resnet18"),

@@ -1,71 +1,217 @@
-"""Noisy linear imputation: fill removed pixels from what is left around them (Rong et al., 2202.00449)."""
+"""Noisy linear imputation: fill removed pixels from what is left around them (Rong et al., 2202.00449).
+
+All planes (a channel of a picture under a mask) are solved together on the images' device, by conjugate gradients that
+a multigrid cycle preconditions. A plane is one channel of a channels-last tensor (1, planes, H, W): of all layouts
+tried, the one whose stencils are fast on a CPU.
+"""
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
+
 import torch
-from numpy.typing import NDArray
-from scipy import sparse
-from scipy.sparse.linalg import splu
 from torch import Tensor
+from torch.nn import functional as F
 
 # Standard deviation of the noise added to imputed pixels, in normalised units.
 NOISE = 0.01
+# Root mean square over the removed pixels, in the images' units.
+TOLERANCE = 1e-3
 
-# (row offset, column offset, weight) of a pixel's eight neighbours
-_NEIGHBOURS = [
-    (dr, dc, 1 / 6 if dr == 0 or dc == 0 else 1 / 12) for dr in (-1, 0, 1) for dc in (-1, 0, 1) if (dr, dc) != (0, 0)
-]
+_STENCIL = ((1.0, 2.0, 1.0), (2.0, 0.0, 2.0), (1.0, 2.0, 1.0))  # twelfths; whole numbers keep sums exact
+# How long a step of the solver may be at the end, in tolerances: on all masks tried, what a step left to be done was at
+# most 0.4 of its own length.
+_LAST_STEP = 1.0
+_PAUSE = 5.0  # once steps are shorter than this, what is missing is worked out afresh, against rounding
+_ROUNDS = 50  # at most, from one pause to the next
+_REPEATS = 10  # pauses at most
+_PLANES = {"cpu": 24, "mps": 512, "cuda": 4096}  # at once: on a CPU, what stays in its cache
 
 
-def impute(image: Tensor, removed: Tensor) -> Tensor:
+def impute(images: Tensor, removed: Tensor, tolerance: float = TOLERANCE) -> Tensor:
     """Replace each removed pixel by the weighted mean of its eight neighbours, all solved at once.
 
-    Straight neighbours weigh 1/6, diagonal ones 1/12, renormalised at the border. Solved exactly, on the CPU
-    and in float64, by a sparse LU decomposition with a symmetric ordering. Where nothing is left, all is 0.
+    Straight neighbours weigh 1/6, diagonal ones 1/12, renormalised at the border. Where nothing is left of a picture,
+    all is 0.
 
     Args:
-        image: float (C, H, W).
-        removed: bool (H, W).
+        images: float (N, C, H, W).
+        removed: bool (N, H, W).
+        tolerance: how far the result may be from the exact solution, as root mean square over a picture's removed
+            pixels. Far below 1e-4, float64 images are needed.
 
     Returns:
-        float (C, H, W) on the image's device, without the noise that `NOISE` speaks of.
+        (N, C, H, W), of the images' type (half precision is computed in float32) and on their device, without the
+        noise that `NOISE` speaks of.
+
+    Raises:
+        ValueError: other shapes, or a tolerance that is not positive.
     """
-    if not bool(removed.any()):
-        return image
-    if bool(removed.all()):
-        return torch.zeros_like(image)
-    mask = removed.cpu().numpy()
-    values = image.detach().cpu().double().numpy()
-    matrix, right = _system(values, mask)
-    solver = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
-    filled = values.copy()
-    filled[:, mask] = solver.solve(right).T
-    return torch.from_numpy(filled).to(image.dtype).to(image.device)
+    if images.ndim != 4 or removed.shape != (len(images), *images.shape[2:]) or removed.dtype != torch.bool:
+        raise ValueError(
+            f"images must be (N, C, H, W) and removed bool (N, H, W), got {(*images.shape,)} and {(*removed.shape,)}, "
+            f"{removed.dtype}"
+        )
+    if not tolerance > 0:
+        raise ValueError(f"the tolerance must be positive, got {tolerance}")
+    known = images.detach().to(torch.promote_types(images.dtype, torch.float32))
+    nothing_left = removed.flatten(1).all(1)[:, None, None]
+    known = torch.where((removed | nothing_left)[:, None], 0, known)
+    planes = known.flatten(0, 1)[None]
+    masks = (removed & ~nothing_left)[:, None].expand(known.shape).flatten(0, 1)[None]
+    step = _PLANES[images.device.type]
+    solved = [_solve(*part, tolerance) for part in zip(planes.split(step, 1), masks.split(step, 1), strict=True)]
+    return torch.cat(solved, 1)[0].unflatten(0, images.shape[:2]).to(images.dtype)
 
 
-def _system(values: NDArray[np.float64], mask: NDArray[np.bool_]) -> tuple[sparse.csc_array, NDArray[np.float64]]:
-    """The linear system over the n removed pixels: matrix (n, n), right side (n, C)."""
-    height, width = mask.shape
-    count = int(mask.sum())
-    number = np.full((height + 2, width + 2), -1)  # -1 where a pixel is known or outside
-    number[1:-1, 1:-1][mask] = np.arange(count)
-    inside = np.pad(np.ones_like(mask), 1)
-    padded = np.pad(values * ~mask, ((0, 0), (1, 1), (1, 1)))  # 0 where removed or outside
-    diagonal = np.zeros(count)
-    right = np.zeros((count, len(values)))
-    rows, columns, entries = [], [], []
-    for dr, dc, weight in _NEIGHBOURS:
-        window = (slice(1 + dr, 1 + dr + height), slice(1 + dc, 1 + dc + width))
-        neighbour = number[window][mask]
-        unknown = neighbour >= 0
-        rows.append(np.flatnonzero(unknown))
-        columns.append(neighbour[unknown])
-        entries.append(np.full(int(unknown.sum()), -weight))
-        diagonal += weight * inside[window][mask]
-        right += weight * padded[(slice(None), *window)][:, mask].T
-    rows.append(np.arange(count))
-    columns.append(np.arange(count))
-    entries.append(diagonal)
-    indices = (np.concatenate(rows), np.concatenate(columns))
-    return sparse.csc_array((np.concatenate(entries), indices), shape=(count, count)), right
+@dataclass(frozen=True)
+class _Grid:
+    """A grid of cells; each tensor (1, planes, h, w), channels last.
+
+    Attributes:
+        unknown: 1 where a cell's value is to be found, else 0.
+        pull: 0 where it is known, else the sum of its neighbours' weights: less at the border.
+        mean: 0 where it is known, else 1 / pull.
+    """
+
+    unknown: Tensor
+    pull: Tensor
+    mean: Tensor
+
+    @classmethod
+    def of(cls, unknown: Tensor) -> _Grid:
+        """Weigh the cells of a grid."""
+        weights = _neighbours(_last(torch.ones_like(unknown[:, :1])))
+        return cls(unknown, unknown * weights, unknown / weights.clamp_min(1))
+
+    def pulled(self, values: Tensor) -> Tensor:
+        """Where its neighbours pull each unknown cell: their weighted sum, minus its own value as often; else 0."""
+        return _neighbours(values).mul_(self.unknown).addcmul_(self.pull, values, value=-1)
+
+    def smoothed(self, values: Tensor, right: Tensor) -> Tensor:
+        """Let each unknown cell agree with its neighbours as they were (Jacobi); values are 0 where known."""
+        return _neighbours(values).add_(right).mul_(self.mean)
+
+
+def _solve(planes: Tensor, removed: Tensor, tolerance: float) -> Tensor:
+    """Fill (1, planes, H, W) where bool (1, planes, H, W) says so."""
+    grids = _hierarchy(_last(removed.to(planes.dtype)))
+    if not grids:
+        return planes
+    known = 1 - grids[0].unknown
+    # Around their mean, so that rounding stays small where one pixel decides on thousands.
+    middle = (planes * known).sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True)
+    found = _filled(_last(planes - middle), grids)
+    for _ in range(_REPEATS):
+        correction, first_step = _correct(_pulled_finely(found).mul_(grids[0].unknown), grids, _PAUSE * tolerance)
+        found += correction
+        if first_step <= _LAST_STEP * tolerance:
+            break
+    return torch.where(removed, found + middle, planes)
+
+
+def _correct(right: Tensor, grids: list[_Grid], enough: float) -> tuple[Tensor, float]:
+    """Find what has to be added where pulls are left over, by conjugate gradients, until steps are short enough.
+
+    Returns:
+        what to add, and the longest first step of a plane, as root mean square.
+    """
+    grid = grids[0]
+    found = torch.zeros_like(right)
+    count = grid.unknown.sum((2, 3), keepdim=True).clamp_min(1)
+    direction, slope, longest = right, None, []
+    while len(longest) < _ROUNDS and (not longest or longest[-1] > enough):
+        guess = _cycle(right, grids)
+        now = (right * guess).sum((2, 3), keepdim=True)
+        direction = guess if slope is None else torch.addcmul(guess, direction, _ratio(now, slope))
+        slope = now
+        pull = grid.pulled(direction)
+        length = _ratio(now, -(direction * pull).sum((2, 3), keepdim=True))
+        found.addcmul_(direction, length)
+        right.addcmul_(pull, length)
+        step = length.abs() * torch.linalg.vector_norm(direction, dim=(2, 3), keepdim=True) / count.sqrt()
+        longest.append(float(step.max()))
+    return found, longest[0]
+
+
+def _hierarchy(unknown: Tensor) -> list[_Grid]:
+    """The grid and its coarser ones, as long as they have unknown cells: those made of four such."""
+    grids = []
+    while bool(unknown.any()):
+        grids.append(_Grid.of(unknown))
+        unknown = _last(-F.max_pool2d(-unknown, 2, ceil_mode=True))
+    return grids
+
+
+def _filled(planes: Tensor, grids: list[_Grid]) -> Tensor:
+    """Fill roughly: means of what is known, carried on to coarser grids until all is known, and back."""
+    pyramid = [planes]
+    for grid in grids:
+        known = 1 - grid.unknown
+        share = F.avg_pool2d(known, 2, ceil_mode=True)
+        pyramid.append(F.avg_pool2d(pyramid[-1] * known, 2, ceil_mode=True) / share.clamp_min(0.25))
+    filled = pyramid.pop()
+    for grid, values in zip(grids[::-1], pyramid[::-1], strict=True):
+        filled = torch.lerp(values, _finer(filled, values.shape), grid.unknown)
+    return filled
+
+
+def _cycle(right: Tensor, grids: list[_Grid]) -> Tensor:
+    """Solve roughly, by a multigrid cycle: smooth, correct on the next coarser grid, smooth."""
+    grid, *coarser = grids
+    values = grid.smoothed(right * grid.mean, right)
+    if coarser:
+        missing = _coarser(grid.pulled(values).add_(right)).mul_(coarser[0].unknown)
+        if min(values.shape[-2:]) == 1:  # along a line, half as many neighbours pull as in a plane
+            missing.mul_(2)
+        values.addcmul_(_finer(_cycle(missing, coarser), values.shape), grid.unknown)
+    return grid.smoothed(grid.smoothed(values, right), right)
+
+
+def _neighbours(values: Tensor) -> Tensor:
+    """The weighted sum of each cell's eight neighbours, as far as there are any."""
+    kernel = values.new_tensor(_STENCIL).expand(values.shape[1], 1, 3, 3)
+    return F.conv2d(values, kernel, padding=1, groups=values.shape[1])
+
+
+def _pulled_finely(values: Tensor) -> Tensor:
+    """`_Grid.pulled` of every cell by differences, whose rounding is small where values are alike.
+
+    Over large holes that matters: a residual's error is multiplied by up to 1e4 there.
+    """
+    pulled = torch.zeros_like(values)
+    height, width = values.shape[-2:]
+    for down, right, weight in ((0, 1, 2.0), (1, 0, 2.0), (1, 1, 1.0), (1, -1, 1.0)):
+        one = pulled[..., : height - down, max(0, -right) : width - max(0, right)]
+        other = pulled[..., down:, max(0, right) : width - max(0, -right)]
+        ahead = values[..., down:, max(0, right) : width - max(0, -right)]
+        behind = values[..., : height - down, max(0, -right) : width - max(0, right)]
+        difference = ahead - behind
+        one.add_(difference, alpha=weight)
+        other.sub_(difference, alpha=weight)
+    return pulled
+
+
+def _finer(values: Tensor, shape: torch.Size) -> Tensor:
+    """Double the grid, bilinearly, and cut it to a shape."""
+    height, width = shape[-2:]
+    sides = 2 * values.shape[-2], 2 * values.shape[-1]
+    return F.interpolate(values, size=sides, mode="bilinear")[..., :height, :width]
+
+
+def _coarser(values: Tensor) -> Tensor:
+    """Halve the grid by the adjoint of `_finer`, as conjugate gradients want it."""
+    height, width = values.shape[-2:]
+    even = F.pad(values, (0, width % 2, 0, height % 2))
+    bump = values.new_tensor([0.25, 0.75, 0.75, 0.25])
+    kernel = (bump[:, None] * bump).expand(values.shape[1], 1, 4, 4)
+    return F.conv2d(F.pad(even, (1, 1, 1, 1), mode="replicate"), kernel, stride=2, groups=values.shape[1])
+
+
+def _ratio(one: Tensor, other: Tensor) -> Tensor:
+    """One over the other, 0 where both are."""
+    return torch.where(other == 0, 0.0, one / other)
+
+
+def _last(values: Tensor) -> Tensor:
+    return values.contiguous(memory_format=torch.channels_last)

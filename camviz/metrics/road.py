@@ -128,12 +128,10 @@ def _exactly(values: NDArray[np.float32], percentile: int, rng: np.random.Genera
 
 def _filled(image: Tensor, masks: Tensor, seed: int) -> Tensor:
     """Impute one image (C, H, W) under each mask (2, P, H, W) -> (2 P, C, H, W), noise included."""
-    generator = torch.Generator().manual_seed(seed)
-    filled = []
-    for mask in masks.flatten(0, 1):
-        noise = NOISE * torch.randn(image.shape, generator=generator)
-        filled.append(impute(image, mask) + (noise * mask).to(image))
-    return torch.stack(filled)
+    removed = masks.flatten(0, 1).to(image.device)
+    images = image.expand(len(removed), *image.shape)
+    noise = NOISE * torch.randn(images.shape, generator=torch.Generator().manual_seed(seed))
+    return impute(images, removed) + noise.to(image) * removed[:, None]
 
 
 def _note(removed: Tensor, percentiles: Sequence[int]) -> str:

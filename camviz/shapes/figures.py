@@ -145,7 +145,7 @@ def _surroundings(figure: Figure, margin: int) -> tuple[slice, slice, Field, Fie
     left, top, right, bottom = _extent(figure)
     rows = slice(max(0, int(top) - margin), min(SIZE, int(bottom) + 1 + margin))
     columns = slice(max(0, int(left) - margin), min(SIZE, int(right) + 1 + margin))
-    x, y = np.arange(columns.start, columns.stop) + 0.5, np.arange(rows.start, rows.stop) + 0.5
+    x, y = (np.arange(part.start, part.stop, dtype=np.float64) + 0.5 for part in (columns, rows))
     return rows, columns, x, y, figure.distance(x[None, :], y[:, None])
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -39,12 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = _parser()
     args = parser.parse_args(arguments)
     try:
-        _train(args, shlex.join(sys.argv[1:] if arguments is None else arguments))
+        _train(args)
     except (ModelError, ValueError) as error:
         parser.error(str(error))
 
 
-def _train(args: argparse.Namespace, command: str) -> None:
+def _train(args: argparse.Namespace) -> None:
     device = args.device or default_device()
     options = Options(
         architecture=args.architecture,
@@ -65,7 +64,7 @@ def _train(args: argparse.Namespace, command: str) -> None:
     module = run.module.half().float()  # what is tested is what is written
     accuracy = evaluate(module, "test", args.test, device, args.workers)
     print(f"on {accuracy.samples:,} unseen samples {accuracy.overall:.1%} right: {_percents(accuracy)}")
-    checkpoint.save(out, module, card(options, module.cpu(), accuracy, f"python -m camviz.train {command}"))
+    checkpoint.save(out, module, card(options, module.cpu(), accuracy))
     run.finish()
     print(f"written: {out}")
 
@@ -109,6 +108,23 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def command(options: Options) -> str:
+    """What to type to train the same network."""
+    stages = [
+        f"{side}:{images}" + (f":{','.join(bands)}" if bands != ALL else "") for side, images, bands in options.stages
+    ]
+    said = {
+        "start": options.start,
+        "batch": options.batch,
+        "rate": options.rate,
+        "decay": options.decay,
+        "seed": options.seed,
+    }
+    chosen = [part for name, value in said.items() for part in (f"--{name}", str(value))]
+    precision = "--bfloat16" if options.bfloat16 else "--no-bfloat16"
+    return shlex.join(["python", "-m", "camviz.train", options.architecture, "--stages", *stages, *chosen, precision])
+
+
 def _start(options: Options) -> str:
     """The first weights, in words."""
     if options.start in ("random", "imagenet"):
@@ -117,7 +133,7 @@ def _start(options: Options) -> str:
     return f"the weights of `{before.training['command']}`, {before.accuracy.overall:.1%} right"
 
 
-def card(options: Options, module: nn.Module, accuracy: Accuracy, command: str) -> Card:
+def card(options: Options, module: nn.Module, accuracy: Accuracy) -> Card:
     """Describe a trained network."""
     return Card(
         architecture=options.architecture,
@@ -127,7 +143,7 @@ def card(options: Options, module: nn.Module, accuracy: Accuracy, command: str) 
         layers=stage_layers(options.architecture, module.eval(), probe_input(shapes.SIZE)),
         preprocessing=PREPROCESSING,
         training={
-            "command": command,
+            "command": command(options),
             "images": f"{options.images:,}, each seen once",
             "start": _start(options),
             "torch": version("torch"),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.random import RandomState
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from camviz import shapes
@@ -21,21 +21,22 @@ PREPROCESSING = Preprocessing(
     resample=Image.Resampling.BILINEAR,
 )
 ALL = tuple(shapes.BANDS)
+SIDES = (56, 112, 224)  # of the pictures that a network can learn from
 TURN = len(shapes.CLASSES) * len(shapes.BANDS)  # after so many samples, every class and size has come once
 
 
 class Shapes(Dataset[tuple[Tensor, Tensor]]):
     """Samples of a split from a first one on: uint8 (3, side, side) and the class.
 
-    A smaller side is made by means of whole pixels. Of fewer size bands, the index counts only those.
+    A smaller side is a closer look (`look_closer`). Of fewer size bands, the index counts only those.
     """
 
     def __init__(self, split: shapes.Split, side: int, bands: tuple[str, ...] = ALL, first: int = 0) -> None:
-        if side < 1 or shapes.SIZE % side:
-            raise ValueError(f"the side must divide {shapes.SIZE}, got {side}")
+        if side not in SIDES:
+            raise ValueError(f"the side is one of {SIDES}, got {side}")
         self._split: shapes.Split = split
         self._bands = [list(shapes.BANDS).index(band) for band in bands]
-        self._step, self._first = shapes.SIZE // side, first
+        self._side, self._first = side, first
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """Draw one sample."""
@@ -43,10 +44,27 @@ class Shapes(Dataset[tuple[Tensor, Tensor]]):
         group, band = divmod(turn, len(self._bands))
         number = (group * len(ALL) + self._bands[band]) * len(shapes.CLASSES) + label
         drawn = shapes.sample(self._first + number, self._split)
-        blocks = torch.from_numpy(drawn.image).permute(2, 0, 1)
-        if self._step > 1:
-            blocks = F.avg_pool2d(blocks.float(), self._step).round_().to(torch.uint8)
-        return blocks.contiguous(), torch.tensor(drawn.label)
+        image = look_closer(drawn, self._side, RandomState([self._first + number]))
+        return torch.from_numpy(image).permute(2, 0, 1).contiguous(), torch.tensor(drawn.label)
+
+
+def look_closer(drawn: shapes.Sample, side: int, rng: RandomState) -> shapes.Pixels:
+    """A window (side, side, 3) at a random place that holds the whole shape.
+
+    Where the shape is too large for it, the picture is first halved, once or more, by means of whole pixels. A network
+    learns from such windows much sooner than from whole pictures, in which a small shape hides.
+    """
+    image, mask = drawn.image, drawn.mask
+    while len(image) > side and max(np.ptp(places) for places in np.nonzero(mask)) >= side:
+        half = len(image) // 2
+        blocks = image.reshape(half, 2, half, 2, 3).astype(np.int64).sum((1, 3))
+        image, mask = ((blocks + 2) // 4).astype(np.uint8), mask.reshape(half, 2, half, 2).max((1, 3))
+    corner = []
+    for places in np.nonzero(mask):
+        lowest, highest = max(0, int(places.max()) + 1 - side), min(int(places.min()), len(image) - side)
+        corner.append(rng.randint(lowest, highest + 1))
+    top, left = corner
+    return image[top : top + side, left : left + side]
 
 
 def loader(data: Shapes, indices: range, batch: int, workers: int) -> DataLoader[tuple[Tensor, Tensor]]:

@@ -21,7 +21,7 @@ from camviz.models import load_model
 from camviz.models.architectures import ARCHITECTURES
 from camviz.models.checkpoint import read_card
 from camviz.models.registry import UNREADABLE, ModelError
-from camviz.train.data import TURN, Shapes, loader, normalised
+from camviz.train.data import SIDES, TURN, Shapes, loader, normalised
 
 Stage = tuple[int, int, tuple[str, ...]]  # side in pixels, images, size bands
 WARM_UP = 0.02  # of all images, over which the learning rate rises
@@ -60,8 +60,8 @@ class Options:
 
     def __post_init__(self) -> None:
         for side, images, _ in self.stages:
-            if side < 32 or shapes.SIZE % side or images < 1:
-                raise ValueError(f"a stage's side is 32, 56, 112 or 224 and its images at least 1, got {side}:{images}")
+            if side not in SIDES or images < 1:
+                raise ValueError(f"a stage's side is one of {SIDES} and its images at least 1, got {side}:{images}")
             if self.batch < 2 or images % self.batch == 1:
                 raise ValueError(f"batches of {self.batch} leave one image of {images} alone, and that is too few")
         if self.seed not in SEEDS or sum(self.lengths) > SEED_STRIDE:
