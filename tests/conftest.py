@@ -177,7 +177,7 @@ def untaught(tmp_path_factory):
     module = seeded(lambda: ARCHITECTURES["resnet18"](6), dtype=torch.float32)
     share = dict.fromkeys(shapes.CLASSES, 1 / 6)
     accuracy = Accuracy(3006, 1 / 6, share, dict.fromkeys(shapes.BANDS, 1 / 6))
-    options = Options("resnet18", ((32, 64, ALL),), "random", 8, 1e-3, 0.05, 0, False)
+    options = Options("resnet18", ((56, 64, ALL),), "random", 8, 1e-3, 0.05, 0, False)
     path = tmp_path_factory.mktemp("checkpoint") / "shapes-untaught.safetensors"
-    checkpoint.save(path, module, card(options, module, accuracy, "python -m camviz.train resnet18"))
+    checkpoint.save(path, module, card(options, module, accuracy))
     return path

@@ -18,13 +18,13 @@ from PIL import Image
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.testing.v1 import AppTest
 
-from camviz import METHODS, shapes
-from camviz.models import bundled
+from camviz import METHODS, list_models, shapes
+from camviz.models import SHAPES
 from camviz.refine import RULES
 from camviz.samples import SAMPLES
 from camviz.ui import compute
 
-KNOWS_SHAPES = "shapes-untaught"
+KNOWS_SHAPES = next(info.name for info in list_models() if info.data == SHAPES)  # the first is chosen
 APP = str(Path(__file__).parent.parent / "app.py")
 
 
@@ -242,15 +242,11 @@ def test_a_model_is_downloaded_once_with_progress_and_then_explains(app, weights
 
 
 @pytest.fixture
-def shape(app, untaught, monkeypatch):
-    """The page with a large circle, explained by a network made for shapes; what it has learnt does not matter here."""
-    monkeypatch.setattr(bundled, "_SHAPES_FILES", {KNOWS_SHAPES: untaught})
-    bundled.models.cache_clear()
+def shape(app):
+    """The page with a large circle, explained by a network that knows it."""
     app.segmented_control(key="source").set_value("Shapes").run()
     assert not app.exception
-    yield app
-    bundled.models.cache_clear()
-    compute._nets().forget(KNOWS_SHAPES)
+    return app
 
 
 def heads(app) -> list[str]:

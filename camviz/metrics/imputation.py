@@ -71,18 +71,22 @@ class _Grid:
     Attributes:
         unknown: 1 where a cell's value is to be found, else 0.
         pull: 0 where it is known, else the sum of its neighbours' weights: less at the border.
-        mean: 0 where it is known, else 1 / pull.
+        mean: 0 where it is known, else 1 / (pull + own).
+        own: the weight of a cell's own value in smoothing: some along a line, where even and odd cells would go on
+            swapping values, none in a plane, where diagonal neighbours prevent it.
     """
 
     unknown: Tensor
     pull: Tensor
     mean: Tensor
+    own: float
 
     @classmethod
     def of(cls, unknown: Tensor) -> _Grid:
         """Weigh the cells of a grid."""
         weights = _neighbours(_last(torch.ones_like(unknown[:, :1])))
-        return cls(unknown, unknown * weights, unknown / weights.clamp_min(1))
+        own = 2.0 if min(unknown.shape[-2:]) == 1 else 0.0
+        return cls(unknown, unknown * weights, unknown / (weights + own).clamp_min(1), own)
 
     def pulled(self, values: Tensor) -> Tensor:
         """Where its neighbours pull each unknown cell: their weighted sum, minus its own value as often; else 0."""
@@ -90,7 +94,7 @@ class _Grid:
 
     def smoothed(self, values: Tensor, right: Tensor) -> Tensor:
         """Let each unknown cell agree with its neighbours as they were (Jacobi); values are 0 where known."""
-        return _neighbours(values).add_(right).mul_(self.mean)
+        return _neighbours(values).add_(right).add_(values, alpha=self.own).mul_(self.mean)
 
 
 def _solve(planes: Tensor, removed: Tensor, tolerance: float) -> Tensor:

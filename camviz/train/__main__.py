@@ -25,11 +25,11 @@ from camviz.train.run import Options, Run, Stage, train
 
 ASSETS = Path(__file__).parents[2] / "assets"
 TITLES = {"resnet18": "ResNet-18", "vgg11": "VGG-11", "efficientnet-lite0": "EfficientNet-Lite0"}
-# Large shapes first: from scratch, small ones in clutter teach nothing until there is something to build on.
+# Closer looks first: from whole pictures alone, small shapes in clutter teach a network nothing for a long time.
 STAGES = {
-    "resnet18": ["112:12000:large", "112:26000:large,medium", "224:36000"],
-    "vgg11": ["112:12000:large", "112:40000:large,medium", "224:40000"],
-    "efficientnet-lite0": ["112:12000", "224:12000"],
+    "resnet18": ["56:20000", "112:24000", "224:14000"],
+    "vgg11": ["56:24000", "112:24000", "224:12000"],
+    "efficientnet-lite0": ["56:10000", "112:12000", "224:14000"],
 }
 
 
@@ -93,7 +93,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m camviz.train", description=str(__doc__).splitlines()[0])
     parser.add_argument("architecture", choices=ARCHITECTURES)
     add: Any = parser.add_argument
-    add("--stages", nargs="+", type=_stage, metavar="SIDE:IMAGES[:BANDS]", help="such as 112:12000:large 224:50000")
+    add(
+        "--stages",
+        nargs="+",
+        type=_stage,
+        metavar="SIDE:IMAGES[:BANDS]",
+        help="windows of what side, how many, and of which sizes; such as 56:20000 112:9000:small 224:14000",
+    )
     add("--start", default="random", help="random (default), imagenet (efficientnet-lite0), or a checkpoint's path")
     add("--batch", type=int, default=32, help="images a step (default 32)")
     add("--rate", type=float, default=1e-3, help="highest learning rate (default 0.001)")
