@@ -234,6 +234,20 @@ def test_imagenet_start(tmp_path, lite0):
     assert own["_fc.weight"].shape == (6, 1280)
 
 
+def test_going_on_from_a_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "evaluate", lambda *_args: NOTHING)
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    cli.main(arguments("efficientnet-lite0", first, "56:8"))
+    given = ["--start", str(first), "--seed", "1"]
+    cli.main([*arguments("efficientnet-lite0", second, "56:8"), *given])
+    begun = Run(replace(LITE, start=str(first)), CPU, tmp_path / "net.state").module.state_dict()
+    assert all(torch.equal(tensor, begun[name]) for name, tensor in load(first).module.state_dict().items())
+    told = checkpoint.read_card(first).training["command"]
+    assert checkpoint.read_card(second).training["start"] == f"the weights of `{told}` (from random weights)"
+    with pytest.raises(ModelError, match="cannot go on as resnet18"):
+        Run(replace(LITE, architecture="resnet18", start=str(first)), CPU, tmp_path / "net.state")
+
+
 def test_first_weights_come_from_the_seed(tmp_path):
     weights = [Run(replace(LITE, seed=seed), CPU, tmp_path / "net.state").module._fc.weight for seed in (0, 0, 1)]
     assert torch.equal(weights[0], weights[1])

@@ -123,7 +123,8 @@ def _correct(right: Tensor, grids: list[_Grid], enough: float) -> tuple[Tensor, 
     grid = grids[0]
     found = torch.zeros_like(right)
     count = grid.unknown.sum((2, 3), keepdim=True).clamp_min(1)
-    direction, slope, longest = right, None, []
+    direction, slope = right, None
+    longest: list[float] = []
     while len(longest) < _ROUNDS and (not longest or longest[-1] > enough):
         guess = _cycle(right, grids)
         now = (right * guess).sum((2, 3), keepdim=True)

@@ -132,11 +132,11 @@ def command(options: Options) -> str:
 
 
 def _start(options: Options) -> str:
-    """The first weights, in words."""
+    """The first weights, in words: how to train them, too."""
     if options.start in ("random", "imagenet"):
         return {"random": "random weights", "imagenet": "ImageNet weights"}[options.start]
     before = checkpoint.read_card(Path(options.start))
-    return f"the weights of `{before.training['command']}`, {before.accuracy.overall:.1%} right"
+    return f"the weights of `{before.training['command']}` (from {before.training['start']})"
 
 
 def card(options: Options, module: nn.Module, accuracy: Accuracy) -> Card:
