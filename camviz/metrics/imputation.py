@@ -187,13 +187,11 @@ def _pulled_finely(values: Tensor) -> Tensor:
     pulled = torch.zeros_like(values)
     height, width = values.shape[-2:]
     for down, right, weight in ((0, 1, 2.0), (1, 0, 2.0), (1, 1, 1.0), (1, -1, 1.0)):
-        one = pulled[..., : height - down, max(0, -right) : width - max(0, right)]
-        other = pulled[..., down:, max(0, right) : width - max(0, -right)]
-        ahead = values[..., down:, max(0, right) : width - max(0, -right)]
-        behind = values[..., : height - down, max(0, -right) : width - max(0, right)]
-        difference = ahead - behind
-        one.add_(difference, alpha=weight)
-        other.sub_(difference, alpha=weight)
+        near = (..., slice(0, height - down), slice(max(0, -right), width - max(0, right)))
+        far = (..., slice(down, height), slice(max(0, right), width - max(0, -right)))
+        difference = values[far] - values[near]
+        pulled[near].add_(difference, alpha=weight)
+        pulled[far].sub_(difference, alpha=weight)
     return pulled
 
 
