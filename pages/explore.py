@@ -1,7 +1,6 @@
 """Explore: one picture, its layer-wise maps merging into RefineCAM, and how far the result can be trusted."""
 
 from html import escape
-from pathlib import Path
 
 import streamlit as st
 
@@ -11,17 +10,18 @@ from camviz.ui.compute import Scene, predict
 from camviz.ui.scoring import ScorePlaces, show_scores, show_waiting
 from camviz.ui.slot import Slot
 from camviz.ui.strip import strip_skeleton
+from camviz.ui.style import show_style
 from camviz.ui.stripview import result_title, show_strip
 from camviz.ui.truth import get_truth, get_truth_scores
 from camviz.ui.words import ABOUT_ARCC, guide_html, percent, truth_table
 
-st.html(Path(__file__).parent.parent / "assets" / "style.css")
+show_style()
 
 main = st.container()
 title, strip = Slot(main.container()), Slot(main.container())
 scores = ScorePlaces(st.container())
 if "model" not in st.session_state:  # the first run of this visit: hold the places until there is more to see
-    title.html('<p class="cv-title">&nbsp;<small>&nbsp;</small></p>')
+    title.html('<p class="cv-title" hidden>&nbsp;<small>&nbsp;</small></p>')
     strip.html(strip_skeleton(layers=4))
     scores.hold(layers=4)
 st.html(guide_html())
@@ -48,7 +48,7 @@ with st.sidebar:
 
 label, probability = net.labels[target], float(probabilities[target])
 title.html(
-    f'<p class="cv-title">Where does {escape(net.info.title)} see <b>{escape(label)}</b>?'
+    f'<p class="cv-title" hidden>Where does {escape(net.info.title)} see <b>{escape(label)}</b>?'
     f"<small>{escape(picture.title)} · {percent(probability)} sure · "
     f"{METHODS[recipe.method].title}</small></p>"
 )

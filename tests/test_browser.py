@@ -78,7 +78,8 @@ def page(browser, address):
     visit.on("request", lambda request: foreign.append(request.url) if _foreign(request.url, address) else None)
     visit.set_default_timeout(SLOW)
     visit.goto(address)
-    visit.wait_for_selector(".cv-strip img")
+    for part in (".cv-title b", ".cv-strip img", ".cv-scores", ".cv-guide"):  # they come in any order
+        visit.wait_for_selector(part)
     yield visit
     assert visit.locator(".stException").count() == 0
     assert foreign == []
@@ -240,6 +241,13 @@ def test_a_slow_method_shows_progress_and_can_be_stopped(page):
     page.get_by_role("button", name="Stop", exact=True).last.click()
     expect(page.locator(".cv-result figcaption")).to_contain_text("Grad-CAM++")
     assert result(page) == before
+
+
+def test_nothing_is_shown_without_its_style(page):
+    drawn = page.locator(":is(.cv-title, .cv-strip, .cv-scores, .cv-guide)")
+    assert [part.is_visible() for part in drawn.all()] == [True] * 4
+    page.evaluate("document.querySelector('.stHtml style').remove()")  # as if it were still to come
+    assert [part.is_visible() for part in drawn.all()] == [False] * 4
 
 
 def test_the_guide_is_on_the_first_screen(page):

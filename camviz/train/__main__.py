@@ -54,6 +54,7 @@ def _train(args: argparse.Namespace) -> None:
         decay=args.decay,
         seed=args.seed,
         bfloat16=args.bfloat16 if args.bfloat16 is not None else device.type == "cuda",
+        looks=args.looks,
     )
     if args.test < TURN or args.test % TURN:
         raise ValueError(f"--test wants a multiple of {TURN}, so that every class and size counts alike")
@@ -105,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rate", type=float, default=1e-3, help="highest learning rate (default 0.001)")
     add("--decay", type=float, default=0.05, help="weight decay (default 0.05)")
     add("--seed", type=int, default=0)
+    add("--looks", type=int, default=1, help="images made of each drawn sample, turned and mirrored (default 1)")
     add("--bfloat16", action=argparse.BooleanOptionalAction, help="mixed precision (default: on a GPU)")
     add("--device", type=_device, help="default: the best at hand")
     add("--workers", type=int, default=2, help="processes that draw samples (default 2)")
@@ -125,10 +127,18 @@ def command(options: Options) -> str:
         "rate": options.rate,
         "decay": options.decay,
         "seed": options.seed,
+        "looks": options.looks,
     }
     chosen = [part for name, value in said.items() for part in (f"--{name}", str(value))]
     precision = "--bfloat16" if options.bfloat16 else "--no-bfloat16"
     return shlex.join(["python", "-m", "camviz.train", options.architecture, "--stages", *stages, *chosen, precision])
+
+
+def _images(options: Options) -> str:
+    """How much a network learns from, in words."""
+    if options.looks == 1:
+        return f"{options.images:,}, each seen once"
+    return f"{options.images:,}, made by {options.looks} looks at each drawn sample"
 
 
 def _start(options: Options) -> str:
@@ -150,7 +160,7 @@ def card(options: Options, module: nn.Module, accuracy: Accuracy) -> Card:
         preprocessing=PREPROCESSING,
         training={
             "command": command(options),
-            "images": f"{options.images:,}, each seen once",
+            "images": _images(options),
             "start": _start(options),
             "torch": version("torch"),
         },

@@ -26,26 +26,36 @@ TURN = len(shapes.CLASSES) * len(shapes.BANDS)  # after so many samples, every c
 
 
 class Shapes(Dataset[tuple[Tensor, Tensor]]):
-    """Samples of a split from a first one on: uint8 (3, side, side) and the class.
+    """Samples of a split from a first one on: uint8 (looks, 3, side, side) and the class.
 
-    A smaller side is a closer look (`look_closer`). Of fewer size bands, the index counts only those.
+    A smaller side is a closer look (`look_closer`). Of fewer size bands, the index counts only those. Every look after
+    the first is taken at another place, and turned or mirrored.
     """
 
-    def __init__(self, split: shapes.Split, side: int, bands: tuple[str, ...] = ALL, first: int = 0) -> None:
+    def __init__(
+        self, split: shapes.Split, side: int, bands: tuple[str, ...] = ALL, first: int = 0, looks: int = 1
+    ) -> None:
         if side not in SIDES:
             raise ValueError(f"the side is one of {SIDES}, got {side}")
         self._split: shapes.Split = split
         self._bands = [list(shapes.BANDS).index(band) for band in bands]
-        self._side, self._first = side, first
+        self._side, self._first, self._looks = side, first, looks
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """Draw one sample."""
         turn, label = divmod(index, len(shapes.CLASSES))
         group, band = divmod(turn, len(self._bands))
         number = (group * len(ALL) + self._bands[band]) * len(shapes.CLASSES) + label
-        drawn = shapes.sample(self._first + number, self._split)
-        image = look_closer(drawn, self._side, RandomState([self._first + number]))
-        return torch.from_numpy(image).permute(2, 0, 1).contiguous(), torch.tensor(drawn.label)
+        drawn, rng = shapes.sample(self._first + number, self._split), RandomState([self._first + number])
+        looks = [look_closer(drawn, self._side, rng)]
+        looks += [_turned(look_closer(drawn, self._side, rng), rng) for _ in range(self._looks - 1)]
+        return torch.from_numpy(np.stack(looks)).permute(0, 3, 1, 2).contiguous(), torch.tensor(drawn.label)
+
+
+def _turned(image: shapes.Pixels, rng: RandomState) -> shapes.Pixels:
+    """Turn an image (side, side, 3) by a random multiple of 90 degrees, and mirror every other one."""
+    image = np.rot90(image, rng.randint(4))
+    return image[:, ::-1] if rng.randint(2) else image
 
 
 def look_closer(drawn: shapes.Sample, side: int, rng: RandomState) -> shapes.Pixels:
@@ -93,7 +103,7 @@ def evaluate(module: nn.Module, split: shapes.Split, count: int, device: torch.d
     right: list[bool] = []
     with torch.inference_mode():
         for images, labels in loader(Shapes(split, shapes.SIZE), range(count), 32, workers):
-            logits = module(normalised(images.to(device)))
+            logits = module(normalised(images[:, 0].to(device)))
             right += (logits.argmax(1).cpu() == labels).tolist()
     hits, index = np.array(right), np.arange(count)
     label, band = index % len(shapes.CLASSES), index // len(shapes.CLASSES) % len(shapes.BANDS)

@@ -1,6 +1,6 @@
 """A training: its options, its steps, and the state that it goes on from.
 
-Every sample is drawn when it is needed and seen once. A broken-off training goes on to the same weights as without a
+Every sample is drawn when it is needed, and seen once or, turned and mirrored, a few times. A broken-off training goes on to the same weights as without a
 break.
 """
 
@@ -44,6 +44,7 @@ class Options:
         decay: its weight decay.
         seed: of the first weights, and which samples are drawn.
         bfloat16: compute in mixed precision.
+        looks: images made of one drawn sample, in successive steps.
 
     Raises:
         ValueError: a training that cannot be; the message says why.
@@ -57,12 +58,15 @@ class Options:
     decay: float
     seed: int
     bfloat16: bool
+    looks: int = 1
 
     def __post_init__(self) -> None:
         for side, images, _ in self.stages:
             if side not in SIDES or images < 1:
                 raise ValueError(f"a stage's side is one of {SIDES} and its images at least 1, got {side}:{images}")
-            if self.batch < 2 or images % self.batch == 1:
+            if self.looks < 1 or images % self.looks:
+                raise ValueError(f"of {self.looks} looks at a sample there cannot be {images} images")
+            if self.batch < 2 or images // self.looks % self.batch == 1:
                 raise ValueError(f"batches of {self.batch} leave one image of {images} alone, and that is too few")
         if self.seed not in SEEDS or sum(self.lengths) > SEED_STRIDE:
             raise ValueError(f"seeds run to {SEEDS[-1]} and draw from {SEED_STRIDE:,} samples each; choose fewer")
@@ -72,7 +76,8 @@ class Options:
     @property
     def lengths(self) -> list[int]:
         """How many samples' numbers each stage takes up, those of the sizes that it leaves out too."""
-        return [math.ceil(images / (len(shapes.CLASSES) * len(bands))) * TURN for _, images, bands in self.stages]
+        drawn = [(images // self.looks, len(shapes.CLASSES) * len(bands)) for _, images, bands in self.stages]
+        return [math.ceil(count / turn) * TURN for count, turn in drawn]
 
     @property
     def images(self) -> int:
@@ -94,7 +99,7 @@ class Run:
         torch.manual_seed(options.seed)
         self.options, self.device, self._state = options, device, state
         self.module = _first_weights(options).to(device).to(memory_format=torch.channels_last)
-        self.optimiser = torch.optim.AdamW(self.module.parameters(), weight_decay=options.decay)
+        self.optimiser = torch.optim.AdamW(self.module.parameters(), weight_decay=options.decay, fused=True)
         self.seen = 0
         if state.exists():
             self._resume()
@@ -160,8 +165,10 @@ def train(run: Run, workers: int, save_every: float) -> None:
     meter, saved = Meter(run), time.monotonic()
     for (side, _, bands), first, indices in _left(run):
         run.module.train()
-        for images, labels in loader(Shapes("train", side, bands, first), indices, run.options.batch, workers):
-            meter.add(side, len(images), *run.step(images, labels))
+        data = Shapes("train", side, bands, first, run.options.looks)
+        for looks, labels in loader(data, indices, run.options.batch, workers):
+            for images in looks.unbind(1):
+                meter.add(side, len(images), *run.step(images, labels))
             if time.monotonic() - saved > save_every:
                 run.save()
                 saved = time.monotonic()
@@ -196,12 +203,12 @@ class Meter:
 
 
 def _left(run: Run) -> Iterator[tuple[Stage, int, range]]:
-    """What is left of each stage: its first sample's number, and which of its images."""
+    """What is left of each stage: its first sample's number, and which of its samples."""
     first, before = run.options.seed * SEED_STRIDE, 0
     for stage, length in zip(run.options.stages, run.options.lengths, strict=True):
-        images = range(max(0, run.seen - before), stage[1])
-        if images:
-            yield stage, first, images
+        samples = range(max(0, run.seen - before) // run.options.looks, stage[1] // run.options.looks)
+        if samples:
+            yield stage, first, samples
         first, before = first + length, before + stage[1]
 
 

@@ -68,7 +68,7 @@ def scores_html(rows: list[ScoreRow]) -> str:
     )
     body = "".join(_row(row) for row in rows)
     kind = "cv-scores cv-known" if known else "cv-scores"
-    return f'<div class="{kind}" role="table"><div role="row"><div></div>{head}</div>{body}</div>'
+    return f'<div class="{kind}" role="table" hidden><div role="row"><div></div>{head}</div>{body}</div>'
 
 
 def _row(row: ScoreRow) -> str:

@@ -87,7 +87,7 @@ def strip_skeleton(layers: int, view: str = "", classes: Sequence[tuple[str, flo
 def _grid(layers: int, view: str, alone: str, merges: str, result: str, title: str) -> str:
     """Lay out the four parts under their headings."""
     return (
-        f'<div class="cv-strip" style="--layers:{layers}">'
+        f'<div class="cv-strip" hidden style="--layers:{layers}">'
         f'<div class="cv-input"><h4>What the model sees</h4>{view}</div>'
         '<h4 class="cv-row"><i>1</i> Each layer alone, from coarse to fine</h4>'
         f"{alone}"

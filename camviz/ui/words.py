@@ -56,7 +56,7 @@ why the two blind **baselines** stand in the chart: a score means something only
 
 def guide_html() -> str:
     """How to read the page, in three short columns."""
-    return '<div class="cv-guide">' + "".join(f"<p><b>{lead}</b> {text}</p>" for lead, text in GUIDE) + "</div>"
+    return '<div class="cv-guide" hidden>' + "".join(f"<p><b>{lead}</b> {text}</p>" for lead, text in GUIDE) + "</div>"
 
 
 def percent(probability: float) -> str:

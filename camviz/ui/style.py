@@ -1,0 +1,19 @@
+"""The page's style sheet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+_SHEET = Path(__file__).parents[2] / "assets" / "style.css"
+
+
+def show_style() -> None:
+    """Style the page.
+
+    Streamlit draws each piece of HTML when it gets to it, in any order, and a sheet alone often last of all. So an
+    element stands behind the sheet, which makes it one of the pieces, and what camviz draws is `hidden` until the sheet
+    shows it: nobody sees a page without style.
+    """
+    st.html(f"<style>{_SHEET.read_text(encoding='utf-8')}</style><i></i>")
