@@ -391,6 +391,21 @@ def test_first_component_at_any_shape_and_scale(channels, side, scale):
         assert np.abs(maps[0, image].numpy() - expected).max() < 1e-4
 
 
+@pytest.mark.parametrize(("channels", "side"), [(70, 9), (90, 9)])
+def test_components_of_large_layers_with_spoiled_and_blank_images(channels, side):
+    """More than LAPACK takes at once: one good image, one of constants, one with NaN."""
+    values = torch.randn(3, channels, side, side, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    values[0] += torch.linspace(0, 9, side, dtype=torch.float64)
+    values[1] = values[1, :, :1, :1]
+    values[2, 5, 1, 1] = torch.nan
+    maps, notes = cam_with_notes(fake(values, torch.ones_like(values)), "eigencam")
+    assert np.abs(maps[0, 0].numpy() - finished(component(values[0].numpy()), (8, 8))).max() < 1e-4
+    assert not bool(maps[0, 1:].any())
+    assert notes[0][0] == ""
+    assert "the same everywhere" in notes[0][1]
+    assert FINITE in notes[0][2]
+
+
 @pytest.mark.parametrize("ratio", [0.0, 0.5, 0.9, 0.999, 1.0])
 def test_first_eigenvector_however_close_the_second(ratio):
     """Matrices with known eigenvectors; where the two largest eigenvalues are one, any of their plane will do."""

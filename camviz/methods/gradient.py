@@ -7,6 +7,9 @@ from torch import Tensor
 
 from camviz.methods.registry import gradient_method
 
+# Of the search for a first eigenvector: up to which size LAPACK is as fast, Krylov steps in a round, rounds at most.
+_SMALL, _STEPS, _ROUNDS = 64, 10, 4
+
 
 def _weighted(weights: Tensor, activations: Tensor) -> Tensor:
     """Sum over channels of weights (B, K) times activations (B, K, h, w) -> (B, h, w)."""
@@ -118,57 +121,66 @@ def first_component(values: Tensor) -> Tensor:
     channels = values.flatten(2)
     mean = channels.mean(2, keepdim=True)
     channels = channels - mean
-    spread = _largest(channels)  # NaN if any value is NaN or infinite
-    finite = torch.isfinite(spread)
-    all_finite = bool(finite.all())
-    if not all_finite:
-        channels = torch.where(finite, channels, 0.0)
-    # Small gradients would underflow when squared, and the component's own scale is free. What is left of
-    # constant channels is rounding, and no component.
-    channels /= torch.where(spread > 1e-6 * _largest(mean), spread, torch.inf)
-    # The eigenvectors of the smaller Gram matrix give the same component as the singular vectors.
-    if channels.shape[1] <= channels.shape[2]:
-        component = first_eigenvector(channels @ channels.mT).mT @ channels
-    else:
-        gram = channels.mT @ channels
-        component = first_eigenvector(gram).mT * _trace(gram).sqrt()
+    gram = _gram(channels)
+    energy, level = _trace(gram), channels.shape[2] * mean.square().amax((1, 2))
+    fine = [1e-24 + 1e-10 * m < e < 1e24 for e, m in zip(energy.tolist(), level.tolist(), strict=True)]  # NaN is not
+    if not all(fine):
+        channels = _rescaled(channels, mean, torch.tensor(fine, device=channels.device)[:, None, None])
+        gram = _gram(channels)
+        energy, gram = _trace(gram), gram.nan_to_num(0.0)
+    vector = first_eigenvector(gram).mT
+    wide = channels.shape[1] <= channels.shape[2]
+    component = vector @ channels if wide else vector * energy.sqrt()[:, None, None]
     low, high = component.aminmax(dim=2, keepdim=True)
     component = torch.where(low + high < 0, -component, component)
-    if not all_finite:
-        component = torch.where(finite, component, torch.nan)
     return component.squeeze(1).unflatten(1, values.shape[2:])
+
+
+def _gram(channels: Tensor) -> Tensor:
+    """The smaller Gram matrix (B, n, n) of centred channels: either has the same component in its eigenvectors."""
+    return channels @ channels.mT if channels.shape[1] <= channels.shape[2] else channels.mT @ channels
+
+
+def _trace(gram: Tensor) -> Tensor:
+    """The trace (B,) of each (B, n, n)."""
+    return gram.diagonal(dim1=1, dim2=2).sum(1)
+
+
+def _rescaled(channels: Tensor, mean: Tensor, fine: Tensor) -> Tensor:
+    """Bring centred channels (B, K, n) to a scale at which they can be squared; the component's own is free.
+
+    What is left of constant channels is rounding, and becomes 0. An image that is not finite becomes NaN all over, and
+    one that is `fine` (B, 1, 1) stays as it is.
+    """
+    spread = channels.abs().amax((1, 2), keepdim=True)
+    varied = spread > 1e-5 * mean.abs().amax(1, keepdim=True)
+    scaled = torch.where(torch.isfinite(spread), channels / torch.where(varied, spread, torch.inf), torch.nan)
+    return torch.where(fine, channels, scaled)
 
 
 def first_eigenvector(gram: Tensor) -> Tensor:
     """The eigenvector (B, n, 1) of the largest eigenvalue of each symmetric, nowhere negative (B, n, n).
 
-    Power iteration: on large matrices about three times as fast as a whole eigendecomposition, which does the
-    small ones, and those whose two largest eigenvalues are too close.
+    Of large matrices, the best combination of some Krylov steps, in rounds that begin with the one before's: several
+    times as fast as a whole eigendecomposition, which does the small ones, and those whose two largest eigenvalues are
+    too close.
     """
-    if gram.shape[1] <= 64:
+    size = gram.shape[1]
+    if size <= _SMALL:
         return torch.linalg.eigh(gram).eigenvectors[..., -1:]
-    power = gram
-    for _ in range(2):
-        power = power @ power
-        power = power / _trace(power)  # keeps the first eigenvalue near 1
-    # Of the columns of gram^4, the one with the largest diagonal holds enough of the first eigenvector.
-    column = power.diagonal(dim1=1, dim2=2).argmax(1)[:, None, None]
-    vector = power.gather(2, column.expand(-1, gram.shape[1], 1))
-    for _ in range(16):
-        vector = power @ vector
-    vector = vector / vector.norm(dim=1, keepdim=True)
-    image = gram @ vector
-    residual = torch.addcmul(image, vector.mT @ image, vector, value=-1)
-    if bool((residual.norm(dim=1) <= 1e-6 * image.norm(dim=1)).all()):
-        return vector
+    scaled = gram / _trace(gram).clamp_min(1e-30)[:, None, None]  # of nothing, nothing
+    # So irregular a beginning that no eigenvector is orthogonal to it.
+    vector = torch.arange(size, dtype=gram.dtype, device=gram.device).cos_().expand(len(gram), -1)[..., None]
+    for _ in range(_ROUNDS):
+        steps = [scaled @ vector]
+        for _ in range(_STEPS - 1):
+            steps.append(scaled @ steps[-1])
+        basis = torch.linalg.qr(torch.cat(steps, 2)).Q
+        images = scaled @ basis
+        values, vectors = torch.linalg.eigh(basis.mT @ images)
+        best, largest = vectors[..., -1:], values[:, -1:, None]
+        vector = basis @ best
+        missing = torch.addcmul(images @ best, largest, vector, value=-1)
+        if bool((torch.linalg.vector_norm(missing, dim=1, keepdim=True) <= 1e-6 * largest).all()):
+            return vector
     return torch.linalg.eigh(gram).eigenvectors[..., -1:]
-
-
-def _trace(gram: Tensor) -> Tensor:
-    """The trace (B, 1, 1) of each (B, n, n)."""
-    return gram.diagonal(dim1=1, dim2=2).sum(-1)[:, None, None]
-
-
-def _largest(values: Tensor) -> Tensor:
-    """The largest absolute value (B, 1, 1) of each (B, K, n)."""
-    return torch.maximum(values.amax((1, 2), keepdim=True), -values.amin((1, 2), keepdim=True))
