@@ -10,8 +10,8 @@ from camviz.ui.compute import Scene, predict
 from camviz.ui.scoring import ScorePlaces, show_scores, show_waiting
 from camviz.ui.slot import Slot
 from camviz.ui.strip import strip_skeleton
-from camviz.ui.style import show_style
 from camviz.ui.stripview import result_title, show_strip
+from camviz.ui.style import show_style
 from camviz.ui.truth import get_truth, get_truth_scores
 from camviz.ui.words import ABOUT_ARCC, guide_html, percent, truth_table
 

@@ -59,6 +59,12 @@ def assert_same_weights(path, other):
     assert [name for name in one if not torch.equal(one[name], two[name])] == []
 
 
+def only_look(data, index):
+    """The one image (3, side, side) of a sample, and its class."""
+    (image,), label = data[index]
+    return image, label
+
+
 def test_killed_and_started_again(tmp_path):
     """The network has random layers, so the random numbers must go on where they were, too."""
     whole, broken = tmp_path / "whole.safetensors", tmp_path / "broken.safetensors"
@@ -123,6 +129,7 @@ def test_a_state_of_other_options_is_refused(tmp_path):
         "decay": 0.0,
         "seed": 1,
         "bfloat16": True,
+        "looks": 2,
     }
     assert list(others) == list(Options.__dataclass_fields__)
     before = state.read_bytes()
@@ -156,7 +163,7 @@ def test_learning_rate_by_hand():
 
 def test_it_learns(tmp_path):
     """A few steps on the same few samples; at the very first the learning rate is still 0."""
-    data = [Shapes("train", 56)[index] for index in range(24)]
+    data = [only_look(Shapes("train", 56), index) for index in range(24)]
     images, labels = (torch.stack(part) for part in zip(*data, strict=True))
     options = replace(LITE, architecture="resnet18", stages=((56, 24 * 12, ALL),), batch=24)
     run = Run(options, CPU, tmp_path / "net.state")
@@ -194,13 +201,68 @@ def test_samples_in_order(tmp_path, monkeypatch):
         return [list(zip(*batch, strict=True)) for batch in seen]
 
     start = 2 * SEED_STRIDE  # the second stage begins with a new turn of all classes and sizes
-    expected = [Shapes("train", 56)[start + index] for index in range(10)]
-    expected += [Shapes("train", 112)[start + 18 + index] for index in range(7)]
+    expected = [only_look(Shapes("train", 56), start + index) for index in range(10)]
+    expected += [only_look(Shapes("train", 112), start + 18 + index) for index in range(7)]
     for start, sizes in [(0, [4, 4, 2, 4, 3]), (8, [2, 4, 3]), (14, [3]), (17, [])]:
         batches = learnt(start)
         assert [len(batch) for batch in batches] == sizes
         found = [sample for batch in batches for sample in batch]
         for (image, label), (its_image, its_label) in zip(found, expected[start:], strict=True):
+            assert torch.equal(image, its_image)
+            assert label == its_label
+
+
+def test_looks_at_one_sample():
+    """The first is the only one of a training without; the others are turned or mirrored windows of the same sample."""
+    data, plain = Shapes("train", 56, looks=40), Shapes("train", 56)
+    for index in (12, 16):  # small, solid and framed
+        drawn = shapes.sample(index, "train")
+        looks, label = data[index]
+        assert label == drawn.label
+        assert torch.equal(looks[0], only_look(plain, index)[0])
+        turns = [what_was_done(look.permute(1, 2, 0).numpy(), drawn) for look in looks]
+        assert turns[0] == (0, False)
+        assert set(turns) == set(itertools.product(range(4), (False, True)))
+        assert len({look.numpy().tobytes() for look in looks}) > 30
+
+
+def what_was_done(window, drawn):
+    """By how many right angles a window was turned, and whether it was mirrored: the one way that fits the sample."""
+    found = []
+    for turns, mirrored in itertools.product(range(4), (False, True)):
+        straight = np.rot90(window[:, ::-1] if mirrored else window, -turns)
+        if len(np.argwhere(sliding(drawn.image, straight))) == 1:
+            assert holds_the_whole_shape(straight, drawn)
+            found.append((turns, mirrored))
+    assert len(found) == 1
+    return found[0]
+
+
+def test_several_looks_in_successive_steps(tmp_path, monkeypatch):
+    """Also after a break, and from samples of their own in every stage."""
+    options = replace(LITE, stages=((56, 12, ALL), (112, 6, ALL)), batch=4, looks=2)
+    seen = []
+
+    def noting(run, images, labels):
+        seen.extend(zip(images, labels, strict=True))
+        run.seen += len(images)
+        return 0.0, 0
+
+    monkeypatch.setattr(Run, "step", noting)
+    first, second = Shapes("train", 56, looks=2), Shapes("train", 112, first=18, looks=2)
+    expected = [
+        (data[index][0][look], data[index][1])
+        for data, indices in ((first, range(4)), (first, range(4, 6)), (second, range(3)))
+        for look in range(2)
+        for index in indices
+    ]
+    for start in (0, 8, 12, 18):
+        run = Run(options, CPU, tmp_path / f"{start}.state")
+        run.seen = start
+        seen.clear()
+        train(run, workers=0, save_every=1e9)
+        assert len(seen) == 18 - start
+        for (image, label), (its_image, its_label) in zip(seen, expected[start:], strict=True):
             assert torch.equal(image, its_image)
             assert label == its_label
 
@@ -258,7 +320,7 @@ def test_whole_pictures_and_closer_looks():
     for index in range(36):
         drawn = shapes.sample(index, "train")
         for side in (224, 112, 56):
-            image, label = Shapes("train", side)[index]
+            image, label = only_look(Shapes("train", side), index)
             assert image.dtype == torch.uint8
             assert image.shape == (3, side, side)
             assert int(label) == drawn.label
@@ -318,7 +380,7 @@ def sliding(image, window):
 def test_dataset_of_some_size_bands(bands, numbers):
     data = Shapes("val", 224, bands)
     for index, number in zip([0, 5, 6, 17], numbers, strict=True):
-        image, label = data[index]
+        image, label = only_look(data, index)
         assert np.array_equal(image.permute(1, 2, 0), shapes.sample(number, "val").image)
         assert label == index % 6
 
@@ -332,7 +394,7 @@ def test_a_side_that_does_not_divide_the_picture(side):
 def test_normalised_as_the_app_does_it():
     net = make_net(camviz.list_models()[0], nn.Identity(), shapes.CLASSES, (), PREPROCESSING, CPU)
     images, _ = Shapes("test", 224)[4]
-    assert torch.equal(normalised(images[None]), net.preprocess(shapes.sample(4).image))
+    assert torch.equal(normalised(images), net.preprocess(shapes.sample(4).image))
 
 
 class Answers(nn.Module):
@@ -365,7 +427,7 @@ def test_accuracy_of_one_that_knows_large_shapes_and_squares():
     assert found.overall == pytest.approx(16 / 36)
     assert found.classes == {name: 1 if name == "square" else pytest.approx(1 / 3) for name in shapes.CLASSES}
     assert found.bands == {"large": 1, "medium": pytest.approx(1 / 6), "small": pytest.approx(1 / 6)}
-    assert torch.equal(module.inputs[35], normalised(Shapes("val", 224)[35][0][None])[0])
+    assert torch.equal(module.inputs[35], normalised(Shapes("val", 224)[35][0])[0])
 
 
 def test_card_of_a_training(tmp_path, monkeypatch):
@@ -383,6 +445,9 @@ def test_card_of_a_training(tmp_path, monkeypatch):
     card, net = checkpoint.read_card(out), load(out)
     assert repeated(card.training["command"], tmp_path / "again.safetensors").read_bytes() == out.read_bytes()
     assert card.training["images"] == "24, each seen once"
+    options = replace(LITE, looks=4)
+    assert cli.card(options, net.module, NOTHING).training["images"] == "64, made by 4 looks at each drawn sample"
+    assert cli.command(options).endswith("--looks 4 --no-bfloat16")
     assert card.training["start"] == "random weights"
     assert card.seed == 3
     assert (card.labels, card.layers) == (shapes.CLASSES, LAYERS["efficientnet-lite0"])
@@ -414,7 +479,7 @@ def test_layers_in_the_card(architecture):
 def test_maps_of_the_gradient_methods_on_the_last_layer(architecture, alike):
     """They agree after global average pooling and one linear layer, which the VGG's head is made to avoid."""
     module = seeded(lambda: ARCHITECTURES[architecture](6), dtype=torch.float32)
-    x = normalised(Shapes("test", 224)[0][0][None])
+    x = normalised(Shapes("test", 224)[0][0])
     cap = camviz.capture(module, x, 0, [stage_layers(architecture, module, x)[-1]])
     maps = [camviz.cam(cap, method) for method in ("gradcam", "xgradcam", "hirescam")]
     assert all(bool(each.any()) for each in maps)
@@ -431,6 +496,8 @@ def test_maps_of_the_gradient_methods_on_the_last_layer(architecture, alike):
         (["--stages", "56"], "is not SIDE:IMAGES"),
         (["--stages", "56:9", "--batch", "8"], "leave one image of 9 alone"),
         (["--batch", "1"], "leave one image"),
+        (["--stages", "56:9", "--looks", "4"], "of 4 looks at a sample there cannot be 9 images"),
+        (["--looks", "0"], "of 0 looks at a sample"),
         (["--seed", "300"], "seeds run to 237"),
         (["--start", "imagenet"], "not for resnet18"),
         (["--start", "missing.safetensors"], "missing.safetensors is not a checkpoint"),
@@ -460,7 +527,7 @@ def test_every_seed_begins_with_a_turn_of_all_classes_and_sizes():
     for seed in (0, 1, 7):
         data = Shapes("train", 224, ("small",), seed * SEED_STRIDE)
         for index in (0, 3, 11):
-            image, label = data[index]
+            image, label = only_look(data, index)
             expected = shapes.sample(seed * SEED_STRIDE + index // 6 * 18 + 12 + index % 6, "train")
             assert expected.shapes[0].band == "small"
             assert label == expected.label == index % 6

@@ -1,7 +1,7 @@
 """A training: its options, its steps, and the state that it goes on from.
 
-Every sample is drawn when it is needed, and seen once or, turned and mirrored, a few times. A broken-off training goes on to the same weights as without a
-break.
+Every sample is drawn when it is needed, and seen once or, turned and mirrored, a few times. A training that was broken
+off goes on to the same weights as without a break.
 """
 
 from __future__ import annotations
