@@ -16,6 +16,7 @@ def normalise(maps: Tensor) -> Tensor:
     """
     low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
     span = high - low  # NaN or infinite if any value is
-    shows = (span > _FLAT * torch.maximum(high.abs(), low.abs())) & torch.isfinite(span)
+    finite = torch.isfinite(span)
+    shows = finite & (span > _FLAT * torch.maximum(high.abs(), low.abs()))
     stretched = (maps - low).div_(torch.where(shows, span, torch.inf))
-    return stretched if bool(torch.isfinite(span).all()) else torch.where(shows, stretched, 0.0)
+    return stretched if bool(finite.all()) else torch.where(shows, stretched, 0.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -122,9 +124,10 @@ def first_component(values: Tensor) -> Tensor:
     mean = channels.mean(2, keepdim=True)
     channels = channels - mean
     gram = _gram(channels)
-    energy, level = _trace(gram), channels.shape[2] * mean.square().amax((1, 2))
-    fine = [1e-24 + 1e-10 * m < e < 1e24 for e, m in zip(energy.tolist(), level.tolist(), strict=True)]  # NaN is not
-    if not all(fine):
+    energy, level = _trace(gram), torch.linalg.vector_norm(mean, dim=(1, 2))
+    floor = 1e-5 * channels.shape[2] ** 0.5
+    fine = [1e-24 + (floor * m) ** 2 < e < 1e24 for e, m in zip(energy.tolist(), level.tolist(), strict=True)]
+    if not all(fine):  # NaN is not
         channels = _rescaled(channels, mean, torch.tensor(fine, device=channels.device)[:, None, None])
         gram = _gram(channels)
         energy, gram = _trace(gram), gram.nan_to_num(0.0)
@@ -132,8 +135,10 @@ def first_component(values: Tensor) -> Tensor:
     wide = channels.shape[1] <= channels.shape[2]
     component = vector @ channels if wide else vector * energy.sqrt()[:, None, None]
     low, high = component.aminmax(dim=2, keepdim=True)
-    component = torch.where(low + high < 0, -component, component)
-    return component.squeeze(1).unflatten(1, values.shape[2:])
+    turned = (low + high < 0).flatten().tolist()
+    if any(turned):
+        component = torch.where(torch.tensor(turned, device=component.device)[:, None, None], -component, component)
+    return component.view(len(values), *values.shape[2:])
 
 
 def _gram(channels: Tensor) -> Tensor:
@@ -165,12 +170,10 @@ def first_eigenvector(gram: Tensor) -> Tensor:
     times as fast as a whole eigendecomposition, which does the small ones, and those whose two largest eigenvalues are
     too close.
     """
-    size = gram.shape[1]
-    if size <= _SMALL:
+    if gram.shape[1] <= _SMALL:
         return torch.linalg.eigh(gram).eigenvectors[..., -1:]
     scaled = gram / _trace(gram).clamp_min(1e-30)[:, None, None]  # of nothing, nothing
-    # So irregular a beginning that no eigenvector is orthogonal to it.
-    vector = torch.arange(size, dtype=gram.dtype, device=gram.device).cos_().expand(len(gram), -1)[..., None]
+    vector = _irregular(gram.shape[1], gram.dtype, gram.device).expand(len(gram), -1, 1)
     for _ in range(_ROUNDS):
         steps = [scaled @ vector]
         for _ in range(_STEPS - 1):
@@ -184,3 +187,9 @@ def first_eigenvector(gram: Tensor) -> Tensor:
         if bool((torch.linalg.vector_norm(missing, dim=1, keepdim=True) <= 1e-6 * largest).all()):
             return vector
     return torch.linalg.eigh(gram).eigenvectors[..., -1:]
+
+
+@lru_cache(maxsize=64)
+def _irregular(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A vector (size, 1) to begin with, so irregular that no eigenvector is orthogonal to it."""
+    return torch.arange(size, dtype=dtype, device=device).cos()[:, None]
