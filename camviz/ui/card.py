@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from camviz.models import ModelInfo, read_card
-from camviz.models.checkpoint import Accuracy, Card
+from camviz.models.checkpoint import Card
 
 
 def show_card(info: ModelInfo) -> None:
@@ -28,12 +28,14 @@ def _shapes(info: ModelInfo, card: Card) -> str:
         f"**{info.title}** · {info.parameters:.1f} million parameters\n\n"
         f"Trained on **{card.data}**, {card.training['images']}, from {card.training['start']}: one shape on a "
         f"cluttered background, {len(card.labels)} classes, three sizes. On **{card.accuracy.samples:,}** samples that "
-        f"it never saw it is right for **{card.accuracy.overall:.1%}**.\n\n{_table(card.accuracy)}\n\n"
+        f"it never saw it is right for **{card.accuracy.overall:.1%}**.\n\n{_table(card.accuracy.classes)}\n\n"
+        f"{_table(card.accuracy.bands)}\n\n"
         f"Input {card.preprocessing.size} × {card.preprocessing.size}. Seed {card.seed}. Trained by\n"
         f"```\n{card.training['command']}\n```"
     )
 
 
-def _table(accuracy: Accuracy) -> str:
-    rows = [f"| {name} | {share:.1%} |" for name, share in (*accuracy.classes.items(), *accuracy.bands.items())]
-    return "\n".join(["| class or size | right |", "|---|---|", *rows])
+def _table(shares: dict[str, float]) -> str:
+    """How often it is right, by name, side by side."""
+    rows = [list(shares), ["---"] * len(shares), [f"{share:.1%}" for share in shares.values()]]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
