@@ -5,7 +5,7 @@ from camviz.capture import Capture, capture
 from camviz.explain import Recipe, explain
 from camviz.images import ImageError, load_image
 from camviz.methods import METHODS, BlankMapWarning, Method, cam, cam_with_notes
-from camviz.metrics.arcc import Arcc, arcc
+from camviz.metrics.arcc import Arcc, arcc, arccs
 from camviz.models import (
     DownloadError,
     ModelError,
@@ -29,6 +29,7 @@ __all__ = [
     "Net",
     "Recipe",
     "arcc",
+    "arccs",
     "cam",
     "cam_with_notes",
     "capture",

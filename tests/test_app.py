@@ -139,7 +139,7 @@ def test_what_was_computed_once_is_not_computed_again(app, monkeypatch):
     app.selectbox(key="sample").set_value("Cat").run()
     cat = strip(app), chart(app)
     app.selectbox(key="sample").set_value("Coffee").run()
-    for name in ("capture", "cam_with_notes", "coherency", "road", "data_uri", "load_image"):
+    for name in ("capture", "cam_with_notes", "coherency", "roads", "data_uri", "load_image"):
         monkeypatch.setattr(compute, name, lambda *args, name=name: pytest.fail(f"{name} ran again"))
     app.selectbox(key="sample").set_value("Cat").run()
     assert not app.exception

@@ -11,9 +11,10 @@ from test_imputation import imputed_by_hand
 from torch import nn
 
 import camviz
+from camviz.hooks import layer_hooks
 from camviz.metrics import road as road_module
 from camviz.metrics.arcc import coherency, combine, complexity
-from camviz.metrics.road import Road, removal_masks, road
+from camviz.metrics.road import Road, removal_masks, road, roads
 
 
 class Average(nn.Module):
@@ -307,6 +308,47 @@ def test_arcc_is_its_parts():
 def never_nan(score):
     fields = ("arcc", "road", "coherency", "complexity", "road_raw", "probability", "removed")
     return all(bool(torch.isfinite(getattr(score, name)).all()) for name in fields)
+
+
+def several():
+    """A network, two images, three maps of each, and what made them."""
+    module, x = seeded(Plain, dtype=torch.float32), noise_images(2, 24, 20, dtype=torch.float32)
+    recipes = [camviz.Recipe("layercam", ("relu1", "relu2")), camviz.Recipe("gradcam", ("relu2",)),
+               camviz.Recipe("centre", ("relu1",))]  # fmt: skip
+    explains = [functools.partial(camviz.explain, module, recipe=recipe) for recipe in recipes]
+    target = torch.tensor([1, 2])
+    return module, x, torch.stack([explain(x, target) for explain in explains]), target, explains
+
+
+@pytest.mark.parametrize("ties", ["all", "random"])
+def test_several_maps_together_score_as_each_alone(ties):
+    module, x, maps, target, explains = several()
+    together = camviz.arccs(module, x, maps, target, explains=explains, seed=3, ties=ties)
+    assert len(together) == 3
+    for found, each, explain in zip(together, maps, explains, strict=True):
+        alone = camviz.arcc(module, x, each, target, explain=explain, seed=3, ties=ties)
+        assert found.notes == alone.notes
+        for name in ("arcc", "road", "coherency", "complexity", "road_raw", "probability", "removed"):
+            assert torch.allclose(getattr(found, name), getattr(alone, name), rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_several_maps_share_the_clean_pass(known):
+    module, x, maps, target, _ = several()
+    seen = []
+    with torch.no_grad():
+        logits = module(x)
+    with layer_hooks(module, {}, {"": lambda inputs: seen.append(len(inputs[0][0])) or inputs}):
+        found = roads(module, x, maps, target, logits=logits if known else None)
+    # Of each image three maps in two orders at four percentiles, eight at a time.
+    assert seen == ([] if known else [2]) + [8] * 6
+    assert torch.allclose(found[0].probability, logits.softmax(1).gather(1, target[:, None])[:, 0])
+
+
+def test_maps_without_the_method_that_made_them():
+    module, x, maps, target, explains = several()
+    with pytest.raises(ValueError, match="each of the 3 maps needs the method that made it, got 2"):
+        camviz.arccs(module, x, maps, target, explains=explains[:2])
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])

@@ -8,14 +8,10 @@ import torch
 from torch import Tensor
 
 from camviz.capture import Capture
+from camviz.chunks import chunk_size
 from camviz.maps import normalise
 from camviz.methods.registry import Progress, method
 from camviz.methods.rest import rest_of_network
-
-
-def chunk_size(x: Tensor) -> int:
-    """How many images go through the network together: few on a CPU, where larger batches are slower."""
-    return 64 if x.is_cuda else 8
 
 
 def _copies(activation: Tensor) -> int:

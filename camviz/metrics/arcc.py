@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from camviz.metrics.road import PERCENTILES, Road, Ties, check_maps, road
+from camviz.metrics.road import PERCENTILES, Road, Ties, check_maps, roads
 
 # (x, target) -> maps (B, H, W): the whole method, run again
 Explain = Callable[[Tensor, Tensor], Tensor]
@@ -68,11 +68,40 @@ def arcc(
     Raises:
         ValueError: maps that are not (B, H, W) of x.
     """
-    check_maps(x, maps)
-    maps = _finite(maps)
-    removal = road(module, x, maps, target, seed, percentiles, ties)
-    coherence, notes = coherency(x, maps, removal.target, explain)
-    return combine(coherence, complexity(maps), removal, notes)
+    return arccs(module, x, maps[None], target, explains=[explain], seed=seed, percentiles=percentiles, ties=ties)[0]
+
+
+def arccs(
+    module: nn.Module,
+    x: Tensor,
+    maps: Tensor,
+    target: Tensor | Sequence[int] | int | None = None,
+    *,
+    explains: Sequence[Explain],
+    seed: int = 0,
+    percentiles: Sequence[int] = PERCENTILES,
+    ties: Ties = "all",
+    logits: Tensor | None = None,
+) -> list[Arcc]:
+    """ARCC of several maps of each image, (M, B, H, W), each with the method that made it: M results as of `arcc`.
+
+    The clean pass is shared, or not run at all where its `logits` (B, classes) are known, and all holes of an image are
+    filled together.
+
+    Raises:
+        ValueError: maps that are not (M, B, H, W) of x, or not one method for each.
+    """
+    for each in maps:
+        check_maps(x, each)
+    if len(explains) != len(maps):
+        raise ValueError(f"each of the {len(maps)} maps needs the method that made it, got {len(explains)}")
+    maps = torch.stack([_finite(each) for each in maps])
+    removals = roads(module, x, maps, target, seed, percentiles, ties, logits)
+    found = []
+    for each, removal, explain in zip(maps, removals, explains, strict=True):
+        coherence, notes = coherency(x, each, removal.target, explain)
+        found.append(combine(coherence, complexity(each), removal, notes))
+    return found
 
 
 def coherency(x: Tensor, maps: Tensor, target: Tensor, explain: Explain) -> tuple[Tensor, tuple[str, ...]]:

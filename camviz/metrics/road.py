@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from camviz.capture import as_target
+from camviz.chunks import forward
 from camviz.metrics.imputation import NOISE, impute
 
 PERCENTILES = (20, 40, 60, 80)
@@ -73,30 +74,57 @@ def road(
     Raises:
         ValueError: maps that are not (B, H, W) of x, or an unknown way with ties.
     """
-    check_maps(x, maps)
+    return roads(module, x, maps[None], target, seed, percentiles, ties)[0]
+
+
+def roads(
+    module: nn.Module,
+    x: Tensor,
+    maps: Tensor,
+    target: Tensor | Sequence[int] | int | None,
+    seed: int = 0,
+    percentiles: Sequence[int] = PERCENTILES,
+    ties: Ties = "all",
+    logits: Tensor | None = None,
+) -> list[Road]:
+    """ROAD of several maps of each image, (M, B, H, W): M results, each what `road` gives.
+
+    All holes of an image are filled together, and the clean pass is run once, or not at all where its `logits`
+    (B, classes) are known.
+
+    Raises:
+        ValueError: as `road`.
+    """
+    for each in maps:
+        check_maps(x, each)
     if ties not in ("all", "random"):
         raise ValueError(f"ties must be 'all' or 'random', got {ties!r}")
-    after, removed = [], []
     with torch.no_grad():
-        logits = module(x.clone())  # some networks normalise their input in place
+        logits = module(x.clone()) if logits is None else logits  # some networks normalise their input in place
         target = as_target(target, logits, len(x))
         clean = logits.float().softmax(1).gather(1, target[:, None])[:, 0]
+        after, removed = [], []
         for image in range(len(x)):
-            masks = removal_masks(maps[image], percentiles, ties, seed)
+            masks = torch.stack([removal_masks(map_, percentiles, ties, seed) for map_ in maps[:, image]])
             filled = _filled(x[image], masks, seed)
-            probability = module(filled).float().softmax(1)[:, target[image]]
-            after.append(probability.unflatten(0, masks.shape[:2]))
-            removed.append(masks.float().mean((2, 3)))
-    after_all, removed_all = torch.stack(after), torch.stack(removed)
+            probability = forward(module, filled).float().softmax(1)[:, target[image]]
+            after.append(probability.unflatten(0, masks.shape[:3]))
+            removed.append(masks.float().mean((3, 4)))
+    pairs = zip(torch.stack(after, 1), torch.stack(removed, 1), strict=True)
+    return [_scored(target, clean, *pair, tuple(percentiles)) for pair in pairs]
+
+
+def _scored(target: Tensor, clean: Tensor, after: Tensor, removed: Tensor, percentiles: tuple[int, ...]) -> Road:
+    """Put together what is left of the probability (B, 2, P) and the shares removed (B, 2, P)."""
     # The clean probability cancels: change at LeRF - change at MoRF = P_LeRF - P_MoRF.
-    score = ((after_all[:, 1] - after_all[:, 0]) / 2).mean(1)
+    score = ((after[:, 1] - after[:, 0]) / 2).mean(1)
     defined = torch.isfinite(score) & torch.isfinite(clean)
     notes = tuple(
         _note(shares, percentiles) if fine else "the network returned NaN or infinite values"
-        for shares, fine in zip(removed_all, defined.tolist(), strict=True)
+        for shares, fine in zip(removed, defined.tolist(), strict=True)
     )
     score, clean = torch.where(defined, score, 0.0), torch.where(defined, clean, 0.0)
-    return Road(target, score, clean, after_all, removed_all, tuple(percentiles), notes)
+    return Road(target, score, clean, after, removed, percentiles, notes)
 
 
 def removal_masks(map_: Tensor, percentiles: Sequence[int], ties: Ties, seed: int) -> Tensor:
@@ -127,11 +155,12 @@ def _exactly(values: NDArray[np.float32], percentile: int, rng: np.random.Genera
 
 
 def _filled(image: Tensor, masks: Tensor, seed: int) -> Tensor:
-    """Impute one image (C, H, W) under each mask (2, P, H, W) -> (2 P, C, H, W), noise included."""
-    removed = masks.flatten(0, 1).to(image.device)
+    """Impute one image (C, H, W) under each mask (M, 2, P, H, W) -> (M 2 P, C, H, W), noise included."""
+    removed = masks.flatten(0, 2).to(image.device)
     images = image.expand(len(removed), *image.shape)
-    noise = NOISE * torch.randn(images.shape, generator=torch.Generator().manual_seed(seed))
-    return impute(images, removed) + noise.to(image) * removed[:, None]
+    of_one_map = (masks.shape[1] * masks.shape[2], *image.shape)
+    noise = NOISE * torch.randn(of_one_map, generator=torch.Generator().manual_seed(seed))
+    return impute(images, removed) + noise.to(image).repeat(len(masks), 1, 1, 1) * removed[:, None]
 
 
 def _note(removed: Tensor, percentiles: Sequence[int]) -> str:

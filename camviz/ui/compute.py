@@ -22,7 +22,7 @@ from camviz.methods import METHODS, Progress, cam_with_notes, twins
 from camviz.methods.passes import passes
 from camviz.methods.registry import shifted
 from camviz.metrics.arcc import coherency
-from camviz.metrics.road import Road, road
+from camviz.metrics.road import Road, roads
 from camviz.models import Net, load_model
 from camviz.models.registry import probe_input
 from camviz.refine import refine, running
@@ -226,8 +226,8 @@ def get_road(scene: Scene, recipe: Recipe) -> Road:
     """ROAD of a recipe's map."""
 
     def compute() -> Road:
-        cap = get_capture(scene)
-        return road(scene.net.module, cap.x, merged(scene, recipe), cap.target, recipe.seed)
+        cap, maps = get_capture(scene), merged(scene, recipe)[None]
+        return roads(scene.net.module, cap.x, maps, cap.target, recipe.seed, logits=cap.logits)[0]
 
     return cached(scene, "road", recipe, compute=compute)
 
