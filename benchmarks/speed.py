@@ -9,15 +9,10 @@ from __future__ import annotations
 import argparse
 import copy
 import os
-import platform
-import re
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -31,42 +26,10 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
 import camviz
-from benchmarks.memory import LAYERS, untrained
-from benchmarks.photos import PHOTOS
+from benchmarks.memory import LAYERS
+from benchmarks.speed_scores import arcc_rows, imputation_rows, scorecam_rows
+from benchmarks.timing import Case, Row, Run, in_turn, machine, make_case, ms
 from camviz.methods import cam_with_notes
-
-Run = Callable[[], Any]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the result: what was measured, on which network, what was found, and what was wanted."""
-
-    what: str
-    network: str
-    found: str
-    target: str = ""
-    met: bool | None = None
-
-
-@dataclass(frozen=True)
-class Case:
-    """A network with frozen parameters, its copy as grad-cam wants it, one input and the class explained."""
-
-    name: str
-    module: nn.Module
-    trainable: nn.Module
-    x: Tensor
-    target: Tensor
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The names of the four layers."""
-        return LAYERS[self.name]
-
-    def strip(self) -> Tensor:
-        """Everything of ours: capture, maps of four layers, RefineCAM."""
-        return camviz.refine(camviz.cam(camviz.capture(self.module, self.x, self.target, self.layers)))
 
 
 def main() -> None:
@@ -95,33 +58,6 @@ def measure(only: Sequence[str], device: str, repeat: int) -> Iterator[Row]:
         yield from (memory_row(name, device) for name in LAYERS)
 
 
-def make_case(name: str, device: str) -> Case:
-    """ResNet-18 with seeded random weights, or EfficientNet-Lite0 with ImageNet's; both on the same input."""
-    lite = camviz.load_model("efficientnet-lite0", device)
-    module = lite.module if name == "efficientnet-lite0" else untrained(name).to(device)
-    x = lite.preprocess(PHOTOS[0].load())
-    return Case(name, module, copy.deepcopy(module).requires_grad_(), x, module(x).argmax(1))
-
-
-def in_turn(sides: Sequence[Run], repeat: int, warm_up: int = 2) -> list[float]:
-    """Run the sides in turn and return the fastest run of each, in seconds."""
-    best = [float("inf")] * len(sides)
-    for number in range(warm_up + repeat):
-        for index, side in enumerate(sides):
-            _wait()
-            start = time.perf_counter()
-            side()
-            _wait()
-            if number >= warm_up:
-                best[index] = min(best[index], time.perf_counter() - start)
-    return best
-
-
-def _wait() -> None:
-    if torch.cuda.is_initialized():
-        torch.cuda.synchronize()
-
-
 def refine_rows(case: Case, repeat: int) -> Iterator[Row]:
     """RefineCAM over four layers against grad-cam's, as its users run it and as fast as it can be run."""
     told = [ClassifierOutputTarget(int(case.target))]
@@ -133,9 +69,9 @@ def refine_rows(case: Case, repeat: int) -> Iterator[Row]:
     sides: list[Run] = [case.strip, partial(normal, case.x, told), partial(lean, case.x, told)]
     apart = float(abs(case.strip().cpu().numpy() - normal(case.x, told)).max())
     ours, theirs, leanest = in_turn(sides, repeat)
-    found = f"{theirs / ours:.1f} x as fast ({_ms(ours)} to {_ms(theirs)}; maps differ by {apart:.0e} at most)"
+    found = f"{theirs / ours:.1f} x as fast ({ms(ours)} to {ms(theirs)}; maps differ by {apart:.0e} at most)"
     yield Row("RefineCAM, four layers, against grad-cam", case.name, found, ">= 4 x", theirs / ours >= 4)
-    found = f"{leanest / ours:.1f} x as fast ({_ms(ours)} to {_ms(leanest)})"
+    found = f"{leanest / ours:.1f} x as fast ({ms(ours)} to {ms(leanest)})"
     yield Row("the same, grad-cam with frozen parameters", case.name, found)
 
 
@@ -157,8 +93,8 @@ def overhead_rows(case: Case, repeat: int) -> Iterator[Row]:
     """What the capture, and the whole strip, cost beyond one forward and one backward pass."""
     only = partial(camviz.capture, case.module, case.x, case.target, case.layers)
     base, captured, ours = in_turn([partial(pass_of, case), only, case.strip], repeat)
-    yield Row("capture beyond one forward + backward", case.name, f"{captured / base - 1:+.0%} (of {_ms(base)})")
-    found = f"{ours / base - 1:+.0%} (of {_ms(base)})"
+    yield Row("capture beyond one forward + backward", case.name, f"{captured / base - 1:+.0%} (of {ms(base)})")
+    found = f"{ours / base - 1:+.0%} (of {ms(base)})"
     yield Row("whole strip beyond one forward + backward", case.name, found, "<= 25 %", ours / base <= 1.25)
 
 
@@ -169,7 +105,7 @@ def method_rows(case: Case, repeat: int) -> Iterator[Row]:
     again = [lambda name=name: cam_with_notes(cap, name) for name in names]
     base, *times = in_turn([partial(pass_of, case), *again], repeat)
     for name, seconds in zip(names, times, strict=True):
-        found = f"{seconds / base:.1%} ({_ms(seconds)} of {_ms(base)})"
+        found = f"{seconds / base:.1%} ({ms(seconds)} of {ms(base)})"
         yield Row(f"another method: {name}", case.name, found, "<= 5 %", seconds / base <= 0.05)
 
 
@@ -203,11 +139,19 @@ def ablation_rows(case: Case, _: int) -> Iterator[Row]:
         before, slow, after = in_turn([ours, theirs, ours], 1, warm_up=0)
         fast = min(before, after)
         apart = abs(apart - maps[0]).max()
-        found = f"{slow / fast:.1f} x as fast ({_ms(fast)} to {_ms(slow)}; maps differ by {apart:.0e} at most)"
+        found = f"{slow / fast:.1f} x as fast ({ms(fast)} to {ms(slow)}; maps differ by {apart:.0e} at most)"
         yield Row(f"Ablation-CAM, {layer}", case.name, found, ">= 10 x", slow / fast >= 10)
 
 
-SECTIONS = {"refine": refine_rows, "overhead": overhead_rows, "methods": method_rows, "ablation": ablation_rows}
+SECTIONS = {
+    "refine": refine_rows,
+    "overhead": overhead_rows,
+    "methods": method_rows,
+    "ablation": ablation_rows,
+    "imputation": imputation_rows,
+    "arcc": arcc_rows,
+    "scorecam": scorecam_rows,
+}
 
 
 def memory_row(name: str, device: str) -> Row:
@@ -219,16 +163,6 @@ def memory_row(name: str, device: str) -> Row:
     return Row("peak memory of one capture above the model", name, f"{peak:.0f} MB", "< 300 MB", peak < 300)
 
 
-def machine(device: str, repeat: int) -> str:
-    """The conditions of the measurement, in one line."""
-    cpu = Path("/proc/cpuinfo")
-    model = re.search(r"model name\s*: (.*)", cpu.read_text()) if cpu.exists() else None
-    name = torch.cuda.get_device_name() if device.startswith("cuda") else model[1] if model else platform.processor()
-    cores = f"{os.cpu_count()} CPU cores, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}"
-    versions = f"torch {torch.__version__}, grad-cam {version('grad-cam')}"
-    return f"{name}, {cores}; {versions}; fastest of {repeat} runs in turn, 224 x 224, batch of 1"
-
-
 def markdown(rows: Sequence[Row], conditions: str) -> str:
     """A table for the README."""
     lines = ["| | network | measured | target | met |", "|---|---|---|---|---|"]
@@ -238,10 +172,6 @@ def markdown(rows: Sequence[Row], conditions: str) -> str:
 
 def _verdict(row: Row) -> str:
     return "" if row.met is None else "yes" if row.met else "NO"
-
-
-def _ms(seconds: float) -> str:
-    return f"{seconds * 1e3:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
 if __name__ == "__main__":

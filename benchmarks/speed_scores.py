@@ -1,0 +1,107 @@
+"""Timings of the scores and of Score-CAM: the sections `imputation`, `arcc` and `scorecam` of `benchmarks.speed`."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from pytorch_grad_cam import ScoreCAM
+from pytorch_grad_cam.metrics.arcc import ARCC
+from pytorch_grad_cam.metrics.road import NoisyLinearImputer
+from pytorch_grad_cam.refine_cam import RefineCAM
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget, ClassifierOutputTarget
+from torch import Tensor
+
+import camviz
+from benchmarks.timing import Case, Row, Run, in_turn, ms
+from camviz.metrics.imputation import impute
+from camviz.metrics.road import PERCENTILES, removal_masks
+
+METHOD = "gradcam++"
+
+
+def _refined(case: Case, x: Tensor, target: Tensor, recipe: camviz.Recipe) -> Tensor:
+    return camviz.explain(case.module, x, target, recipe)
+
+
+def imputation_rows(case: Case, repeat: int) -> Iterator[Row]:
+    """The eight holes of one image's ROAD, to a root mean square error of 1e-3, against grad-cam's exact solve."""
+    if case.name != "resnet18":
+        return  # no network is involved
+    maps = case.strip()
+    masks = removal_masks(maps[0], PERCENTILES, "all", 0).flatten(0, 1)
+    images, removed = case.x.expand(len(masks), -1, -1, -1), masks.to(case.x.device)
+    peer, image, kept = NoisyLinearImputer(noise=0), case.x[0].cpu(), (~masks).float()
+
+    def theirs() -> list[Tensor]:
+        return [peer(image, mask) for mask in kept]
+
+    apart = impute(images, removed).cpu() - torch.stack(theirs())
+    off = max(float(one[:, mask].square().mean().sqrt()) for one, mask in zip(apart, masks, strict=True))
+    ours, slow = in_turn([partial(impute, images, removed), theirs], max(1, repeat // 4), warm_up=1)
+    found = f"{slow / ours:.1f} x as fast ({ms(ours)} to {ms(slow)}; off by {off:.0e} root mean square at most)"
+    yield Row("imputing 8 masks, against grad-cam", "–", found, ">= 10 x", slow / ours >= 10)
+
+
+def arcc_rows(case: Case, repeat: int) -> Iterator[Row]:
+    """ARCC of RefineCAM against grad-cam's and against its network passes alone; then with the four layers' ARCC."""
+    whole = camviz.Recipe(METHOD, case.layers)
+    recipes = [whole, *(camviz.Recipe(METHOD, (layer,)) for layer in case.layers)]
+    explains = [partial(_refined, case, recipe=recipe) for recipe in recipes]
+    maps = torch.stack([explain(case.x, case.target) for explain in explains])
+    peer = RefineCAM(case.trainable, [case.trainable.get_submodule(name) for name in case.layers])
+    told, their_map = [ClassifierOutputTarget(int(case.target))], maps[0].cpu().numpy()
+
+    def score(count: int) -> list[camviz.Arcc]:
+        return camviz.arccs(case.module, case.x, maps[:count], case.target, explains=explains[:count])
+
+    def theirs() -> Any:
+        return ARCC(_Told(peer, told))(case.x, their_map, [ClassifierOutputSoftmaxTarget(int(case.target))],
+                                       case.trainable)  # fmt: skip
+
+    def passes() -> None:
+        with torch.no_grad():
+            case.module(case.x)
+            case.module(case.x.repeat(2 * len(PERCENTILES), 1, 1, 1))
+        camviz.capture(case.module, case.x, case.target, case.layers)
+
+    sides: list[Run] = [partial(score, 1), theirs, passes, partial(score, len(maps))]
+    one, slow, bare, several = in_turn(sides, max(1, repeat // 4), warm_up=1)
+    off = abs(float(score(1)[0].arcc) - float(theirs()[0]))
+    found = f"{slow / one:.1f} x as fast ({ms(one)} to {ms(slow)}; scores differ by {off:.0e})"
+    yield Row("ARCC of RefineCAM, against grad-cam", case.name, found, ">= 6 x", slow / one >= 6)
+    found = f"{one / bare:.2f} x their time ({ms(bare)})"
+    yield Row("the same against its network passes alone", case.name, found, "<= 2 x", one / bare <= 2)
+    found = f"{several / one:.2f} x the time of one ({ms(several)})"
+    yield Row("ARCC of four layers and RefineCAM", case.name, found, "<= 5 x", several / one <= 5)
+
+
+class _Told:
+    """grad-cam's RefineCAM, which explains logits, beside a ROAD that asks for probabilities."""
+
+    def __init__(self, method: RefineCAM, told: list[ClassifierOutputTarget]) -> None:
+        self._method, self._told = method, told
+
+    def __call__(self, input_tensor: Tensor, targets: object) -> Any:  # noqa: ARG002
+        return self._method(input_tensor, self._told)
+
+
+def scorecam_rows(case: Case, _: int) -> Iterator[Row]:
+    """Score-CAM on ResNet-18's last stage, 512 channels; grad-cam's side runs once, between two of ours."""
+    if case.name != "resnet18":
+        return
+    layer, told = case.layers[-1], [ClassifierOutputTarget(int(case.target))]
+    model = copy.deepcopy(case.module)
+    peer = ScoreCAM(model, [model.get_submodule(layer)])
+
+    def ours() -> Tensor:
+        return camviz.cam(camviz.capture(case.module, case.x, case.target, [layer]), "scorecam")
+
+    maps: list[Any] = []
+    before, slow, after = in_turn([ours, lambda: maps.append(peer(case.x, told)), ours], 1, warm_up=0)
+    fast, apart = min(before, after), abs(ours()[0].cpu().numpy() - maps[0]).max()
+    found = f"{slow / fast:.1f} x as fast ({ms(fast)} to {ms(slow)}; maps differ by {apart:.0e} at most)"
+    yield Row("Score-CAM, 512 channels", case.name, found, ">= 1.3 x", slow / fast >= 1.3)

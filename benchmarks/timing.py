@@ -1,0 +1,96 @@
+"""What the timings share: the networks, taking turns, and how a line of the result reads."""
+
+from __future__ import annotations
+
+import copy
+import os
+import platform
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import camviz
+from benchmarks.memory import LAYERS, untrained
+from benchmarks.photos import PHOTOS
+
+Run = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the result: what was measured, on which network, what was found, and what was wanted."""
+
+    what: str
+    network: str
+    found: str
+    target: str = ""
+    met: bool | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network with frozen parameters, its copy as grad-cam wants it, one input and the class explained."""
+
+    name: str
+    module: nn.Module
+    trainable: nn.Module
+    x: Tensor
+    target: Tensor
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The names of the four layers."""
+        return LAYERS[self.name]
+
+    def strip(self) -> Tensor:
+        """Everything of ours: capture, maps of four layers, RefineCAM."""
+        return camviz.refine(camviz.cam(camviz.capture(self.module, self.x, self.target, self.layers)))
+
+
+def make_case(name: str, device: str) -> Case:
+    """ResNet-18 with seeded random weights, or EfficientNet-Lite0 with ImageNet's; both on the same input."""
+    lite = camviz.load_model("efficientnet-lite0", device)
+    module = lite.module if name == "efficientnet-lite0" else untrained(name).to(device)
+    x = lite.preprocess(PHOTOS[0].load())
+    return Case(name, module, copy.deepcopy(module).requires_grad_(), x, module(x).argmax(1))
+
+
+def in_turn(sides: Sequence[Run], repeat: int, warm_up: int = 2) -> list[float]:
+    """Run the sides in turn and return the fastest run of each, in seconds."""
+    best = [float("inf")] * len(sides)
+    for number in range(warm_up + repeat):
+        for index, side in enumerate(sides):
+            _wait()
+            start = time.perf_counter()
+            side()
+            _wait()
+            if number >= warm_up:
+                best[index] = min(best[index], time.perf_counter() - start)
+    return best
+
+
+def _wait() -> None:
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
+def machine(device: str, repeat: int) -> str:
+    """The conditions of the measurement, in one line."""
+    cpu = Path("/proc/cpuinfo")
+    model = re.search(r"model name\s*: (.*)", cpu.read_text()) if cpu.exists() else None
+    name = torch.cuda.get_device_name() if device.startswith("cuda") else model[1] if model else platform.processor()
+    cores = f"{os.cpu_count()} CPU cores, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}"
+    versions = f"torch {torch.__version__}, grad-cam {version('grad-cam')}"
+    return f"{name}, {cores}; {versions}; fastest of {repeat} runs in turn, 224 x 224, batch of 1"
+
+
+def ms(seconds: float) -> str:
+    """A duration, readable."""
+    return f"{seconds * 1e3:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"
