@@ -62,10 +62,10 @@ class ByteCache:
         with self._lock:
             return key in self._results
 
-    def forget(self, first: Hashable) -> None:
-        """Drop every result whose key begins with this value."""
+    def forget(self, part: Hashable, place: int = 0) -> None:
+        """Drop every result whose key has this part at this place."""
         with self._lock:
-            for key in [key for key in self._results if key[0] == first]:
+            for key in [key for key in self._results if key[place : place + 1] == (part,)]:
                 del self._results[key]
 
     @property

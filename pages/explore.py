@@ -6,7 +6,7 @@ import streamlit as st
 
 from camviz.methods import METHODS
 from camviz.ui import controls, source
-from camviz.ui.compute import Scene, predict
+from camviz.ui.compute import Scene, gpu_memory, predict
 from camviz.ui.scoring import ScorePlaces, show_scores, show_waiting
 from camviz.ui.slot import Slot
 from camviz.ui.strip import strip_skeleton
@@ -38,22 +38,23 @@ with main:
 if net is None:
     st.stop()
 
-probabilities = predict(picture, net, fit)
-with st.sidebar:
-    target = controls.choose_class(net.labels, probabilities, f"{picture.id[:12]}-{net.info.name}-{fit}")
-    scene = Scene(picture, net, fit, target)
-    truth = get_truth(scene)
-    outline = controls.choose_outline(truth)
-    recipe = controls.choose_recipe(scene)
+with gpu_memory(net):
+    probabilities = predict(picture, net, fit)
+    with st.sidebar:
+        target = controls.choose_class(net.labels, probabilities, f"{picture.id[:12]}-{net.info.name}-{fit}")
+        scene = Scene(picture, net, fit, target)
+        truth = get_truth(scene)
+        outline = controls.choose_outline(truth)
+        recipe = controls.choose_recipe(scene)
 
-label, probability = net.labels[target], float(probabilities[target])
-title.html(
-    f'<p class="cv-title" hidden>Where does {escape(net.info.title)} see <b>{escape(label)}</b>?'
-    f"<small>{escape(picture.title)} · {percent(probability)} sure · "
-    f"{METHODS[recipe.method].title}</small></p>"
-)
-show_strip(strip, scene, recipe, probabilities, outline, on_wait=lambda: show_waiting(scores, scene, recipe))
-show_scores(scores, scene, recipe, probability)
-if truth is not None:
-    with all_scores.expander("Every score against the true mask, and what each asks", icon=":material/target:"):
-        st.markdown(truth_table(get_truth_scores(scene, recipe), result_title(recipe)))
+    label, probability = net.labels[target], float(probabilities[target])
+    title.html(
+        f'<p class="cv-title" hidden>Where does {escape(net.info.title)} see <b>{escape(label)}</b>?'
+        f"<small>{escape(picture.title)} · {percent(probability)} sure · "
+        f"{METHODS[recipe.method].title}</small></p>"
+    )
+    show_strip(strip, scene, recipe, probabilities, outline, on_wait=lambda: show_waiting(scores, scene, recipe))
+    show_scores(scores, scene, recipe, probability)
+    if truth is not None:
+        with all_scores.expander("Every score against the true mask, and what each asks", icon=":material/target:"):
+            st.markdown(truth_table(get_truth_scores(scene, recipe), result_title(recipe)))

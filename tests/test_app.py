@@ -199,6 +199,50 @@ def test_an_evicted_network_is_not_kept_alive_by_what_it_computed():
 
 
 @pytest.fixture
+def full_gpu(monkeypatch):
+    """Memory that runs out at the next capture; afterwards all networks are where they were."""
+    capture, left = compute.capture, [1]
+
+    def once(*args, **options):
+        if left:
+            left.pop()
+            raise torch.OutOfMemoryError("simulated")
+        return capture(*args, **options)
+
+    yield lambda: monkeypatch.setattr(compute, "capture", once)
+    compute._moved().clear()
+
+
+def test_a_network_leaves_a_gpu_that_is_full_and_nothing_chosen_is_lost(app, full_gpu, monkeypatch):
+    app.segmented_control(key="fit").set_value("pad").run()
+    app.selectbox(key="method").set_value("layercam").run()
+    devices, load = [], compute.load_model
+    monkeypatch.setattr(compute, "load_model", lambda name, device: devices.append(device) or load(name, device))
+    compute.cache().forget(picture_id("Rocket"))
+    full_gpu()
+    app.selectbox(key="sample").set_value("Rocket").run()
+    assert not app.exception
+    assert devices == ["cpu"]
+    assert "runs on the CPU: slower, with the same result" in " ".join(caption.value for caption in app.caption)
+    assert strip(app).count("<img") == 10
+    assert "cv-wait" not in chart(app)
+    assert app.segmented_control(key="fit").value == "pad"
+    assert app.selectbox(key="method").value == "layercam"
+
+
+def test_memory_that_does_not_suffice_on_the_cpu_either(app, full_gpu):
+    name = app.selectbox(key="model").value
+    compute._moved().add(name)
+    compute.cache().forget(picture_id("Rocket"))
+    full_gpu()
+    app.selectbox(key="sample").set_value("Rocket").run()
+    assert not app.exception
+    assert [error.value for error in app.error] == [
+        "**EfficientNet-Lite0** needs more memory than this server has. Choose a smaller network."
+    ]
+
+
+@pytest.fixture
 def weights_server(tmp_path, monkeypatch):
     """MobileNetV3's address leads to a server on this machine, with fresh weights and an empty cache."""
     buffer = io.BytesIO()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from camviz.capture import Capture
-from camviz.chunks import chunk_size
+from camviz.chunks import chunk_size, in_chunks
 from camviz.maps import normalise
 from camviz.methods.registry import Progress, method
 from camviz.methods.rest import rest_of_network
@@ -90,9 +91,8 @@ def _per_channel(
     batch, count = cap.activations[index].shape[:2]
     table = torch.empty(batch, count, device=cap.x.device)
     for image in range(batch):
-        for start in range(0, count, step):
-            channels = slice(start, min(start + step, count))
-            table[image, channels] = scores(image, channels).float()
+        for channels, found in in_chunks(partial(scores, image), count, step):
+            table[image, channels] = found.float()
             if progress is not None:
                 progress(image * count + channels.stop, batch * count)
     return table

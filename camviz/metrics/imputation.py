@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from camviz.chunks import in_chunks
+
 # Standard deviation of the noise added to imputed pixels, in normalised units.
 NOISE = 0.01
 # Root mean square over the removed pixels, in the images' units.
@@ -59,9 +61,10 @@ def impute(images: Tensor, removed: Tensor, tolerance: float = TOLERANCE) -> Ten
     known = torch.where((removed | nothing_left)[:, None], 0, known)
     planes = known.flatten(0, 1)[None]
     masks = (removed & ~nothing_left)[:, None].expand(known.shape).flatten(0, 1)[None]
-    step = _PLANES[images.device.type]
-    solved = [_solve(*part, tolerance) for part in zip(planes.split(step, 1), masks.split(step, 1), strict=True)]
-    return torch.cat(solved, 1)[0].unflatten(0, images.shape[:2]).to(images.dtype)
+    parts = in_chunks(
+        lambda part: _solve(planes[:, part], masks[:, part], tolerance), planes.shape[1], _PLANES[images.device.type]
+    )
+    return torch.cat([solved for _, solved in parts], 1)[0].unflatten(0, images.shape[:2]).to(images.dtype)
 
 
 @dataclass(frozen=True)

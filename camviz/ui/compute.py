@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
@@ -56,7 +57,12 @@ class Scene:
     @property
     def key(self) -> tuple[str, str, Fit, int]:
         """What tells it from every other scene, without holding on to picture or network."""
-        return self.picture.id, self.net.info.name, self.fit, self.target
+        return self.picture.id, _at(self.net), self.fit, self.target
+
+
+def _at(net: Net) -> str:
+    """A network and where it runs, as results do not leave their device."""
+    return f"{net.info.name} on {net.device}"
 
 
 @st.cache_resource(show_spinner=False)
@@ -70,9 +76,43 @@ def _nets() -> ByteCache:
     return ByteCache(NETS_BYTES)
 
 
+@st.cache_resource(show_spinner=False)
+def _moved() -> set[str]:
+    """The networks that run on the CPU because the GPU's memory did not suffice."""
+    return set()
+
+
 def get_net(name: str) -> Net:
     """Load a network once for everybody; those not used for longest make room for new ones."""
-    return _nets().get((name,), lambda: load_model(name))
+    return _nets().get((name,), lambda: load_model(name, "cpu" if was_moved(name) else None))
+
+
+def was_moved(name: str) -> bool:
+    """Whether a network had to leave the GPU."""
+    return name in _moved()
+
+
+@contextmanager
+def gpu_memory(net: Net) -> Iterator[None]:
+    """Should the GPU's memory not suffice in this block, move the network to the CPU and run the page again.
+
+    Results are computed anew there; nothing that a person chose is lost.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        pass
+    else:
+        return
+    if net.device.type == "cpu" and was_moved(net.info.name):
+        st.error(f"**{net.info.title}** needs more memory than this server has. Choose a smaller network.")
+        st.stop()
+    # The exception is gone by now, and with it what the tensors in its frames took.
+    _moved().add(net.info.name)
+    _nets().forget(net.info.name)
+    cache().forget(_at(net), place=1)
+    torch.cuda.empty_cache()
+    st.rerun()
 
 
 def picture(data: bytes, title: str, credit: str = "") -> Picture:
@@ -102,7 +142,7 @@ def predict(picture: Picture, net: Net, fit: Fit) -> NDArray[np.float32]:
         cache().put(_key(scene, "capture"), _without_network(cap))
         return cap.logits[0].float().softmax(0).cpu().numpy()
 
-    return cache().get((picture.id, net.info.name, fit, "probabilities"), compute)
+    return cache().get((picture.id, _at(net), fit, "probabilities"), compute)
 
 
 def get_capture(scene: Scene) -> Capture:
@@ -132,7 +172,7 @@ def get_view(scene: Scene) -> tuple[NDArray[np.uint8], str]:
         view = scene.net.view(scene.picture.pixels, scene.fit)
         return view, data_uri(view)
 
-    return cache().get((scene.picture.id, scene.net.info.name, scene.fit, "view"), compute)
+    return cache().get((scene.picture.id, _at(scene.net), scene.fit, "view"), compute)
 
 
 def layer_map(scene: Scene, method: str, layer: str, progress: Progress | None = None) -> tuple[Tensor, str]:
@@ -236,7 +276,7 @@ def expected_seconds(net: Net, method: str, layers: tuple[str, ...]) -> float:
     """How long a method will take on these layers, about; 0 if it answers at once."""
     if METHODS[method].cost == "at once":
         return 0.0
-    costs = _nets().get((net.info.name, "seconds"), lambda: _layer_seconds(net))
+    costs = _nets().get((_at(net), "seconds"), lambda: _layer_seconds(net))
     return sum(costs[method, layer] for layer in layers)
 
 

@@ -22,9 +22,9 @@ from camviz.models import (
 from camviz.models.torchvision import fetch
 from camviz.refine import RULES
 from camviz.ui.card import show_card
-from camviz.ui.compute import Scene, expected_seconds, get_net, get_twins, sides
+from camviz.ui.compute import Scene, expected_seconds, get_net, get_twins, sides, was_moved
 from camviz.ui.truth import Truth
-from camviz.ui.words import MIXED, percent
+from camviz.ui.words import MIXED, MOVED, percent
 
 DEFAULT_METHOD = "gradcam++"
 _RULES = {
@@ -64,6 +64,8 @@ def choose_model(synthetic: bool) -> ModelInfo:
     )
     if infos[name].data != wanted:
         st.caption(MIXED[infos[name].data])
+    if was_moved(name):
+        st.caption(MOVED)
     show_card(infos[name])
     return infos[name]
 

@@ -36,6 +36,9 @@ MIXED = {
     "picture shows.",
 }
 
+# Under the model, where it had to leave the GPU.
+MOVED = "The GPU's memory did not suffice, so this network now runs on the CPU: slower, with the same result."
+
 ABOUT_ARCC = r"""
 | part | formula | good is | source |
 |---|---|---|---|

@@ -1,0 +1,116 @@
+"""Work in pieces: all of it, in order, whatever fits into memory."""
+
+import gc
+import weakref
+
+import pytest
+import torch
+from conftest import Plain, noise_images, seeded
+
+import camviz
+from camviz.chunks import forward, in_chunks
+from camviz.metrics import imputation
+from camviz.metrics.imputation import impute
+
+
+class Small:
+    """A memory that holds so many items at once; `asked` is how many it was asked to hold."""
+
+    def __init__(self, room):
+        self.room, self.asked = room, []
+
+    def take(self, count):
+        self.asked.append(count)
+        if count > self.room:
+            raise torch.OutOfMemoryError("simulated")
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "room", "asked"),
+    [
+        (10, 4, 99, [4, 4, 2]),
+        (10, 4, 3, [4, 2, 2, 2, 2, 2]),
+        (10, 8, 1, [8, 4, 2] + [1] * 10),
+        (3, 64, 2, [3, 1, 1, 1]),
+        (0, 4, 9, []),
+    ],
+)
+def test_everything_is_done_in_order_with_what_memory_there_is(count, size, room, asked):
+    memory, items = Small(room), torch.arange(count)
+
+    def run(part):
+        memory.take(part.stop - part.start)
+        return items[part] * 2
+
+    done = list(in_chunks(run, count, size))
+    assert memory.asked == asked
+    assert torch.cat([torch.arange(0), *(items[part] for part, _ in done)]).tolist() == list(range(count))
+    assert torch.cat([torch.arange(0), *(found for _, found in done)]).tolist() == [2 * n for n in range(count)]
+
+
+def test_one_item_that_does_not_fit():
+    with pytest.raises(torch.OutOfMemoryError, match="simulated"):
+        list(in_chunks(lambda part: Small(0).take(part.stop - part.start), 5, 4))
+
+
+def test_what_a_failed_attempt_held_is_let_go():
+    held = []
+
+    def run(part):
+        large = torch.zeros(1000)
+        held.append(weakref.ref(large))
+        Small(1).take(part.stop - part.start)
+        gc.collect()
+        assert all(ref() is None for ref in held[:-1])
+        return large[:1].clone()
+
+    assert len(list(in_chunks(run, 2, 2))) == 2
+    assert len(held) == 3
+
+
+class Tight(torch.nn.Module):
+    """A network on a machine with little memory; it changes its input in place before it fails."""
+
+    def __init__(self, module, room):
+        super().__init__()
+        self.module, self.memory = module, Small(room)
+
+    def forward(self, x):
+        x.mul_(2)
+        self.memory.take(len(x))
+        return self.module(x)
+
+
+def test_forward_after_a_failure_sees_the_images_as_they_were():
+    module, x = seeded(Plain, dtype=torch.float32), noise_images(11, dtype=torch.float32)
+    before = x.clone()
+    with torch.no_grad():
+        assert torch.allclose(forward(Tight(module, 3).eval(), x), module(2 * x), atol=1e-5)
+    assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize("method", ["scorecam", "ablationcam"])
+def test_methods_of_many_passes_with_little_memory(method):
+    module, x = seeded(Plain, dtype=torch.float32), noise_images(2, dtype=torch.float32)
+    cap = camviz.capture(module, x, [0, 1], ["relu1", "relu2"])
+    expected, told = camviz.cam(cap, method), []
+
+    tight = camviz.capture(Tight(module, 3).eval(), x / 2, [0, 1], ["module.relu1", "module.relu2"])
+    found = camviz.cam(tight, method, progress=lambda done, total: told.append((done, total)))
+    assert (found - expected).abs().max() < 1e-4
+    assert told[-1][0] == told[-1][1]
+
+
+def test_imputation_with_little_memory(monkeypatch):
+    images = torch.rand(3, 3, 20, 24, generator=torch.Generator().manual_seed(1))
+    removed = torch.rand(3, 20, 24, generator=torch.Generator().manual_seed(2)) > 0.3
+    expected, memory, solve = impute(images, removed), Small(4), imputation._solve
+
+    def tight(planes, *others):
+        memory.take(planes.shape[1])
+        return solve(planes, *others)
+
+    monkeypatch.setattr(imputation, "_solve", tight)
+    assert (impute(images, removed) - expected).abs().max() < 2e-3
+    assert max(memory.asked) == 9
+    assert memory.asked[-1] <= 4
