@@ -26,8 +26,10 @@ def in_chunks(run: Callable[[slice], Tensor], count: int, size: int) -> Iterator
         which items, and what came of them.
 
     Raises:
-        torch.OutOfMemoryError: a single item is too much.
+        RuntimeError: a single item is too much (`is_out_of_memory`).
     """
+    if count == 0:
+        yield slice(0, 0), run(slice(0, 0))
     start = 0
     while start < count:
         part = slice(start, min(start + size, count))
@@ -43,9 +45,15 @@ def _attempt(run: Callable[[slice], Tensor], part: slice) -> Tensor | None:
     """What comes of some items; None where memory runs out, and fewer may fit."""
     try:
         return run(part)
-    except torch.OutOfMemoryError:
-        if part.stop - part.start == 1:
+    except RuntimeError as error:
+        if part.stop - part.start <= 1 or not is_out_of_memory(error):
             raise
     # The exception is gone by now, and with it what the tensors in its frames took.
     torch.cuda.empty_cache()
     return None
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether memory ran out, of whatever device; some of torch's parts say so in words only."""
+    told = ("out of memory", "ALLOC_FAILED", "can't allocate memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in told)

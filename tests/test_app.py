@@ -6,6 +6,7 @@ import io
 import re
 import threading
 import weakref
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -200,46 +201,71 @@ def test_an_evicted_network_is_not_kept_alive_by_what_it_computed():
 
 @pytest.fixture
 def full_gpu(monkeypatch):
-    """Memory that runs out at the next capture; afterwards all networks are where they were."""
-    capture, left = compute.capture, [1]
+    """Tells a function of `compute` to run out of memory, once; afterwards all networks are where they were."""
 
-    def once(*args, **options):
-        if left:
-            left.pop()
-            raise torch.OutOfMemoryError("simulated")
-        return capture(*args, **options)
+    def fill(name, error):
+        function, left = getattr(compute, name), [error]
 
-    yield lambda: monkeypatch.setattr(compute, "capture", once)
+        def once(*args, **options):
+            if left:
+                raise left.pop()
+            return function(*args, **options)
+
+        monkeypatch.setattr(compute, name, once)
+
+    yield fill
+    for name in compute._moved():
+        compute._nets().forget(name)
     compute._moved().clear()
 
 
-def test_a_network_leaves_a_gpu_that_is_full_and_nothing_chosen_is_lost(app, full_gpu, monkeypatch):
+OUT_OF_MEMORY = [torch.OutOfMemoryError("simulated"), RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")]
+
+
+def on_the_cpu(app) -> bool:
+    return "runs on the CPU: slower, with the same result" in " ".join(caption.value for caption in app.caption)
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=repr)
+def test_a_network_leaves_a_gpu_that_is_full_and_nothing_chosen_is_lost(app, full_gpu, monkeypatch, error):
     app.segmented_control(key="fit").set_value("pad").run()
     app.selectbox(key="method").set_value("layercam").run()
+    assert not on_the_cpu(app)
     devices, load = [], compute.load_model
-    monkeypatch.setattr(compute, "load_model", lambda name, device: devices.append(device) or load(name, device))
+    monkeypatch.setattr(compute, "load_model", lambda *args: devices.append(args[1:]) or load(*args))
     compute.cache().forget(picture_id("Rocket"))
-    full_gpu()
+    full_gpu("capture", error)
     app.selectbox(key="sample").set_value("Rocket").run()
     assert not app.exception
-    assert devices == ["cpu"]
-    assert "runs on the CPU: slower, with the same result" in " ".join(caption.value for caption in app.caption)
+    assert devices == [("cpu",)]
+    assert on_the_cpu(app)
     assert strip(app).count("<img") == 10
     assert "cv-wait" not in chart(app)
     assert app.segmented_control(key="fit").value == "pad"
     assert app.selectbox(key="method").value == "layercam"
 
 
-def test_memory_that_does_not_suffice_on_the_cpu_either(app, full_gpu):
-    name = app.selectbox(key="model").value
-    compute._moved().add(name)
-    compute.cache().forget(picture_id("Rocket"))
-    full_gpu()
-    app.selectbox(key="sample").set_value("Rocket").run()
+def test_a_network_too_large_for_the_gpu_is_loaded_on_the_cpu(app, full_gpu):
+    compute._nets().forget("efficientnet-lite1")
+    full_gpu("load_model", torch.OutOfMemoryError("simulated"))
+    app.selectbox(key="model").set_value("efficientnet-lite1").run()
     assert not app.exception
-    assert [error.value for error in app.error] == [
-        "**EfficientNet-Lite0** needs more memory than this server has. Choose a smaller network."
-    ]
+    assert strip(app).count("<img") == 10
+    assert compute.was_moved("efficientnet-lite1")
+    assert app.run().caption  # told from the next run on, as the place comes before the network
+    assert on_the_cpu(app)
+
+
+@pytest.mark.usefixtures("app", "full_gpu")
+@pytest.mark.parametrize("error", [*OUT_OF_MEMORY, RuntimeError("another fault")], ids=repr)
+def test_what_the_cpu_cannot_do_either_is_an_error(monkeypatch, error):
+    net = compute.get_net("efficientnet-lite0")
+    on_cpu = replace(net, device=torch.device("cpu"))
+    compute._moved().add("efficientnet-lite0")
+    monkeypatch.setattr(compute.st, "rerun", lambda: pytest.fail("it would run for ever"))
+    with pytest.raises(RuntimeError) as raised, compute.gpu_memory(on_cpu):
+        raise error
+    assert raised.value is error
 
 
 @pytest.fixture

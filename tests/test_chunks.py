@@ -32,7 +32,7 @@ class Small:
         (10, 4, 3, [4, 2, 2, 2, 2, 2]),
         (10, 8, 1, [8, 4, 2] + [1] * 10),
         (3, 64, 2, [3, 1, 1, 1]),
-        (0, 4, 9, []),
+        (0, 4, 9, [0]),
     ],
 )
 def test_everything_is_done_in_order_with_what_memory_there_is(count, size, room, asked):
@@ -51,6 +51,40 @@ def test_everything_is_done_in_order_with_what_memory_there_is(count, size, room
 def test_one_item_that_does_not_fit():
     with pytest.raises(torch.OutOfMemoryError, match="simulated"):
         list(in_chunks(lambda part: Small(0).take(part.stop - part.start), 5, 4))
+
+
+@pytest.mark.parametrize(
+    ("error", "is_it"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), True),
+        (RuntimeError("MPS backend out of memory"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), True),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("expected scalar type Float but found Double"), False),
+    ],
+    ids=str,
+)
+def test_only_a_lack_of_memory_is_tried_again(error, is_it):
+    asked = []
+
+    def run(part):
+        asked.append(part.stop - part.start)
+        if len(asked) == 1:
+            raise error
+        return torch.zeros(asked[-1])
+
+    if is_it:
+        assert sum(len(found) for _, found in in_chunks(run, 8, 8)) == 8
+        assert asked == [8, 4, 4]
+    else:
+        with pytest.raises(RuntimeError) as raised:
+            list(in_chunks(run, 8, 8))
+        assert raised.value is error
+
+
+def test_nothing_at_all():
+    assert impute(torch.zeros(0, 3, 8, 8), torch.zeros(0, 8, 8, dtype=torch.bool)).shape == (0, 3, 8, 8)
+    assert forward(torch.nn.Flatten().eval(), torch.zeros(0, 3, 2, 2)).shape == (0, 12)
 
 
 def test_what_a_failed_attempt_held_is_let_go():

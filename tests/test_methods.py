@@ -13,7 +13,7 @@ from conftest import Dense, Functional, Plain, Pooled, Residual, Shared, Sized, 
 
 import camviz
 from camviz.capture import Capture
-from camviz.methods import cam_with_notes, twins
+from camviz.methods import cam_with_notes, gradient, twins
 from camviz.methods.gradient import first_eigenvector
 
 TARGETS = [3, 0, 4]
@@ -421,6 +421,30 @@ def test_first_eigenvector_however_close_the_second(ratio):
     else:
         off = (basis[..., :-1].mT @ found).norm(dim=1)  # the sine of the angle between
         assert off.max() < 1e-5 / (1 - ratio)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("lacking", ["column", "given"])
+def test_first_eigenvector_that_half_of_the_beginning_lacks(lacking, dtype):
+    """The search begins with the column of the largest diagonal, and a given vector: it needs only one of them."""
+    size, generator = 150, torch.Generator().manual_seed(5)
+    basis = torch.randn(size, size, generator=generator, dtype=torch.float64)
+    if lacking == "column":  # the second eigenvector is nearly the first axis alone
+        basis[0, :2] = torch.tensor([0.0, 100.0])
+    else:
+        given = gradient._irregular(size, torch.float64)[:, 0]
+        basis[:, 0] -= given * (given @ basis[:, 0])
+    basis = torch.linalg.qr(basis).Q
+    values = torch.linspace(0.3, 0, size, dtype=torch.float64)
+    values[:2] = torch.tensor([1, 0.9])
+    gram = basis @ torch.diag(values) @ basis.mT
+    if lacking == "column":
+        assert gram.diagonal().argmax() == 0
+        assert abs(gram[:, 0] @ basis[:, 0]) < 1e-9
+    else:
+        assert abs(given @ basis[:, 0]) < 1e-9
+    found = first_eigenvector(gram[None].to(dtype))[0, :, 0].double()
+    assert abs(found @ basis[:, 0]) > 1 - 1e-6
 
 
 def test_sign_of_the_first_component():

@@ -131,7 +131,7 @@ def first_component(values: Tensor) -> Tensor:
         channels = _rescaled(channels, mean, torch.tensor(fine, device=channels.device)[:, None, None])
         gram = _gram(channels)
         energy, gram = _trace(gram), gram.nan_to_num(0.0)
-    vector = first_eigenvector(gram).mT
+    vector = first_eigenvector(gram.cpu()).mT.to(channels.device)  # such small operations start fastest there
     wide = channels.shape[1] <= channels.shape[2]
     component = vector @ channels if wide else vector * energy.sqrt()[:, None, None]
     low, high = component.aminmax(dim=2, keepdim=True)
@@ -173,7 +173,9 @@ def first_eigenvector(gram: Tensor) -> Tensor:
     if gram.shape[1] <= _SMALL:
         return torch.linalg.eigh(gram).eigenvectors[..., -1:]
     scaled = gram / _trace(gram).clamp_min(1e-30)[:, None, None]  # of nothing, nothing
-    vector = _irregular(gram.shape[1], gram.dtype, gram.device).expand(len(gram), -1, 1)
+    # A matrix's own column may lack its first eigenvector, and so may a given vector; hardly both together.
+    column = gram.diagonal(dim1=1, dim2=2).argmax(1)[:, None, None]
+    vector = scaled.gather(2, column.expand(-1, gram.shape[1], 1)) + _irregular(gram.shape[1], gram.dtype)
     for _ in range(_ROUNDS):
         steps = [scaled @ vector]
         for _ in range(_STEPS - 1):
@@ -190,6 +192,7 @@ def first_eigenvector(gram: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def _irregular(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """A vector (size, 1) to begin with, so irregular that no eigenvector is orthogonal to it."""
-    return torch.arange(size, dtype=dtype, device=device).cos()[:, None]
+def _irregular(size: int, dtype: torch.dtype) -> Tensor:
+    """A vector (size, 1) of length 1 without a pattern that a picture could have."""
+    vector = torch.randn(size, 1, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    return vector / vector.norm()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from camviz.capture import Capture
+from camviz.chunks import is_out_of_memory
 from camviz.hooks import layer_hooks
 
 # module name -> which of its calls, counted from 1
@@ -36,10 +37,10 @@ def rest_of_network(cap: Capture, index: int, image: int) -> Callable[[Tensor], 
         if early:
             try:
                 logits = _run(cap, index, x, early, torch.cat([outputs, kept]))
-            except torch.OutOfMemoryError:
-                raise
-            except RuntimeError:  # the expanded tensors do not suit this network
-                early = {}
+            except RuntimeError as error:
+                if is_out_of_memory(error):
+                    raise
+                early = {}  # the expanded tensors do not suit this network
             else:
                 if torch.allclose(logits[-1:], clean, rtol=0, atol=tolerance, equal_nan=True):
                     return logits[:-1]

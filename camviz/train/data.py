@@ -29,7 +29,7 @@ class Shapes(Dataset[tuple[Tensor, Tensor]]):
     """Samples of a split from a first one on: uint8 (looks, 3, side, side) and the class.
 
     A smaller side is a closer look (`look_closer`). Of fewer size bands, the index counts only those. Every look after
-    the first is taken at another place, and turned or mirrored.
+    the first is a closer look of its own, turned and mirrored at random.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Shapes(Dataset[tuple[Tensor, Tensor]]):
 
 
 def _turned(image: shapes.Pixels, rng: RandomState) -> shapes.Pixels:
-    """Turn an image (side, side, 3) by a random multiple of 90 degrees, and mirror every other one."""
+    """Turn an image (side, side, 3) by a random multiple of 90 degrees, and mirror it or not."""
     image = np.rot90(image, rng.randint(4))
     return image[:, ::-1] if rng.randint(2) else image
 

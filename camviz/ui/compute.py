@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from camviz import shapes
 from camviz.cache import ByteCache
 from camviz.capture import Capture, capture
+from camviz.chunks import is_out_of_memory
 from camviz.explain import Recipe, explain
 from camviz.images import Fit, load_image
 from camviz.methods import METHODS, Progress, cam_with_notes, twins
@@ -29,6 +31,7 @@ from camviz.models.registry import probe_input
 from camviz.refine import refine, running
 from camviz.render import data_uri, overlay
 
+_LOG = logging.getLogger(__name__)
 CACHE_BYTES = 512 * 2**20
 NETS_BYTES = 2 * 2**30
 Value = TypeVar("Value")
@@ -84,7 +87,19 @@ def _moved() -> set[str]:
 
 def get_net(name: str) -> Net:
     """Load a network once for everybody; those not used for longest make room for new ones."""
-    return _nets().get((name,), lambda: load_model(name, "cpu" if was_moved(name) else None))
+    if not was_moved(name):
+        try:
+            return _nets().get((name, "default"), lambda: load_model(name))
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            _move(name, error)
+
+    def load_anew() -> Net:
+        torch.cuda.empty_cache()  # by now nothing holds on to what did not fit
+        return load_model(name, "cpu")
+
+    return _nets().get((name, "cpu"), load_anew)
 
 
 def was_moved(name: str) -> bool:
@@ -100,19 +115,21 @@ def gpu_memory(net: Net) -> Iterator[None]:
     """
     try:
         yield
-    except torch.OutOfMemoryError:
-        pass
+    except RuntimeError as error:
+        if not is_out_of_memory(error) or (net.device.type == "cpu" and was_moved(net.info.name)):
+            raise
+        _move(net.info.name, error)
+        cache().forget(_at(net), place=1)
     else:
         return
-    if net.device.type == "cpu" and was_moved(net.info.name):
-        st.error(f"**{net.info.title}** needs more memory than this server has. Choose a smaller network.")
-        st.stop()
-    # The exception is gone by now, and with it what the tensors in its frames took.
-    _moved().add(net.info.name)
-    _nets().forget(net.info.name)
-    cache().forget(_at(net), place=1)
-    torch.cuda.empty_cache()
     st.rerun()
+
+
+def _move(name: str, error: RuntimeError) -> None:
+    """Let a network run on the CPU from now on, until the server starts anew."""
+    _LOG.warning("%s leaves the GPU, whose memory does not suffice: %s", name, error)
+    _moved().add(name)
+    _nets().forget(name)
 
 
 def picture(data: bytes, title: str, credit: str = "") -> Picture:

@@ -13,7 +13,7 @@ def show_style() -> None:
     """Style the page.
 
     Streamlit draws each piece of HTML when it gets to it, in any order, and a sheet alone often last of all. So an
-    element stands behind the sheet, which makes it one of the pieces, and what camviz draws is `hidden` until the sheet
-    shows it: nobody sees a page without style.
+    element stands behind the sheet, which makes it one of the pieces; and title, strip, scores and guide are `hidden`
+    until the sheet shows them, so that nobody sees them without style.
     """
     st.html(f"<style>{_SHEET.read_text(encoding='utf-8')}</style><i></i>")
