@@ -383,3 +383,6 @@ def test_surprise_me_changes_the_sample_and_the_controls(shape):
 def test_the_card_tells_how_well_a_network_does(shape):
     assert "samples that it never saw it is right for" in words(shape)
     assert "python -m camviz.train" in words(shape)
+    assert "| circle | square | triangle |" in words(shape)
+    shape.selectbox(key="model").set_value("shapes-resnet18").run()
+    assert "97 % was aimed at" in words(shape)

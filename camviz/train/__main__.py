@@ -65,7 +65,7 @@ def _train(args: argparse.Namespace) -> None:
     module = run.module.half().float()  # what is tested is what is written
     accuracy = evaluate(module, "test", args.test, device, args.workers)
     print(f"on {accuracy.samples:,} unseen samples {accuracy.overall:.1%} right: {_percents(accuracy)}")
-    checkpoint.save(out, module, card(options, module.cpu(), accuracy))
+    checkpoint.save(out, module, card(options, module.cpu(), accuracy, args.note))
     run.finish()
     print(f"written: {out}")
 
@@ -112,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--workers", type=int, default=2, help="processes that draw samples (default 2)")
     add("--save-every", type=float, default=120, help="seconds from one saved state to the next (default 120)")
     add("--test", type=int, default=3006, help="unseen samples to test on (default 3006)")
+    add("--note", default="", help="a remark for the card, such as what was not reached, and why")
     add("--out", type=Path, help="default: assets/shapes-ARCHITECTURE.safetensors")
     return parser
 
@@ -149,7 +150,7 @@ def _start(options: Options) -> str:
     return f"the weights of `{before.training['command']}` (from {before.training['start']})"
 
 
-def card(options: Options, module: nn.Module, accuracy: Accuracy) -> Card:
+def card(options: Options, module: nn.Module, accuracy: Accuracy, note: str = "") -> Card:
     """Describe a trained network."""
     return Card(
         architecture=options.architecture,
@@ -163,6 +164,7 @@ def card(options: Options, module: nn.Module, accuracy: Accuracy) -> Card:
             "images": _images(options),
             "start": _start(options),
             "torch": version("torch"),
+            "note": note,
         },
         seed=options.seed,
         accuracy=accuracy,
