@@ -135,9 +135,7 @@ def first_component(values: Tensor) -> Tensor:
     wide = channels.shape[1] <= channels.shape[2]
     component = vector @ channels if wide else vector * energy.sqrt()[:, None, None]
     low, high = component.aminmax(dim=2, keepdim=True)
-    turned = (low + high < 0).flatten().tolist()
-    if any(turned):
-        component = torch.where(torch.tensor(turned, device=component.device)[:, None, None], -component, component)
+    component = torch.where(low + high < 0, -component, component)
     return component.view(len(values), *values.shape[2:])
 
 
