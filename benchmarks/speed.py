@@ -27,7 +27,8 @@ from torch import Tensor, nn
 
 import camviz
 from benchmarks.memory import LAYERS
-from benchmarks.speed_scores import arcc_rows, imputation_rows, scorecam_rows
+from benchmarks.speed_robustness import robustness_rows
+from benchmarks.speed_scores import arcc_rows, imputation_rows, layout_rows, scorecam_rows
 from benchmarks.timing import Case, Row, Run, in_turn, machine, make_case, ms
 from camviz.methods import cam_with_notes
 
@@ -151,6 +152,8 @@ SECTIONS = {
     "imputation": imputation_rows,
     "arcc": arcc_rows,
     "scorecam": scorecam_rows,
+    "layout": layout_rows,
+    "robustness": robustness_rows,
 }
 
 

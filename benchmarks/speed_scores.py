@@ -1,4 +1,4 @@
-"""Timings of the scores and of Score-CAM: the sections `imputation`, `arcc` and `scorecam` of `benchmarks.speed`."""
+"""Timings of the scores, of Score-CAM and of a network's layout: these sections of `benchmarks.speed`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from torch import Tensor
 
 import camviz
 from benchmarks.timing import Case, Row, Run, in_turn, ms
+from camviz.chunks import forward
 from camviz.metrics.imputation import impute
 from camviz.metrics.road import PERCENTILES, removal_masks
 
@@ -65,7 +66,7 @@ def arcc_rows(case: Case, repeat: int) -> Iterator[Row]:
     def passes() -> None:
         with torch.no_grad():
             case.module(case.x)
-            case.module(case.x.repeat(2 * len(PERCENTILES), 1, 1, 1))
+            forward(case.module, case.x.repeat(2 * len(PERCENTILES), 1, 1, 1))
         camviz.capture(case.module, case.x, case.target, case.layers)
 
     sides: list[Run] = [partial(score, 1), theirs, passes, partial(score, len(maps))]
@@ -105,3 +106,31 @@ def scorecam_rows(case: Case, _: int) -> Iterator[Row]:
     fast, apart = min(before, after), abs(ours()[0].cpu().numpy() - maps[0]).max()
     found = f"{slow / fast:.1f} x as fast ({ms(fast)} to {ms(slow)}; maps differ by {apart:.0e} at most)"
     yield Row("Score-CAM, 512 channels", case.name, found, ">= 1.3 x", slow / fast >= 1.3)
+
+
+def layout_rows(case: Case, repeat: int) -> Iterator[Row]:
+    """Four images through the network in torch's order, channels last, and in bfloat16; what ARCC makes of the last."""
+    x = case.x.repeat(4, 1, 1, 1)
+
+    @torch.inference_mode()
+    def run(layout: torch.memory_format, half: bool) -> Tensor:
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=half):
+            return case.module(x.clone(memory_format=layout))
+
+    usual, last = torch.contiguous_format, torch.channels_last
+    base, ordered, halved = in_turn([partial(run, usual, False), partial(run, last, False), partial(run, last, True)],
+                                    repeat)  # fmt: skip
+    apart = float((run(usual, False) - run(last, False)).abs().max())
+    found = f"{base / ordered:.2f} x as fast ({ms(ordered)} to {ms(base)}; logits differ by {apart:.0e})"
+    yield Row("4 images, channels last against contiguous", case.name, found)
+    apart = abs(_score(case, True) - _score(case, False))
+    found = f"{base / halved:.2f} x as fast ({ms(halved)} to {ms(base)}; ARCC differs by {apart:.0e})"
+    yield Row("the same, in bfloat16", case.name, found)
+
+
+def _score(case: Case, half: bool) -> float:
+    """ARCC of RefineCAM."""
+    explain = partial(_refined, case, recipe=camviz.Recipe(METHOD, case.layers))
+    with torch.autocast(case.x.device.type, torch.bfloat16, enabled=half):
+        maps = explain(case.x, case.target)
+        return float(camviz.arcc(case.module, case.x, maps, case.target, explain=explain).arcc)

@@ -28,7 +28,7 @@ from benchmarks import truth_report
 from camviz import shapes
 from camviz.explain import explain_capture
 from camviz.metrics.arcc import coherency, combine, complexity
-from camviz.metrics.road import road
+from camviz.metrics.road import roads
 from camviz.metrics.truth import TRUTH
 from camviz.models import SHAPES
 from camviz.refine import refine
@@ -97,9 +97,9 @@ def score(model: str, index: int) -> list[Row]:
     }
     mask = torch.from_numpy(sample.mask)[None]
     rows: list[Row] = []
-    for name, recipe in recipes(net.layers).items():
-        maps = explain_capture(cap, recipe)
-        removal = road(net.module, x, maps, cap.target, SEED)
+    found = {name: explain_capture(cap, recipe) for name, recipe in recipes(net.layers).items()}
+    removals = roads(net.module, x, torch.stack(list(found.values())), cap.target, SEED, logits=cap.logits)
+    for (name, recipe), maps, removal in zip(recipes(net.layers).items(), found.values(), removals, strict=True):
         whole, notes = coherency(x, maps, cap.target, partial(camviz.explain, net.module, recipe=recipe))
         several = len(recipe.layers) > 1  # of a single layer, both variants are the same
         frozen = coherency(x, maps, cap.target, partial(_shallowest_again, cap, recipe))[0] if several else whole

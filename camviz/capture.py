@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from camviz.hooks import layer_hooks, require_eval
 
+Target = Tensor | Sequence[int] | int | None
+
 
 @dataclass(frozen=True)
 class Capture:
@@ -42,6 +44,17 @@ class Capture:
     reached: tuple[float, ...]
     seconds: float
 
+    def images(self, which: Tensor) -> Capture:
+        """Return the same capture with some of its images only, `which` bool or long; no network runs."""
+        return replace(
+            self,
+            x=self.x[which],
+            logits=self.logits[which],
+            target=self.target[which],
+            activations=tuple(a[which] for a in self.activations),
+            gradients=tuple(g[which] for g in self.gradients),
+        )
+
     def select(self, layers: Sequence[str]) -> Capture:
         """Return the same capture with some of its layers only, in the order given; no network runs.
 
@@ -65,7 +78,7 @@ class Capture:
 def capture(
     module: nn.Module,
     x: Tensor,
-    target: Tensor | Sequence[int] | int | None = None,
+    target: Target = None,
     layers: Sequence[str] = (),
 ) -> Capture:
     """Run the network once forward and once backward, and keep what every CAM method needs.
@@ -84,6 +97,23 @@ def capture(
         ValueError: an unknown or never called layer, a layer whose output is not (B, K, h, w), a network in
             training mode, an input or a target of the wrong shape, or an output that is not (B, classes).
     """
+    return captures(module, x, [target], layers)[0]
+
+
+def captures(
+    module: nn.Module, x: Tensor, targets: Sequence[Target], layers: Sequence[str] = ()
+) -> tuple[Capture, ...]:
+    """Capture for several targets: one forward pass, and a backward pass for each target that differs.
+
+    Args:
+        module: as for `capture`.
+        x: likewise.
+        targets: for each result what `capture` takes as one target.
+        layers: as for `capture`.
+
+    Raises:
+        ValueError: likewise.
+    """
     if not isinstance(x, Tensor) or x.ndim != 4 or not x.is_floating_point():
         raise ValueError(f"x must be a float tensor (B, 3, H, W), got {_describe(x)}")
     require_eval(module)
@@ -99,24 +129,25 @@ def capture(
             logits = module(x.clone())  # some networks normalise their input in place
         seconds = time.perf_counter() - start
         activations = recorder.outputs(names)
-        target = as_target(target, logits, len(x))
-        score = logits.gather(1, target[:, None]).sum()
-        gradients = _gradients(score, activations)
-    return Capture(
+        told = [as_target(target, logits, len(x)) for target in targets]
+        gradients = _gradients(logits, told, activations)
+    first = Capture(
         module=module,
         x=x,
         logits=logits.detach(),
-        target=target,
+        target=told[0],
         layers=names,
         activations=tuple(a.detach() for a in activations),
-        gradients=gradients,
+        gradients=gradients[0],
         calls=tuple(recorder.calls[name] for name in names),
         reached=tuple(recorder.times[name] - start for name in names),
         seconds=seconds,
     )
+    others = zip(told[1:], gradients[1:], strict=True)
+    return first, *(replace(first, target=target, gradients=found) for target, found in others)
 
 
-def as_target(target: Tensor | Sequence[int] | int | None, logits: object, batch: int) -> Tensor:
+def as_target(target: Target, logits: object, batch: int) -> Tensor:
     """Return the explained classes as long (B,) on the logits' device; None takes the predicted ones.
 
     Raises:
@@ -165,12 +196,22 @@ class _Recorder:
         return [self._kept[name] for name in names]
 
 
-def _gradients(score: Tensor, activations: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Return d score / d activation for each; zeros where the score does not depend on it."""
-    if not score.requires_grad:
-        return tuple(torch.zeros_like(a) for a in activations)
-    found = torch.autograd.grad(score, list(activations), allow_unused=True)
-    return tuple(torch.zeros_like(a) if g is None else g.detach() for a, g in zip(activations, found, strict=True))
+def _gradients(logits: Tensor, targets: Sequence[Tensor], activations: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
+    """For each target (B,) and activation d logit[target] / d activation; zeros where it does not depend on it."""
+    found: list[tuple[Tensor, ...]] = []
+    for number, target in enumerate(targets):
+        same = next((i for i in range(number) if torch.equal(targets[i], target)), None)
+        if same is not None:
+            found.append(found[same])
+        elif not logits.requires_grad:
+            found.append(tuple(torch.zeros_like(a) for a in activations))
+        else:
+            score = logits.gather(1, target[:, None]).sum()
+            last = number == len(targets) - 1
+            slopes = torch.autograd.grad(score, list(activations), allow_unused=True, retain_graph=not last)
+            pairs = zip(activations, slopes, strict=True)
+            found.append(tuple(torch.zeros_like(a) if g is None else g.detach() for a, g in pairs))
+    return found
 
 
 def _describe(value: object) -> str:

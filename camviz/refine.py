@@ -40,6 +40,20 @@ def running(maps: Tensor, rule: str = "product") -> Tensor:
     return _stretched(_merge(maps, rule).flip(0))
 
 
+def heights(maps: Tensor, rule: str = "product") -> tuple[Tensor, Tensor]:
+    """The least and the largest value of each running merge before it is stretched: both float32 (L, B).
+
+    Args:
+        maps: as for `running`.
+        rule: likewise.
+
+    Raises:
+        ValueError: likewise.
+    """
+    merged = _merge(maps, rule).flip(0)
+    return merged.amin((-2, -1)), merged.amax((-2, -1))
+
+
 def refine(maps: Tensor, rule: str = "product") -> Tensor:
     """Merge the maps of several layers into one: RefineCAM, the product of all, stretched to [0, 1].
 

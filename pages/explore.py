@@ -5,56 +5,92 @@ from html import escape
 import streamlit as st
 
 from camviz.methods import METHODS
-from camviz.ui import controls, source
-from camviz.ui.compute import Scene, gpu_memory, predict
-from camviz.ui.scoring import ScorePlaces, show_scores, show_waiting
+from camviz.ui import controls, explorelink, source
+from camviz.ui.compute import Sight, predict, scene
+from camviz.ui.curve import show_curve
+from camviz.ui.engine import show_queue, spare_libraries
+from camviz.ui.enginepanel import show_engine
+from camviz.ui.frame import require_frame
+from camviz.ui.nets import gpu_memory
+from camviz.ui.noising import choose_noise, noise_is_on, perturbed_scene
+from camviz.ui.pairview import PairPlaces
+from camviz.ui.scoring import ScorePlaces, conclusion, show_scores, show_waiting
 from camviz.ui.slot import Slot
 from camviz.ui.strip import strip_skeleton
-from camviz.ui.stripview import result_title, show_strip
+from camviz.ui.stripview import result_title, show_strip, show_tools
 from camviz.ui.style import show_style
+from camviz.ui.takeaway import offer
 from camviz.ui.truth import get_truth, get_truth_scores
-from camviz.ui.words import ABOUT_ARCC, guide_html, percent, truth_table
+from camviz.ui.words import ABOUT_ARCC, ABOUT_ROBUSTNESS, guide_html, percent, truth_table
 
+require_frame("pages/explore.py")
+spare_libraries()
 show_style()
 
+first = "model" not in st.session_state  # the first run of this visit
+link = explorelink.open_link()
 main = st.container()
-title, strip = Slot(main.container()), Slot(main.container())
+title = Slot(main.container())
+tools = Slot(main.container())
+pair = PairPlaces(main) if noise_is_on() else None
+strip = Slot(main.container())
 scores = ScorePlaces(st.container())
-if "model" not in st.session_state:  # the first run of this visit: hold the places until there is more to see
+if first:  # hold the places until there is more to see
     title.html('<p class="cv-title" hidden>&nbsp;<small>&nbsp;</small></p>')
-    strip.html(strip_skeleton(layers=4))
+    tools.html('<div class="cv-tools"></div>')
+    if pair is None:
+        strip.html(strip_skeleton(layers=4))
     scores.hold(layers=4)
 st.html(guide_html())
 all_scores = st.container()
 with st.expander("What these numbers mean, and what they cannot tell", icon=":material/menu_book:"):
     st.markdown(ABOUT_ARCC)
+    st.markdown(ABOUT_ROBUSTNESS)
+show_queue(Slot(st.container()))
 
 with st.sidebar:
     picture = source.choose_picture()
     fit = source.choose_fit(picture)
+    noise = choose_noise()
+    follow = st.container()
     info = controls.choose_model(synthetic=picture.sample is not None)
 with main:
     net = controls.ready_net(info)
 if net is None:
+    link.keep(picture, fit, info)
     st.stop()
 
 with gpu_memory(net):
-    probabilities = predict(picture, net, fit)
+    sight = Sight(picture, net, fit)
+    if noise and pair:
+        pair.show_seen(sight, noise)
     with st.sidebar:
-        target = controls.choose_class(net.labels, probabilities, f"{picture.id[:12]}-{net.info.name}-{fit}")
-        scene = Scene(picture, net, fit, target)
-        truth = get_truth(scene)
-        outline = controls.choose_outline(truth)
-        recipe = controls.choose_recipe(scene)
+        target = controls.choose_class(net.labels, predict(sight), controls.class_key(picture.id, net.info.name, fit))
+        clean = scene(sight, target)
+        recipe = controls.choose_recipe(clean)
+        shown = perturbed_scene(clean, noise, follow) if noise else clean
+        taken = st.popover("Take away", icon=":material/download:", width="stretch")
+        shared, told = st.columns(2)
+        link.keep(picture, fit, info, net, shared)
+        engine = Slot(told.popover("Engine", icon=":material/memory:", width="stretch"))
 
-    label, probability = net.labels[target], float(probabilities[target])
-    title.html(
+    label, probability = net.labels[target], float(predict(sight)[target])
+    heading = (
         f'<p class="cv-title" hidden>Where does {escape(net.info.title)} see <b>{escape(label)}</b>?'
         f"<small>{escape(picture.title)} · {percent(probability)} sure · "
         f"{METHODS[recipe.method].title}</small></p>"
     )
-    show_strip(strip, scene, recipe, probabilities, outline, on_wait=lambda: show_waiting(scores, scene, recipe))
-    show_scores(scores, scene, recipe, probability)
-    if truth is not None:
+    title.html(heading)
+    if noise and pair:
+        pair.show((clean, shown), recipe, on_wait=lambda: show_waiting(scores, shown, recipe))
+        with pair.beside:
+            show_curve(clean, recipe, noise)
+    else:
+        show_strip(strip, clean, recipe, on_wait=lambda: show_waiting(scores, clean, recipe))
+    show_tools(tools, shown, source.paste)
+    rows = show_scores(scores, shown, recipe, clean if noise else None)
+    offer(taken, shown, recipe, rows, heading, conclusion(shown, rows))
+    if get_truth(shown) is not None:
         with all_scores.expander("Every score against the true mask, and what each asks", icon=":material/target:"):
-            st.markdown(truth_table(get_truth_scores(scene, recipe), result_title(recipe)))
+            st.markdown(truth_table(get_truth_scores(shown, recipe), result_title(recipe)))
+show_engine(engine, net.device)

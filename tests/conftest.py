@@ -1,8 +1,18 @@
 """The bundled network, photographs and small networks that several test files share."""
 
+import os
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from browsing import CHROMIUM, SLOW
+from playwright.sync_api import sync_playwright
 from skimage import data
 from sklearn.datasets import load_sample_image
 from torch import nn
@@ -16,6 +26,101 @@ from camviz.models.checkpoint import Accuracy
 from camviz.train.__main__ import card
 from camviz.train.data import ALL
 from camviz.train.run import Options
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory):
+    """A server of the app with no way to the network and no stored weights."""
+    with running_app(tmp_path_factory.mktemp("torch")) as found:
+        yield found
+
+
+@pytest.fixture
+def fresh_address(tmp_path):
+    """Another server, which nobody has visited yet."""
+    with running_app(tmp_path) as found:
+        yield found
+
+
+@contextmanager
+def running_app(home):
+    """Run the app on a free port until the block ends; yield its address. `home` is for PyTorch's downloads."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    nowhere = "http://127.0.0.1:9"  # the discard port: every connection is refused
+    environment = {**os.environ, "TORCH_HOME": str(home), "HTTPS_PROXY": nowhere, "https_proxy": nowhere}
+    environment["OMP_NUM_THREADS"] = "1"  # leaves a core to the browser
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+    server = subprocess.Popen(
+        [*command, "--server.headless", "true", "--server.address", "127.0.0.1"],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    log = []
+    for line in server.stdout:  # ends if the server does
+        log.append(line)
+        if "URL:" in line:
+            break
+    assert server.poll() is None, "".join(log)
+    reader = threading.Thread(target=lambda: log.extend(server.stdout))
+    reader.start()
+    yield f"http://127.0.0.1:{port}"
+    server.terminate()
+    server.wait(timeout=20)
+    reader.join()
+    assert "Traceback" not in "".join(log), "".join(log)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser, address):
+    """A fresh visit, on which nothing may be asked of another host and no exception may be shown."""
+    visit = browser.new_page(viewport={"width": 1440, "height": 900})
+    foreign = []
+    visit.on("request", lambda request: foreign.append(request.url) if _foreign(request.url, address) else None)
+    visit.set_default_timeout(SLOW)
+    visit.goto(address)
+    for part in (".cv-title b", ".cv-strip canvas", ".cv-scores", ".cv-guide"):  # they come in any order
+        visit.wait_for_selector(part)
+    yield visit
+    assert visit.locator(".stException").count() == 0
+    assert foreign == []
+    visit.close()
+
+
+@pytest.fixture
+def visit(browser, address):
+    """A function that opens a path of the app in a fresh browser profile; no exception may be shown there."""
+    pages = []
+
+    def open_(path="/", scheme="light"):
+        page = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme=scheme).new_page()
+        page.set_default_timeout(SLOW)
+        page.goto(address + path)
+        pages.append(page)
+        return page
+
+    yield open_
+    for page in pages:
+        assert page.locator(".stException").count() == 0
+        page.context.close()
+
+
+def _foreign(url, address):
+    return not url.startswith((address, address.replace("http", "ws"), "data:", "blob:"))
 
 
 @pytest.fixture(scope="session")

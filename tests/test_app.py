@@ -18,12 +18,14 @@ import torchvision
 from PIL import Image
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.testing.v1 import AppTest
+from viewing import messages, viewer
 
+import camviz
 from camviz import METHODS, list_models, shapes
 from camviz.models import SHAPES
 from camviz.refine import RULES
 from camviz.samples import SAMPLES
-from camviz.ui import compute
+from camviz.ui import compute, engine, nets
 
 KNOWS_SHAPES = next(info.name for info in list_models() if info.data == SHAPES)  # the first is chosen
 APP = str(Path(__file__).parent.parent / "app.py")
@@ -38,7 +40,7 @@ def app():
 
 
 def strip(app) -> str:
-    return next(block.proto.body for block in app.get("html") if 'class="cv-strip"' in block.proto.body)
+    return viewer(app, "cv-strip")
 
 
 def chart(app) -> str:
@@ -50,7 +52,7 @@ def words(app) -> str:
 
 
 def test_first_run_shows_strip_scores_and_words(app):
-    assert strip(app).count("<img") == 10
+    assert strip(app).count("<canvas") == 10
     assert "cv-wait" not in chart(app)
     assert chart(app).count('role="row"') == 1 + 1 + 4 + 2
     assert "RefineCAM scores" in words(app)
@@ -77,7 +79,7 @@ def test_switching_method_layer_or_rule_runs_no_network_for_the_strip(app, monke
     runs = []
     monkeypatch.setattr(compute, "capture", lambda *args, **kwargs: runs.append(args))
     monkeypatch.setattr("camviz.ui.scoring.show_scores", lambda *args: None)
-    net = compute.get_net("efficientnet-lite0")
+    net = nets.get_net("efficientnet-lite0")
     monkeypatch.setattr(net.module, "forward", lambda x: runs.append(x))
     app.selectbox(key="method").set_value("hirescam").run()
     app.selectbox(key="rule").set_value("minimum").run()
@@ -89,10 +91,10 @@ def test_one_layer_and_none(app):
     pills = app.pills(key="layers-efficientnet-lite0")
     pills.set_value(["_swish"]).run()
     assert "One layer" in strip(app)
-    assert strip(app).count("<img") == 4
+    assert strip(app).count("<canvas") == 4
     app.pills(key="layers-efficientnet-lite0").set_value([]).run()
     assert "Switch at least one layer on" in app.warning[0].value
-    assert strip(app).count("<img") == 10
+    assert strip(app).count("<canvas") == 10
 
 
 @pytest.mark.parametrize("fit", ["squeeze", "pad"])
@@ -157,12 +159,12 @@ def test_pictures_that_share_most_bytes_are_told_apart():
 
 
 def test_forgetting_leaves_nothing_of_a_picture():
-    net = compute.get_net("efficientnet-lite0")
+    net = nets.get_net("efficientnet-lite0")
     mine = compute.picture(png(np.full((50, 70, 3), 200, np.uint8)), "mine")
-    compute.predict(mine, net, "crop")
-    assert any(key[0] == mine.id for key in compute.cache()._results)
+    compute.predict(compute.Sight(mine, net, "crop"))
+    assert any(key[0] == mine.id for key in engine.cache()._results)
     compute.forget(mine.id)
-    assert not any(key[0] == mine.id for key in compute.cache()._results)
+    assert not any(key[0] == mine.id for key in engine.cache()._results)
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -173,7 +175,7 @@ def png(pixels: np.ndarray) -> bytes:
 
 def test_a_slow_method_can_be_finished_and_its_scores_asked_for(app, monkeypatch):
     """The whole way of a slow method, on one layer and with every pass replaced by a quick one."""
-    net = compute.get_net("efficientnet-lite0")
+    net = nets.get_net("efficientnet-lite0")
     app.pills(key="layers-efficientnet-lite0").set_value(["_blocks.2._swish"]).run()
     monkeypatch.setattr(net.module, "forward", lambda x: torch.zeros(len(x), 1000) + x.mean((1, 2, 3))[:, None])
     monkeypatch.setattr(compute, "explain", lambda module, x, target, recipe, progress: (progress(1, 1), x[:, 0])[1])
@@ -189,9 +191,9 @@ def test_a_slow_method_can_be_finished_and_its_scores_asked_for(app, monkeypatch
 
 
 def test_an_evicted_network_is_not_kept_alive_by_what_it_computed():
-    net = compute.load_model("efficientnet-lite1")
+    net = nets.load_model("efficientnet-lite1")
     picture = compute.picture(png(np.full((40, 40, 3), 120, np.uint8)), "small")
-    compute.predict(picture, net, "crop")
+    compute.predict(compute.Sight(picture, net, "crop"))
     alive = weakref.ref(net.module)
     del net
     gc.collect()
@@ -201,22 +203,22 @@ def test_an_evicted_network_is_not_kept_alive_by_what_it_computed():
 
 @pytest.fixture
 def full_gpu(monkeypatch):
-    """Tells a function of `compute` to run out of memory, once; afterwards all networks are where they were."""
+    """Tells a function to run out of memory, once; afterwards all networks are where they were."""
 
-    def fill(name, error):
-        function, left = getattr(compute, name), [error]
+    def fill(where, name, error):
+        function, left = getattr(where, name), [error]
 
         def once(*args, **options):
             if left:
                 raise left.pop()
             return function(*args, **options)
 
-        monkeypatch.setattr(compute, name, once)
+        monkeypatch.setattr(where, name, once)
 
     yield fill
-    for name in compute._moved():
-        compute._nets().forget(name)
-    compute._moved().clear()
+    for name in nets._moved():
+        engine.nets().forget(name)
+    nets._moved().clear()
 
 
 OUT_OF_MEMORY = [torch.OutOfMemoryError("simulated"), RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")]
@@ -231,27 +233,27 @@ def test_a_network_leaves_a_gpu_that_is_full_and_nothing_chosen_is_lost(app, ful
     app.segmented_control(key="fit").set_value("pad").run()
     app.selectbox(key="method").set_value("layercam").run()
     assert not on_the_cpu(app)
-    devices, load = [], compute.load_model
-    monkeypatch.setattr(compute, "load_model", lambda *args: devices.append(args[1:]) or load(*args))
-    compute.cache().forget(picture_id("Rocket"))
-    full_gpu("capture", error)
+    devices, load = [], nets.load_model
+    monkeypatch.setattr(nets, "load_model", lambda *args: devices.append(args[1:]) or load(*args))
+    engine.cache().forget(picture_id("Rocket"))
+    full_gpu(compute, "capture", error)
     app.selectbox(key="sample").set_value("Rocket").run()
     assert not app.exception
     assert devices == [("cpu",)]
     assert on_the_cpu(app)
-    assert strip(app).count("<img") == 10
+    assert strip(app).count("<canvas") == 10
     assert "cv-wait" not in chart(app)
     assert app.segmented_control(key="fit").value == "pad"
     assert app.selectbox(key="method").value == "layercam"
 
 
 def test_a_network_too_large_for_the_gpu_is_loaded_on_the_cpu(app, full_gpu):
-    compute._nets().forget("efficientnet-lite1")
-    full_gpu("load_model", torch.OutOfMemoryError("simulated"))
+    engine.nets().forget("efficientnet-lite1")
+    full_gpu(nets, "load_model", torch.OutOfMemoryError("simulated"))
     app.selectbox(key="model").set_value("efficientnet-lite1").run()
     assert not app.exception
-    assert strip(app).count("<img") == 10
-    assert compute.was_moved("efficientnet-lite1")
+    assert strip(app).count("<canvas") == 10
+    assert nets.was_moved("efficientnet-lite1")
     assert app.run().caption  # told from the next run on, as the place comes before the network
     assert on_the_cpu(app)
 
@@ -259,11 +261,11 @@ def test_a_network_too_large_for_the_gpu_is_loaded_on_the_cpu(app, full_gpu):
 @pytest.mark.usefixtures("app", "full_gpu")
 @pytest.mark.parametrize("error", [*OUT_OF_MEMORY, RuntimeError("another fault")], ids=repr)
 def test_what_the_cpu_cannot_do_either_is_an_error(monkeypatch, error):
-    net = compute.get_net("efficientnet-lite0")
+    net = nets.get_net("efficientnet-lite0")
     on_cpu = replace(net, device=torch.device("cpu"))
-    compute._moved().add("efficientnet-lite0")
-    monkeypatch.setattr(compute.st, "rerun", lambda: pytest.fail("it would run for ever"))
-    with pytest.raises(RuntimeError) as raised, compute.gpu_memory(on_cpu):
+    nets._moved().add("efficientnet-lite0")
+    monkeypatch.setattr(nets.st, "rerun", lambda: pytest.fail("it would run for ever"))
+    with pytest.raises(RuntimeError) as raised, nets.gpu_memory(on_cpu):
         raise error
     assert raised.value is error
 
@@ -298,14 +300,14 @@ def test_a_model_is_downloaded_once_with_progress_and_then_explains(app, weights
     monkeypatch.setattr(DeltaGenerator, "progress", lambda *args: (shares.append(args[1]), show(*args))[1])
     app.selectbox(key="model").set_value("mobilenet_v3_large").run()
     assert "is not on this server yet" in app.info[0].value
-    app.button[-1].click().run()
+    next(button for button in app.button if button.label.startswith("Download")).click().run()
     assert not app.exception
     assert "features" in strip(app)
     assert len(shares) > 20
     assert shares == sorted(shares)
     assert shares[-1] == 1
     app.selectbox(key="model").set_value("efficientnet-lite0").run()
-    compute._nets().forget("mobilenet_v3_large")
+    engine.nets().forget("mobilenet_v3_large")
     app.selectbox(key="model").set_value("mobilenet_v3_large").run()
     assert "features" in strip(app)
     assert len(weights_server) == 1
@@ -331,11 +333,24 @@ def test_a_shape_is_explained_by_a_network_that_knows_it_and_scored_against_its_
     assert "| Cross-entropy |" in words(shape)
 
 
-def test_the_outline_can_be_switched_off(shape):
-    shape.toggle(key="outline").set_value(False).run()
-    assert "outline of the true shape" not in strip(shape)
-    shape.selectbox(key="method").set_value("layercam").run()
-    assert "outline of the true shape" not in strip(shape)
+def test_the_tools_know_of_the_outline_and_of_the_regions(shape):
+    tools = next(m.header for m in messages(shape) if "outline" in m.header)
+    assert (tools["outline"], tools["height"], tools["width"]) == (True, 224, 224)
+
+
+def test_the_browser_gets_the_very_maps(app):
+    strip = next(m for m in messages(app) if m.markup)
+    net, image = nets.get_net("efficientnet-lite0"), camviz.load_image(SAMPLES["Coffee"].path)
+    assert np.array_equal(strip.view, net.view(image))
+    cap = camviz.capture(net.module, net.preprocess(image), layers=net.layers)
+    maps = camviz.cam(cap)
+    np.testing.assert_allclose(strip.maps[:4], maps[:, 0].flip(0), atol=1e-6)
+    for index in range(4):
+        np.testing.assert_allclose(strip.maps[4 + index], camviz.refine(maps[3 - index :])[0], atol=1e-6)
+        product = maps[3 - index :, 0].prod(0)
+        assert strip.header["ranges"][4 + index] == pytest.approx([float(product.min()), float(product.max())])
+    assert strip.header["merges"] == [4, 5, 6, 7]
+    assert strip.header["result"] == 7
 
 
 def test_the_network_follows_the_picture_and_can_be_changed(shape):
@@ -384,5 +399,58 @@ def test_the_card_tells_how_well_a_network_does(shape):
     assert "samples that it never saw it is right for" in words(shape)
     assert "python -m camviz.train" in words(shape)
     assert "| circle | square | triangle |" in words(shape)
-    shape.selectbox(key="model").set_value("shapes-resnet18").run()
-    assert "97 % was aimed at" in words(shape)
+
+
+def panel(app) -> str:
+    return next(block.proto.body for block in app.get("html") if '<dl class="cv-engine"' in block.proto.body)
+
+
+def test_the_engine_panel_tells_what_is_kept_and_what_that_saved(app):
+    assert "CPU" in panel(app)
+    assert "– captures" in panel(app)
+    before = engine.cache().hits, engine.cache().saved
+    app.selectbox(key="method").set_value("hirescam").run()
+    app.selectbox(key="method").set_value("gradcam++").run()
+    hits, saved = engine.cache().hits, engine.cache().saved
+    assert hits > before[0] + 20
+    assert saved > before[1]
+    assert f"{hits:,} look-ups" in panel(app)
+    assert "nobody" in panel(app)
+
+
+def test_who_waits_is_told_and_then_served(app):
+    """While somebody else works, the page waits, says so, and goes on when the turn comes."""
+    compute.forget(picture_id("Rocket"))
+    others, told = threading.Event(), []
+    say = engine._notice_html
+
+    def notice(words):
+        told.append(words)
+        if words:
+            others.set()
+        return say(words)
+
+    def work():
+        with engine.turns().turn("somebody else", lambda before: None):
+            assert others.wait(60)
+
+    other = threading.Thread(target=work)
+    other.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "_notice_html", notice)
+        app.selectbox(key="sample").set_value("Rocket").run()
+    other.join(60)
+    assert not app.exception
+    assert "You are next" in told
+    assert told[-1] == ""
+    assert "Rocket" in " ".join(block.proto.body for block in app.get("html"))
+
+
+def test_one_browser_is_one_person_in_all_its_tabs():
+    token = bytes(range(16))
+    masked = [bytes(byte ^ mask[place % 4] for place, byte in enumerate(token)) for mask in (b"abcd", b"wxyz")]
+    tabs = [f"2|{mask.hex()}|{cookie.hex()}|17" for mask, cookie in zip((b"abcd", b"wxyz"), masked, strict=True)]
+    assert tabs[0] != tabs[1]
+    assert {engine.unmasked(tab) for tab in tabs} == {token.hex()}
+    for other in ("a session's number", "2||ab|1", "2|zz|ab|1", "2|abc|ab|1"):
+        assert engine.unmasked(other) == other

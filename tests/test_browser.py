@@ -1,132 +1,18 @@
 """The app as a person meets it: a real server, a real browser, real clicks."""
 
-import io
-import os
 import re
-import socket
-import subprocess
-import sys
-import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
-from playwright.sync_api import Page, expect, sync_playwright
-
-ROOT = Path(__file__).parent.parent
-CHROMIUM = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--use-fake-device-for-media-stream",  # a camera that shows a moving test pattern
-    "--use-fake-ui-for-media-stream",
-]
-SLOW = 60_000  # milliseconds that a loaded machine may need for a picture
-expect.set_options(timeout=SLOW)
-
-
-@pytest.fixture(scope="session")
-def address(tmp_path_factory):
-    """A server of the app with no way to the network and no stored weights."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    home = tmp_path_factory.mktemp("torch")
-    nowhere = "http://127.0.0.1:9"  # the discard port: every connection is refused
-    environment = {**os.environ, "TORCH_HOME": str(home), "HTTPS_PROXY": nowhere, "https_proxy": nowhere}
-    environment["OMP_NUM_THREADS"] = "1"  # leaves a core to the browser
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
-    server = subprocess.Popen(
-        [*command, "--server.headless", "true", "--server.address", "127.0.0.1"],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    log = []
-    for line in server.stdout:  # ends if the server does
-        log.append(line)
-        if "URL:" in line:
-            break
-    assert server.poll() is None, "".join(log)
-    reader = threading.Thread(target=lambda: log.extend(server.stdout))
-    reader.start()
-    yield f"http://127.0.0.1:{port}"
-    server.terminate()
-    server.wait(timeout=20)
-    reader.join()
-    assert "Traceback" not in "".join(log), "".join(log)
-
-
-@pytest.fixture(scope="session")
-def browser():
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def page(browser, address):
-    """A fresh visit, on which nothing may be asked of another host and no exception may be shown."""
-    visit = browser.new_page(viewport={"width": 1440, "height": 900})
-    foreign = []
-    visit.on("request", lambda request: foreign.append(request.url) if _foreign(request.url, address) else None)
-    visit.set_default_timeout(SLOW)
-    visit.goto(address)
-    for part in (".cv-title b", ".cv-strip img", ".cv-scores", ".cv-guide"):  # they come in any order
-        visit.wait_for_selector(part)
-    yield visit
-    assert visit.locator(".stException").count() == 0
-    assert foreign == []
-    visit.close()
-
-
-def _foreign(url, address):
-    return not url.startswith((address, address.replace("http", "ws"), "data:", "blob:"))
-
-
-def result(page: Page) -> str:
-    """The large picture, as its data."""
-    return page.locator(".cv-result img").first.get_attribute("src")
-
-
-def choose(page: Page, key: str, text: str) -> None:
-    """Type into a select box and take the first hit."""
-    box = page.locator(f".st-key-{key} input").first
-    box.click()
-    box.fill(text)
-    page.keyboard.press("Enter")
-
-
-def wait_for_change(page: Page, before: str) -> str:
-    page.wait_for_function(
-        "before => { const i = document.querySelector('.cv-result img'); return i && i.src !== before }",
-        arg=before,
-    )
-    return result(page)
-
-
-def png(pixels: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def upload(page: Page, name: str, data: bytes) -> None:
-    page.get_by_role("radio", name="Upload").click()
-    page.locator("input[type=file]").set_input_files({"name": name, "mimeType": "image/png", "buffer": data})
+from browsing import SLOW, choose, png, result, upload, wait_for_change
+from playwright.sync_api import Page, expect
 
 
 def test_first_screen_explains_a_photograph_without_a_click(page):
     expect(page.locator(".cv-title")).to_contain_text("Where does EfficientNet-Lite0 see espresso?")
-    pictures = page.locator(".cv-strip img")
+    pictures = page.locator(".cv-strip canvas")
     expect(pictures).to_have_count(1 + 4 + 4 + 1)
-    assert pictures.evaluate_all("all => all.every(i => i.naturalWidth === 224)")
+    assert pictures.evaluate_all("all => all.every(i => i.width === 224)")
     page.wait_for_function("!document.querySelector('.cv-scores .cv-wait')")
     scores = page.locator(".cv-scores .cv-main").all_inner_texts()
     assert len(scores) == 7
@@ -142,7 +28,7 @@ def test_the_strip_keeps_its_place_while_scores_arrive(browser, address):
     page.goto(address)
     page.wait_for_selector(".cv-guide")
     places = {name: page.locator(name).bounding_box() for name in (".cv-strip", ".cv-scores", ".cv-guide")}
-    page.wait_for_selector(".cv-strip img")
+    page.wait_for_selector(".cv-strip canvas")
     page.wait_for_function("!document.querySelector('.cv-wait')")
     for name, place in places.items():
         now = page.locator(name).bounding_box()
@@ -164,7 +50,7 @@ def test_another_model_gives_another_picture(page):
     choose(page, "model", "EfficientNet-Lite1")
     wait_for_change(page, before)
     expect(page.locator(".cv-title")).to_contain_text("EfficientNet-Lite1")
-    assert page.locator(".cv-strip img").first.evaluate("i => i.naturalWidth") == 240
+    assert page.locator(".cv-strip canvas").first.evaluate("i => i.width") == 240
 
 
 def test_a_layer_can_be_switched_off_and_on(page):
@@ -172,7 +58,7 @@ def test_a_layer_can_be_switched_off_and_on(page):
     layer = page.get_by_role("button", name=re.compile("56 × 56"))
     layer.click()
     after = wait_for_change(page, before)
-    expect(page.locator(".cv-strip img")).to_have_count(1 + 3 + 3 + 1)
+    expect(page.locator(".cv-strip canvas")).to_have_count(1 + 3 + 3 + 1)
     layer.click()
     assert wait_for_change(page, after) == before
 
@@ -230,15 +116,17 @@ def test_without_a_network_a_download_says_so_and_bundled_models_still_work(page
     page.get_by_role("button", name="Download ResNet-18").click()
     expect(page.locator("[data-testid=stAlert]").last).to_contain_text("could not be downloaded")
     choose(page, "model", "EfficientNet-Lite0")
-    page.wait_for_selector(".cv-strip img")
+    page.wait_for_selector(".cv-strip canvas")
     assert result(page) == before
 
 
 def test_a_slow_method_shows_progress_and_can_be_stopped(page):
     before = result(page)
     choose(page, "method", "Score-CAM")
-    expect(page.locator(".st-key-slow-progress")).to_contain_text("Score-CAM")
+    expect(page.locator(".st-key-slow-progress-clean")).to_contain_text("Score-CAM")
+    expect(page.locator(".cv-strip:visible")).to_have_count(1)
     page.get_by_role("button", name="Stop", exact=True).last.click()
+    expect(page.locator(".st-key-slow-progress-clean")).to_have_count(0)
     expect(page.locator(".cv-result figcaption")).to_contain_text("Grad-CAM++")
     assert result(page) == before
 
@@ -259,7 +147,7 @@ def test_both_themes_are_readable(browser, address, scheme):
     page = browser.new_page(viewport={"width": 1440, "height": 900}, color_scheme=scheme)
     page.set_default_timeout(SLOW)
     page.goto(address)
-    page.wait_for_selector(".cv-strip img")
+    page.wait_for_selector(".cv-strip canvas")
     assert contrast(page, ".cv-title") > 7
     assert contrast(page, ".cv-result h4") > 4
     page.close()
@@ -288,7 +176,7 @@ def test_nothing_flickers_or_jumps_when_a_control_is_changed(page):
             const look = () => {
                 const guide = document.querySelector('.cv-guide');
                 frames_seen.push([
-                    document.querySelectorAll('.cv-strip img').length,
+                    document.querySelectorAll('.cv-strip canvas').length,
                     guide ? Math.round(guide.getBoundingClientRect().y) : null,
                 ]);
                 requestAnimationFrame(look);
@@ -320,7 +208,7 @@ def test_no_other_menu_flashes_up_while_loading(browser, address):
         }).observe(document, { childList: true, subtree: true });"""
     )
     page.goto(address)
-    page.wait_for_selector(".cv-strip img")
+    page.wait_for_selector(".cv-strip canvas")
     assert page.evaluate("menus_seen") == 0
     page.close()
 
@@ -346,5 +234,15 @@ def test_a_shape_is_picked_from_the_gallery_and_its_outline_switched_off(page):
     wait_for_change(page, before)
     expect(page.locator(".cv-title")).to_contain_text("Medium square frame")
     expect(page.locator(".cv-known [role=row]")).to_have_count(1 + 5 + 2)
-    page.get_by_text("Outline the true square frame").click()
-    expect(outlines).to_have_count(0)
+    expect(outlines.first).to_be_visible()
+    page.get_by_role("checkbox", name="True shape").click()
+    expect(outlines.first).to_be_hidden()
+
+
+def test_the_engine_panel(page):
+    page.get_by_role("button", name="Engine").click()
+    panel = page.locator(".cv-engine")
+    expect(panel).to_contain_text("Kept results")
+    expect(panel).to_contain_text("nobody")
+    bar = panel.locator(".cv-bar").first
+    assert bar.evaluate("e => getComputedStyle(e).backgroundImage").startswith("linear-gradient")

@@ -1,6 +1,7 @@
 """The byte-bounded cache."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -18,6 +19,16 @@ def test_stays_under_its_bound_and_drops_what_was_not_used_for_longest():
         assert cache.size <= 10_000
     assert cache.has(("picture", 49))
     assert not cache.has(("picture", 1))
+
+
+def test_looking_at_what_is_kept_does_not_change_what_makes_room():
+    cache = ByteCache(3 * 1200)
+    for name in "abc":
+        cache.put((name,), np.zeros(1000, np.uint8))
+    cache.get(("a",), lambda: pytest.fail("it is kept"))
+    assert len(cache.holdings()) == 3
+    cache.put(("d",), np.zeros(1000, np.uint8))
+    assert [cache.has((name,)) for name in "abcd"] == [True, False, True, True]
 
 
 def test_a_result_larger_than_the_cache_is_returned_but_not_kept():
@@ -60,7 +71,9 @@ def test_forget_drops_all_of_one_picture_and_nothing_else():
             cache.put((picture, part), np.zeros(10))
     cache.forget("mine")
     assert [cache.has((picture, "map")) for picture in ("mine", "other")] == [False, True]
-    assert cache.size == nbytes(np.zeros(10)) * 2
+    assert list(cache.holdings()) == [("other", "view"), ("other", "map")]
+    assert cache.size == sum(cache.holdings().values())
+    assert 80 * 2 < cache.size < 80 * 2 + 600
 
 
 def test_thousands_of_inputs_from_eight_threads_stay_under_the_bound():
@@ -69,8 +82,8 @@ def test_thousands_of_inputs_from_eight_threads_stay_under_the_bound():
     def work(seed):
         rng = np.random.RandomState(seed)
         for _ in range(500):
-            number = int(rng.randint(300))
-            value = cache.get((number,), lambda number=number: np.full(1 + number, number % 256, np.uint8))
+            number = int(rng.randint(4000))
+            value = cache.get((number,), lambda number=number: np.full(1 + number % 300, number % 256, np.uint8))
             if cache.size > 50_000 or value[0] != number % 256:
                 broken.append(number)
 
@@ -80,6 +93,48 @@ def test_thousands_of_inputs_from_eight_threads_stay_under_the_bound():
     for thread in threads:
         thread.join()
     assert broken == []
+
+
+def test_tells_what_it_saved():
+    cache = ByteCache(10_000)
+
+    def work():
+        end = time.thread_time() + 0.02
+        while time.thread_time() < end:
+            pass
+        time.sleep(0.3)  # as while others have their turn: no work of its own
+        return 7
+
+    for _ in range(4):
+        assert cache.get(("key",), work) == 7
+    assert cache.hits == 3
+    assert 3 * 0.02 <= cache.saved < 3 * 0.2
+
+
+def test_who_waits_for_the_same_result_can_give_up():
+    cache, begun, go_on = ByteCache(10_000), threading.Event(), threading.Event()
+
+    def slow():
+        begun.set()
+        assert go_on.wait(20)
+        return "result"
+
+    first = threading.Thread(target=cache.get, args=(("key",), slow))
+    first.start()
+    assert begun.wait(20)
+    asked = []
+
+    def wait():
+        asked.append(None)
+        if len(asked) == 3:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        cache.get(("key",), lambda: pytest.fail("computed twice"), wait)
+    go_on.set()
+    first.join()
+    assert cache.get(("key",), lambda: pytest.fail("computed twice"), wait) == "result"
+    assert cache._computing == {}
 
 
 def test_counts_the_bytes_of_a_capture_and_of_its_network():

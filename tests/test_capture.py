@@ -13,7 +13,7 @@ from conftest import Functional, Plain, Pooled, Residual, Shared, noise_images, 
 from torch import nn
 
 import camviz
-from camviz.capture import layer_hooks
+from camviz.capture import capture, captures, layer_hooks
 from camviz.methods import cam_with_notes
 
 EXACT = {"rtol": 1e-10, "atol": 1e-12}
@@ -454,3 +454,38 @@ def test_no_warning_from_a_capture():
         warnings.simplefilter("error")
         cap = camviz.capture(seeded(Plain), noise_images(1), 0, ["relu2"])
     assert 0 < cap.reached[0] <= cap.seconds
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_several_targets_in_one_forward_pass(dtype):
+    network, x = seeded(Plain, dtype=dtype), noise_images(3, dtype=dtype)
+    passes = []
+    network.register_forward_hook(lambda *_: passes.append(1))
+    together = captures(network, x, [None, 2, [0, 4, 1]], ["relu1", "relu3"])
+    assert len(passes) == 1
+    for found, target in zip(together, [None, 2, [0, 4, 1]], strict=True):
+        alone = capture(network, x, target, ["relu1", "relu3"])
+        assert torch.equal(found.target, alone.target)
+        for name in ("activations", "gradients"):
+            for one, other in zip(getattr(found, name), getattr(alone, name), strict=True):
+                torch.testing.assert_close(one, other)
+
+
+def test_a_target_that_is_the_same_takes_no_second_backward_pass(monkeypatch):
+    network, x = seeded(Plain), noise_images(2)
+    runs, real = [], torch.autograd.grad
+    monkeypatch.setattr(torch.autograd, "grad", lambda *args, **kwargs: (runs.append(1), real(*args, **kwargs))[1])
+    first, second = captures(network, x, [None, network(x).argmax(1)], ["relu2"])
+    assert len(runs) == 1
+    assert torch.equal(first.gradients[0], second.gradients[0])
+
+
+def test_some_images_of_a_capture():
+    network, x = seeded(Plain), noise_images(4)
+    cap, which = capture(network, x, 1, ["relu1"]), torch.tensor([True, False, True, False])
+    some, alone = cap.images(which), capture(network, x[which], 1, ["relu1"])
+    assert torch.equal(some.x, x[which])
+    assert some.target.tolist() == [1, 1]
+    torch.testing.assert_close(some.logits, alone.logits)
+    torch.testing.assert_close(some.gradients[0], alone.gradients[0])
+    assert some.layers == cap.layers

@@ -8,7 +8,7 @@ import torch
 from conftest import Plain, noise_images, seeded
 
 import camviz
-from camviz.chunks import forward, in_chunks
+from camviz.chunks import _that_fit, chunk_size, forward, in_chunks, multiply_adds
 from camviz.metrics import imputation
 from camviz.metrics.imputation import impute
 
@@ -102,6 +102,35 @@ def test_what_a_failed_attempt_held_is_let_go():
     assert len(held) == 3
 
 
+class Viewing(Plain):
+    """Calls `view` where feature maps with their channels last would need `reshape`; counts its runs."""
+
+    runs = 0
+
+    def forward(self, x):
+        self.runs += 1
+        x = self.relu2(self.conv2(self.relu1(self.conv1(x))))
+        return x.view(len(x), -1)[:, :5]
+
+
+def test_a_network_that_cannot_take_its_channels_last_gets_them_as_they_were():
+    module, x = seeded(Viewing, dtype=torch.float32), noise_images(9, dtype=torch.float32)
+    before = x.clone()
+    with torch.no_grad():
+        expected = module(x)
+        for runs in (1 + 3, 3):  # three chunks, and one attempt that is not made again
+            module.runs = 0
+            assert torch.allclose(forward(module, x), expected, atol=1e-5)
+            assert module.runs == runs
+    assert torch.equal(x, before)
+
+
+def test_other_faults_of_a_network_are_told():
+    module = seeded(Plain, dtype=torch.float32)
+    with pytest.raises(RuntimeError, match="channels"):
+        forward(module, torch.zeros(2, 4, 8, 8))
+
+
 class Tight(torch.nn.Module):
     """A network on a machine with little memory; it changes its input in place before it fails."""
 
@@ -148,3 +177,24 @@ def test_imputation_with_little_memory(monkeypatch):
     assert (impute(images, removed) - expected).abs().max() < 2e-3
     assert max(memory.asked) == 9
     assert memory.asked[-1] <= 4
+
+
+def test_multiplications_are_counted():
+    """By hand: 6 x 3 x 9 at 12 x 16 places, 8 x 6 x 9 at 6 x 8, 10 x 8 x 9 at 3 x 4, 40 x 16 and 16 x 5."""
+    by_hand = 162 * 192 + 432 * 48 + 720 * 12 + 640 + 80
+    module = seeded(Plain)
+    assert multiply_adds(module, noise_images(1)) == by_hand
+    assert multiply_adds(module, noise_images(3)) == 3 * by_hand
+    assert not any(part._forward_hooks for part in module.modules())
+
+
+@pytest.mark.parametrize(("work", "size"), [(0, 4), (10**9, 4), (7 * 10**9, 2), (16 * 10**9, 1), (10**12, 1)])
+def test_chunks_of_slow_networks_are_small_on_a_cpu(work, size):
+    assert chunk_size(torch.zeros(1, 3, 4, 4), work) == size
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "side", "size"), [(80, 224, 64), (1.5, 224, 32), (1.5, 448, 8), (0.01, 224, 1), (0, 224, 1)]
+)
+def test_chunks_fit_into_the_free_memory_of_a_gpu(gigabytes, side, size):
+    assert _that_fit(int(gigabytes * 2**30), side**2) == size

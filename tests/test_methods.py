@@ -4,6 +4,7 @@ import collections
 import math
 import re
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -158,7 +159,7 @@ def ablation_weights(cap, index, image):
 @pytest.mark.parametrize("small_batches", [False, True])
 def test_ablationcam(cap, monkeypatch, small_batches):
     if small_batches:  # three copies at a time, so that the last batch of the channels is a short one
-        monkeypatch.setattr("camviz.methods.passes._copies", lambda _activation: 3)
+        monkeypatch.setattr("camviz.methods.passes.copies", lambda _activation: 3)
     maps = cam_with_notes(cap, "ablationcam")[0]
     for index in range(len(cap.layers)):
         for image in range(len(TARGETS)):
@@ -188,18 +189,63 @@ def test_ablationcam_is_not_turned_over_by_a_negative_score():
     assert np.abs(raw - expected).max() < 1e-5 * np.abs(expected).max()
 
 
+def score_weights(cap, index, image, channels):
+    """Softmax of the class scores of the image seen through some channels."""
+    x, target = cap.x[image : image + 1], cap.target[image]
+    scores = []
+    for channel in cap.activations[index][image, channels].numpy():
+        mask = torch.from_numpy(stretched(upsample(channel, *cap.x.shape[-2:])))
+        scores.append(cap.module(x * mask)[0, target].item())
+    return [math.exp(score) / sum(math.exp(other) for other in scores) for score in scores]
+
+
 def test_scorecam(cap):
     maps = cam_with_notes(cap, "scorecam")[0]
-    size = cap.x.shape[-2:]
     for index in range(len(cap.layers)):
         for image in range(len(TARGETS)):
-            a, x, target = cap.activations[index][image].numpy(), cap.x[image : image + 1], cap.target[image]
-            scores = []
-            for channel in a:
-                mask = torch.from_numpy(stretched(upsample(channel, *size)))
-                scores.append(cap.module(x * mask)[0, target].item())
-            weights = [math.exp(score) / sum(math.exp(other) for other in scores) for score in scores]
-            expected = finished(np.tensordot(weights, a, 1), size)
+            a = cap.activations[index][image].numpy()
+            weights = score_weights(cap, index, image, range(len(a)))
+            expected = finished(np.tensordot(weights, a, 1), cap.x.shape[-2:])
+            assert np.abs(maps[index, image].numpy() - expected).max() < 2e-4, (cap.layers[index], image)
+    assert bool(maps.any())
+
+
+@pytest.mark.parametrize("name", ["scorecam", "ablationcam"])
+def test_dead_channels_are_asked_once(name):
+    """Of ten channels at least five are 0 everywhere: one run stands for all of these, and the map is that of ten."""
+    module, dead, told, seen = seeded(Plain), [0, 3, 4, 8, 9], [], []
+    module.conv3.weight.data[dead], module.conv3.bias.data[dead] = 0, -1
+    cap = camviz.capture(module, noise_images(2), [1, 3], ["relu3"])
+    alive = [int((cap.activations[0][image] > 0).any(2).any(1).sum()) for image in range(2)]
+    assert all(2 <= count <= 5 for count in alive)
+    handle = module.head.register_forward_hook(lambda _module, inputs, _output: seen.append(len(inputs[0])))
+    found = cam_with_notes(cap, name, progress=lambda *step: told.append(step))[0]
+    handle.remove()
+    # One run more counts Score-CAM's work; of Ablation-CAM one an image finds its way, and one is the clean copy.
+    assert sum(seen) == sum(alive) + 2 + (1 if name == "scorecam" else 2 * 2)
+    assert [step for step in told if step[0] % 10 == 0] == [(10, 20), (20, 20)]
+    for image in range(2):
+        weights = score_weights(cap, 0, image, range(10)) if name == "scorecam" else ablation_weights(cap, 0, image)
+        expected = finished(np.tensordot(weights, cap.activations[0][image].numpy(), 1), cap.x.shape[-2:])
+        assert np.abs(found[0, image].numpy() - expected).max() < 2e-4
+
+
+@pytest.mark.parametrize("name", ["scorecam", "ablationcam"])
+def test_fast_variants_look_at_the_channels_that_vary_most(cap, monkeypatch, name):
+    """Each image's own three: the other channels could as well not be there."""
+    monkeypatch.setattr("camviz.methods.passes.STRONGEST", 3)
+    maps = cam_with_notes(cap, f"{name}-fast")[0]
+    for index in range(len(cap.layers)):
+        for image in range(len(TARGETS)):
+            activations = cap.activations[index][image]
+            spread = [float(np.var(channel)) for channel in activations.numpy()]
+            three = sorted(sorted(range(len(spread)), key=spread.__getitem__)[-3:])
+            weights = np.zeros(len(spread))
+            if name == "ablationcam":
+                weights[three] = np.array(ablation_weights(cap, index, image))[three]
+            else:
+                weights[three] = score_weights(cap, index, image, three)
+            expected = finished(np.tensordot(weights, activations.numpy(), 1), cap.x.shape[-2:])
             assert np.abs(maps[index, image].numpy() - expected).max() < 2e-4, (cap.layers[index], image)
     assert bool(maps.any())
 
@@ -490,16 +536,19 @@ def test_unknown_method():
         camviz.cam(fake(RAMP), "gradcamm")
 
 
-@pytest.mark.parametrize("name", ["scorecam", "ablationcam"])
-def test_progress(name):
+@pytest.mark.parametrize(("name", "runs"), [("scorecam", 8 + 10), ("ablationcam", 8 + 10), ("scorecam-fast", 8 + 9)])
+def test_progress(name, runs, monkeypatch):
     told = []
+    monkeypatch.setattr("camviz.methods.passes.STRONGEST", 9)
+    if camviz.METHODS[name].channels:
+        monkeypatch.setitem(camviz.METHODS, name, replace(camviz.METHODS[name], channels=9))
     module, x = seeded(Plain), noise_images(2)
     cap = camviz.capture(module, x, [1, 2], ["relu2", "relu3"])
     cam_with_notes(cap, name, progress=lambda *step: told.append(step))
     done = [step[0] for step in told]
-    assert {step[1] for step in told} == {2 * (8 + 10)}
+    assert {step[1] for step in told} == {2 * runs}
     assert done == sorted(set(done))
-    assert done[-1] == 2 * (8 + 10)
+    assert done[-1] == 2 * runs
     assert len(done) >= 4
 
 

@@ -56,9 +56,9 @@ def cam_with_notes(
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; choose from {', '.join(METHODS)}")
     chosen = METHODS[method]
-    channels = [a.shape[1] * len(cap.x) for a in cap.activations]
+    runs = [chosen.runs(a) for a in cap.activations]
     raws = [
-        chosen.raw(cap, index, seed, shifted(progress, sum(channels[:index]), sum(channels)))
+        chosen.raw(cap, index, seed, shifted(progress, sum(runs[:index]), sum(runs)))
         for index in range(len(cap.layers))
     ]
     if chosen.finished:

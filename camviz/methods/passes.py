@@ -1,4 +1,4 @@
-"""Methods that run the network again for every channel of a layer."""
+"""Methods that run the network again for every channel of a layer, or for the strongest ones."""
 
 from __future__ import annotations
 
@@ -7,21 +7,27 @@ from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from camviz.capture import Capture
-from camviz.chunks import chunk_size, in_chunks
+from camviz.chunks import chunk_size, copies, in_chunks, multiply_adds, run_network
 from camviz.maps import normalise
-from camviz.methods.registry import Progress, method
+from camviz.methods.registry import METHODS, Progress, method
 from camviz.methods.rest import rest_of_network
 
+STRONGEST = 32
 
-def _copies(activation: Tensor) -> int:
-    """How many ablated copies of one image's activation (K, h, w) go through the rest of the network together.
 
-    As many as fit a budget of bytes: deep layers are small, so that the part before them runs seldom.
-    """
-    budget = 2**28 if activation.is_cuda else 2**24
-    return max(1, budget // (activation.numel() * activation.element_size()))
+def _every(activations: Tensor) -> Tensor:
+    """All channels of a layer (B, K, h, w), by number: (B, K)."""
+    batch, count = activations.shape[:2]
+    return torch.arange(count, device=activations.device).expand(batch, count)
+
+
+def _strongest(activations: Tensor) -> Tensor:
+    """The channels that differ most from place to place, by number: (B, K, h, w) -> (B, n)."""
+    spread = activations.float().flatten(2).var(2, correction=0)
+    return spread.topk(min(STRONGEST, spread.shape[1])).indices.sort(1).values
 
 
 @method(
@@ -32,21 +38,23 @@ def _copies(activation: Tensor) -> int:
     cost="many passes",
     uses_gradient=False,
 )
-@torch.no_grad()
 def scorecam(cap: Capture, index: int, seed: int, progress: Progress | None) -> Tensor:  # noqa: ARG001
     """Sum of w_k A_k, w = softmax over k of y(x * M_k), M_k = A_k upsampled and stretched to [0, 1]."""
-    activations = cap.activations[index].float()
-    size = cap.x.shape[-2:]
+    return _scorecam(cap, index, _every(cap.activations[index]), progress)
 
-    def scores(image: int, channels: slice) -> Tensor:
-        masks = torch.nn.functional.interpolate(
-            activations[image, channels][None], size=size, mode="bilinear", align_corners=False
-        )
-        masked = cap.x[image] * normalise(masks[0])[:, None]
-        return cap.module(masked.to(cap.x.dtype))[:, cap.target[image]]
 
-    weights = _per_channel(scores, cap, index, chunk_size(cap.x), progress).softmax(1)
-    return torch.einsum("bk,bkhw->bhw", weights, activations)
+@method(
+    "scorecam-fast",
+    f"Score-CAM, {STRONGEST} strongest",
+    f"Score-CAM with only the {STRONGEST} channels that vary most from place to place: an approximation.",
+    "Wang et al., CVPR Workshops 2020, arXiv 1910.01279",
+    cost="many passes",
+    uses_gradient=False,
+    channels=STRONGEST,
+)
+def scorecam_fast(cap: Capture, index: int, seed: int, progress: Progress | None) -> Tensor:  # noqa: ARG001
+    """As Score-CAM, over the channels of the largest variance; the softmax runs over these."""
+    return _scorecam(cap, index, _strongest(cap.activations[index]), progress)
 
 
 @method(
@@ -57,22 +65,55 @@ def scorecam(cap: Capture, index: int, seed: int, progress: Progress | None) -> 
     cost="many passes",
     uses_gradient=False,
 )
-@torch.no_grad()
 def ablationcam(cap: Capture, index: int, seed: int, progress: Progress | None) -> Tensor:  # noqa: ARG001
     """Sum of w_k A_k, w_k = (y - y with A_k zeroed) / abs(y)."""
+    return _ablationcam(cap, index, _every(cap.activations[index]), progress)
+
+
+@method(
+    "ablationcam-fast",
+    f"Ablation-CAM, {STRONGEST} strongest",
+    f"Ablation-CAM with only the {STRONGEST} channels that vary most from place to place: an approximation.",
+    "Desai and Ramaswamy, WACV 2020",
+    cost="many passes",
+    uses_gradient=False,
+    channels=STRONGEST,
+)
+def ablationcam_fast(cap: Capture, index: int, seed: int, progress: Progress | None) -> Tensor:  # noqa: ARG001
+    """As Ablation-CAM, over the channels of the largest variance."""
+    return _ablationcam(cap, index, _strongest(cap.activations[index]), progress)
+
+
+@torch.no_grad()
+def _scorecam(cap: Capture, index: int, channels: Tensor, progress: Progress | None) -> Tensor:
+    activations = cap.activations[index].float()
+    size = cap.x.shape[-2:]
+
+    def scores(image: int, some: Tensor) -> Tensor:
+        masks = F.interpolate(activations[image, some][None], size=size, mode="bilinear", align_corners=False)
+        masked = cap.x[image] * normalise(masks[0])[:, None]
+        return run_network(cap.module, masked.to(cap.x.dtype))[:, cap.target[image]]
+
+    blank = activations.amax((2, 3)) == activations.amin((2, 3))  # all of these show the network nothing
+    step = chunk_size(cap.x, multiply_adds(cap.module, cap.x[:1]))
+    found = _per_channel(scores, channels, blank.gather(1, channels), step, progress)
+    return _weighted(activations, channels, found.softmax(1))
+
+
+@torch.no_grad()
+def _ablationcam(cap: Capture, index: int, channels: Tensor, progress: Progress | None) -> Tensor:
     activations = cap.activations[index]
     rests = [rest_of_network(cap, index, image) for image in range(len(cap.x))]
 
-    def scores(image: int, channels: slice) -> Tensor:
-        count = channels.stop - channels.start
-        ablated = activations[image].repeat(count, 1, 1, 1)
-        ablated[torch.arange(count), torch.arange(channels.start, channels.stop)] = 0
+    def scores(image: int, some: Tensor) -> Tensor:
+        ablated = activations[image].repeat(len(some), 1, 1, 1)
+        ablated[torch.arange(len(some)), some] = 0
         return rests[image](ablated)[:, cap.target[image]]
 
-    without = _per_channel(scores, cap, index, _copies(activations[0]), progress)
+    off = (activations == 0).all(3).all(2)  # switching these off changes nothing
+    without = _per_channel(scores, channels, off.gather(1, channels), copies(activations[0]), progress)
     clean = cap.logits.float().gather(1, cap.target[:, None])
-    weights = (clean - without) / torch.where(clean == 0, 1.0, clean.abs())
-    return torch.einsum("bk,bkhw->bhw", weights, activations.float())
+    return _weighted(activations.float(), channels, (clean - without) / torch.where(clean == 0, 1.0, clean.abs()))
 
 
 def passes(cap: Capture, name: str) -> float:
@@ -80,19 +121,36 @@ def passes(cap: Capture, name: str) -> float:
 
     Score-CAM runs the network from its input, Ablation-CAM only from the layer on.
     """
-    shares = [1 - t / cap.seconds if name == "ablationcam" else 1.0 for t in cap.reached]
-    return len(cap.x) * sum(a.shape[1] * s for a, s in zip(cap.activations, shares, strict=True))
+    shares = [1 - t / cap.seconds if name.startswith("ablationcam") else 1.0 for t in cap.reached]
+    return sum(METHODS[name].runs(a) * share for a, share in zip(cap.activations, shares, strict=True))
 
 
 def _per_channel(
-    scores: Callable[[int, slice], Tensor], cap: Capture, index: int, step: int, progress: Progress | None
+    scores: Callable[[int, Tensor], Tensor], channels: Tensor, alike: Tensor, step: int, progress: Progress | None
 ) -> Tensor:
-    """Fill a table (B, K) with `scores(image, channels)`, `step` channels at a time, telling the progress."""
-    batch, count = cap.activations[index].shape[:2]
-    table = torch.empty(batch, count, device=cap.x.device)
-    for image in range(batch):
-        for channels, found in in_chunks(partial(scores, image), count, step):
-            table[image, channels] = found.float()
+    """Fill a table (B, n) with `scores(image, some of its channels)`, `step` at a time, telling the progress.
+
+    Of the channels (B, n) of an image that are `alike` (B, n) one is asked for all.
+    """
+    batch, count = channels.shape
+    table = torch.empty(batch, count, device=channels.device)
+
+    def of_places(image: int, places: Tensor, part: slice) -> Tensor:
+        return scores(image, channels[image, places[part]])
+
+    for image, same in enumerate(alike):
+        places = (~same | (same.cumsum(0) == 1)).nonzero()[:, 0]
+        for part, found in in_chunks(partial(of_places, image, places), len(places), step):
+            table[image, places[part]] = found.float()
             if progress is not None:
-                progress(image * count + channels.stop, batch * count)
+                last = part.stop == len(places)
+                progress(image * count + (count if last else part.stop), batch * count)
+        if bool(same.any()):
+            table[image, same.nonzero()[:, 0]] = table[image, same.nonzero()[0, 0]].clone()
     return table
+
+
+def _weighted(activations: Tensor, channels: Tensor, weights: Tensor) -> Tensor:
+    """Sum some channels (B, n) of a layer (B, K, h, w), times their weights (B, n) -> (B, h, w)."""
+    chosen = activations.gather(1, channels[..., None, None].expand(-1, -1, *activations.shape[2:]))
+    return torch.einsum("bk,bkhw->bhw", weights, chosen)

@@ -43,6 +43,7 @@ class Method:
         uses_gradient: whether it reads the gradients.
         finished: whether its map is final: no ReLU, no stretching (a baseline that is blind to the network).
         raw: the function itself.
+        channels: how many of a layer's channels it looks at, at most; None for all.
     """
 
     name: str
@@ -54,11 +55,17 @@ class Method:
     uses_gradient: bool
     finished: bool
     raw: RawMap
+    channels: int | None = None
 
     @property
     def is_baseline(self) -> bool:
         """Whether it explains nothing, and stands here to be compared with."""
         return self.reference == "baseline"
+
+    def runs(self, activations: Tensor) -> int:
+        """How often a many-pass method runs the network for a layer (B, K, h, w), and its progress counts."""
+        batch, count = activations.shape[:2]
+        return batch * min(count, self.channels or count)
 
 
 METHODS: dict[str, Method] = {}
@@ -74,11 +81,14 @@ def method(
     class_specific: bool = True,
     uses_gradient: bool = True,
     finished: bool = False,
+    channels: int | None = None,
 ) -> Callable[[RawMap], RawMap]:
     """Register a function of (capture, layer index, seed, progress) as a CAM method."""
 
     def register(raw: RawMap) -> RawMap:
-        METHODS[name] = Method(name, title, sentence, reference, cost, class_specific, uses_gradient, finished, raw)
+        METHODS[name] = Method(
+            name, title, sentence, reference, cost, class_specific, uses_gradient, finished, raw, channels
+        )
         return raw
 
     return register

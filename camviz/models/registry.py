@@ -75,7 +75,7 @@ class Preprocessing:
         """What the network is given: uint8 (B, 3, H, W) -> float32, minus the mean, over the standard deviation."""
         mean = torch.tensor(self.mean, device=pixels.device)[:, None, None]
         std = torch.tensor(self.std, device=pixels.device)[:, None, None]
-        return (pixels / 255 - mean) / std
+        return (pixels / 255).sub_(mean).div_(std)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,8 +109,12 @@ class Net:
 
     def preprocess(self, image: NDArray[np.uint8], fit: Fit = "crop") -> Tensor:
         """Return the normalised view of an image: uint8 (H, W, 3) -> float32 (1, 3, size, size), on the device."""
-        view = torch.from_numpy(np.ascontiguousarray(self.view(image, fit))).to(self.device)
-        return self.preprocessing.normalised(view.permute(2, 0, 1)[None]).contiguous()
+        return self.inputs(self.view(image, fit)[None])
+
+    def inputs(self, views: NDArray[np.uint8]) -> Tensor:
+        """Normalise views: uint8 (B, size, size, 3) -> float32 (B, 3, size, size), on the device."""
+        pixels = torch.tensor(np.ascontiguousarray(views.transpose(0, 3, 1, 2)), device=self.device)
+        return self.preprocessing.normalised(pixels)
 
 
 def default_device() -> torch.device:

@@ -26,13 +26,14 @@ def _imagenet(info: ModelInfo) -> str:
 def _shapes(info: ModelInfo, card: Card) -> str:
     return (
         f"**{info.title}** · {info.parameters:.1f} million parameters\n\n"
-        f"Trained on **{card.data}**, {card.training['images']}, from {card.training['start']}: one shape on a "
-        f"cluttered background, {len(card.labels)} classes, three sizes. On **{card.accuracy.samples:,}** samples that "
-        f"it never saw it is right for **{card.accuracy.overall:.1%}**. {card.training.get('note', '')}\n\n"
+        f"Trained on **{card.data}**: one shape on a cluttered background, {len(card.labels)} classes, three sizes. On "
+        f"**{card.accuracy.samples:,}** samples that it never saw it is right for **{card.accuracy.overall:.1%}**. "
+        f"{card.training.get('note', '')}\n\n"
         f"{_table(card.accuracy.classes)}\n\n"
         f"{_table(card.accuracy.bands)}\n\n"
         f"Input {card.preprocessing.size} × {card.preprocessing.size}. Seed {card.seed}. Trained by\n"
-        f"```\n{card.training['command']}\n```"
+        f"```\n{card.training['command']}\n```\n"
+        f"Images: {card.training['images']}. It began with {card.training['start']}."
     )
 
 

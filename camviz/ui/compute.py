@@ -3,133 +3,82 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal, TypeVar
 
 import numpy as np
-import streamlit as st
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from camviz import shapes
-from camviz.cache import ByteCache
+from camviz import noise, shapes
 from camviz.capture import Capture, capture
-from camviz.chunks import is_out_of_memory
+from camviz.chunks import run_network
 from camviz.explain import Recipe, explain
 from camviz.images import Fit, load_image
 from camviz.methods import METHODS, Progress, cam_with_notes, twins
-from camviz.methods.passes import passes
 from camviz.methods.registry import shifted
 from camviz.metrics.arcc import coherency
 from camviz.metrics.road import Road, roads
-from camviz.models import Net, load_model
-from camviz.models.registry import probe_input
-from camviz.refine import refine, running
-from camviz.render import data_uri, overlay
+from camviz.models import Net
+from camviz.refine import heights, refine, running
+from camviz.render import data_uri
+from camviz.robustness import Perturbation
+from camviz.ui.engine import cache, heavy, kept, yield_point
+from camviz.ui.nets import at
 
-_LOG = logging.getLogger(__name__)
-CACHE_BYTES = 512 * 2**20
-NETS_BYTES = 2 * 2**30
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """An image to explain, named by the SHA-256 of the bytes it came as; a synthetic one with what it holds."""
+    """An image to explain, named by the SHA-256 of the bytes it came as; a synthetic one with what it holds instead."""
 
     id: str
     title: str
     credit: str
     pixels: NDArray[np.uint8] = field(repr=False)
     sample: shapes.Sample | None = field(default=None, repr=False)
+    data: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
-    """What is explained: a picture, as a network sees it, and a class."""
+class Sight:
+    """A picture as a network sees it, perturbed or not."""
 
     picture: Picture
     net: Net
     fit: Fit
-    target: int
+    noise: Perturbation | None = None
 
     @property
-    def key(self) -> tuple[str, str, Fit, int]:
-        """What tells it from every other scene, without holding on to picture or network."""
-        return self.picture.id, _at(self.net), self.fit, self.target
+    def seen(self) -> tuple[Hashable, ...]:
+        """What tells it from every other, without holding on to picture or network."""
+        return self.picture.id, at(self.net), self.fit, self.noise
+
+    @property
+    def clean(self) -> Sight:
+        """The same without noise."""
+        return replace(self, noise=None)
 
 
-def _at(net: Net) -> str:
-    """A network and where it runs, as results do not leave their device."""
-    return f"{net.info.name} on {net.device}"
+@dataclass(frozen=True, eq=False)
+class Scene(Sight):
+    """What is explained: a picture, as a network sees it, and a class."""
+
+    target: int = 0
+
+    @property
+    def key(self) -> tuple[Hashable, ...]:
+        """What tells it from every other scene, likewise."""
+        return *self.seen, self.target
 
 
-@st.cache_resource(show_spinner=False)
-def cache() -> ByteCache:
-    """The one cache of all who use this server: pictures and what was computed from them."""
-    return ByteCache(CACHE_BYTES)
-
-
-@st.cache_resource(show_spinner=False)
-def _nets() -> ByteCache:
-    return ByteCache(NETS_BYTES)
-
-
-@st.cache_resource(show_spinner=False)
-def _moved() -> set[str]:
-    """The networks that run on the CPU because the GPU's memory did not suffice."""
-    return set()
-
-
-def get_net(name: str) -> Net:
-    """Load a network once for everybody; those not used for longest make room for new ones."""
-    if not was_moved(name):
-        try:
-            return _nets().get((name, "default"), lambda: load_model(name))
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            _move(name, error)
-
-    def load_anew() -> Net:
-        torch.cuda.empty_cache()  # by now nothing holds on to what did not fit
-        return load_model(name, "cpu")
-
-    return _nets().get((name, "cpu"), load_anew)
-
-
-def was_moved(name: str) -> bool:
-    """Whether a network had to leave the GPU."""
-    return name in _moved()
-
-
-@contextmanager
-def gpu_memory(net: Net) -> Iterator[None]:
-    """Should the GPU's memory not suffice in this block, move the network to the CPU and run the page again.
-
-    Results are computed anew there; nothing that a person chose is lost.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        if not is_out_of_memory(error) or (net.device.type == "cpu" and was_moved(net.info.name)):
-            raise
-        _move(net.info.name, error)
-        cache().forget(_at(net), place=1)
-    else:
-        return
-    st.rerun()
-
-
-def _move(name: str, error: RuntimeError) -> None:
-    """Let a network run on the CPU from now on, until the server starts anew."""
-    _LOG.warning("%s leaves the GPU, whose memory does not suffice: %s", name, error)
-    _moved().add(name)
-    _nets().forget(name)
+def scene(sight: Sight, target: int) -> Scene:
+    """Ask for a class in what a network sees."""
+    return Scene(sight.picture, sight.net, sight.fit, sight.noise, target)
 
 
 def picture(data: bytes, title: str, credit: str = "") -> Picture:
@@ -140,7 +89,7 @@ def picture(data: bytes, title: str, credit: str = "") -> Picture:
     """
     digest = hashlib.sha256(data).hexdigest()
     pixels = cache().get((digest, "pixels"), lambda: load_image(data))
-    return Picture(digest, title, credit, pixels)
+    return Picture(digest, title, credit, pixels, data=data)
 
 
 def synthetic(title: str, number: str, draw: Callable[[], shapes.Sample]) -> Picture:
@@ -150,24 +99,47 @@ def synthetic(title: str, number: str, draw: Callable[[], shapes.Sample]) -> Pic
     return Picture(digest, title, "", sample.image, sample)
 
 
-def predict(picture: Picture, net: Net, fit: Fit) -> NDArray[np.float32]:
-    """The probability of each class (classes,). Keeps the capture of the likeliest one on the way."""
+def predict(sight: Sight) -> NDArray[np.float32]:
+    """The probability of each class (classes,).
+
+    Of a clean picture this keeps the capture of the likeliest class on the way; under noise the prediction is wanted
+    first, and a capture takes three times as long.
+    """
 
     def compute() -> NDArray[np.float32]:
-        cap = capture(net.module, net.preprocess(picture.pixels, fit), layers=net.layers)
-        scene = Scene(picture, net, fit, int(cap.target))
-        cache().put(_key(scene, "capture"), _without_network(cap))
-        return cap.logits[0].float().softmax(0).cpu().numpy()
+        x = _input(sight)
+        with heavy():
+            if sight.noise is not None:
+                with torch.inference_mode():
+                    return _probabilities(run_network(sight.net.module, x))
+            cap = capture(sight.net.module, x, layers=sight.net.layers)
+        cache().put(_key(scene(sight, int(cap.target)), "capture"), _without_network(cap))
+        return _probabilities(cap.logits)
 
-    return cache().get((picture.id, _at(net), fit, "probabilities"), compute)
+    return kept((*sight.seen, "probabilities"), compute)
+
+
+def _probabilities(logits: Tensor) -> NDArray[np.float32]:
+    return logits[0].float().softmax(0).cpu().numpy()
+
+
+def likeliest(sight: Sight) -> int:
+    """The class that a network predicts."""
+    return int(predict(sight).argmax())
+
+
+def _input(sight: Sight) -> Tensor:
+    """The normalised view (1, 3, h, w), on the network's device."""
+    return sight.net.inputs(get_view(sight)[0][None])
 
 
 def get_capture(scene: Scene) -> Capture:
     """The capture of all the network's layers for a scene."""
 
     def compute() -> Capture:
-        x = scene.net.preprocess(scene.picture.pixels, scene.fit)
-        return _without_network(capture(scene.net.module, x, scene.target, scene.net.layers))
+        x = _input(scene)
+        with heavy():
+            return _without_network(capture(scene.net.module, x, scene.target, scene.net.layers))
 
     return replace(cached(scene, "capture", compute=compute), module=scene.net.module)
 
@@ -182,21 +154,33 @@ def sides(scene: Scene) -> dict[str, int]:
     return {layer: a.shape[-1] for layer, a in zip(scene.net.layers, get_capture(scene).activations, strict=True)}
 
 
-def get_view(scene: Scene) -> tuple[NDArray[np.uint8], str]:
+def get_view(sight: Sight) -> tuple[NDArray[np.uint8], str]:
     """The picture as the network sees it, uint8 (h, w, 3), and the same as a data URI."""
 
     def compute() -> tuple[NDArray[np.uint8], str]:
-        view = scene.net.view(scene.picture.pixels, scene.fit)
+        view = sight.net.view(sight.picture.pixels, sight.fit)
         return view, data_uri(view)
 
-    return cache().get((scene.picture.id, _at(scene.net), scene.fit, "view"), compute)
+    def perturbed(point: Perturbation) -> tuple[NDArray[np.uint8], str]:
+        clean = get_view(sight.clean)[0]
+        attacked = likeliest(sight.clean) if noise.KINDS[point.kind].needs_net else None
+        with heavy():
+            view = noise.apply(clean, point.kind, point.level, point.seed, sight.net, attacked)
+        return view, data_uri(view)
+
+    return kept((*sight.seen, "view"), compute if sight.noise is None else partial(perturbed, sight.noise))
 
 
 def layer_map(scene: Scene, method: str, layer: str, progress: Progress | None = None) -> tuple[Tensor, str]:
     """One method's map of one layer (1, H, W), and why it is blank, if it is."""
 
     def compute() -> tuple[Tensor, str]:
-        maps, notes = cam_with_notes(get_capture(scene).select([layer]), method, progress=progress)
+        cap = get_capture(scene).select([layer])
+        if METHODS[method].cost == "at once":
+            maps, notes = cam_with_notes(cap, method)
+        else:
+            with heavy() as give_way:
+                maps, notes = cam_with_notes(cap, method, progress=polite(progress, give_way))
         return maps[0], notes[0][0]
 
     return cached(scene, "map", method, layer, compute=compute)
@@ -210,10 +194,10 @@ def is_ready(scene: Scene, recipe: Recipe) -> bool:
 def layer_maps(scene: Scene, recipe: Recipe, progress: Progress | None = None) -> Tensor:
     """The maps of a recipe's layers (L, 1, H, W), with the progress over all of them."""
     cap = get_capture(scene).select(recipe.layers)
-    channels = [activation.shape[1] for activation in cap.activations]
+    runs = [METHODS[recipe.method].runs(activation) for activation in cap.activations]
     return torch.stack(
         [
-            layer_map(scene, recipe.method, layer, shifted(progress, sum(channels[:index]), sum(channels)))[0]
+            layer_map(scene, recipe.method, layer, shifted(progress, sum(runs[:index]), sum(runs)))[0]
             for index, layer in enumerate(recipe.layers)
         ]
     )
@@ -224,26 +208,33 @@ def merged(scene: Scene, recipe: Recipe) -> Tensor:
     return refine(layer_maps(scene, recipe), recipe.rule)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Panels:
-    """The strip's pictures as data URIs, in the order of the layers, and whether the merges are blank."""
+    """The maps that the strip shows, from the deepest layer on.
 
-    alone: list[str]
-    merged: list[str]
-    merged_blank: list[bool]
+    Attributes:
+        maps: float32 (2 L, h, w): each layer's map, then the merges down to each layer.
+        ranges: for each what its 0 and 1 were before a merge was stretched.
+        blank: whether each is blank.
+    """
+
+    maps: NDArray[np.float32] = field(repr=False)
+    ranges: list[tuple[float, float]]
+    blank: list[bool]
 
 
 def get_panels(scene: Scene, recipe: Recipe) -> Panels:
-    """Draw one overlay per layer, and the running merge down to each."""
+    """Each layer's map, and the running merge down to each."""
 
     def compute() -> Panels:
         maps = layer_maps(scene, recipe)
         merges = running(maps, recipe.rule)
-        view, _ = get_view(scene)
+        every = torch.cat([maps.flip(0), merges.flip(0)])[:, 0]
+        low, high = (end[:, 0].flip(0).tolist() for end in heights(maps, recipe.rule))
         return Panels(
-            alone=[data_uri(overlay(view, m[0])) for m in maps],
-            merged=[data_uri(overlay(view, m[0])) for m in merges],
-            merged_blank=[not bool(m.any()) for m in merges],
+            maps=every.cpu().numpy(),
+            ranges=[(0.0, 1.0)] * len(maps) + list(zip(low, high, strict=True)),
+            blank=[not bool(m.any()) for m in every],
         )
 
     return cached(scene, "panels", recipe, compute=compute)
@@ -264,11 +255,12 @@ def get_coherency(scene: Scene, recipe: Recipe, progress: Progress | None = None
     """Coherency of a recipe's map, and why it is undefined, if it is."""
 
     def compute() -> tuple[float, str]:
-        cap = get_capture(scene)
-        module = scene.net.module
-        score, notes = coherency(
-            cap.x, merged(scene, recipe), cap.target, lambda x, target: explain(module, x, target, recipe, progress)
-        )
+        cap, map_ = get_capture(scene), merged(scene, recipe)
+        with heavy() as give_way:
+            told = polite(progress, give_way)
+            score, notes = coherency(
+                cap.x, map_, cap.target, lambda x, target: explain(scene.net.module, x, target, recipe, told)
+            )
         return float(score), notes[0]
 
     return cached(scene, "coherency", recipe, compute=compute)
@@ -284,28 +276,10 @@ def get_road(scene: Scene, recipe: Recipe) -> Road:
 
     def compute() -> Road:
         cap, maps = get_capture(scene), merged(scene, recipe)[None]
-        return roads(scene.net.module, cap.x, maps, cap.target, recipe.seed, logits=cap.logits)[0]
+        with heavy():
+            return roads(scene.net.module, cap.x, maps, cap.target, recipe.seed, logits=cap.logits)[0]
 
     return cached(scene, "road", recipe, compute=compute)
-
-
-def expected_seconds(net: Net, method: str, layers: tuple[str, ...]) -> float:
-    """How long a method will take on these layers, about; 0 if it answers at once."""
-    if METHODS[method].cost == "at once":
-        return 0.0
-    costs = _nets().get((_at(net), "seconds"), lambda: _layer_seconds(net))
-    return sum(costs[method, layer] for layer in layers)
-
-
-def _layer_seconds(net: Net) -> dict[tuple[str, str], float]:
-    """Time a forward pass -> seconds that each many-pass method takes on each layer.
-
-    The second pass counts: the first is slower.
-    """
-    x = probe_input(net.preprocessing.size).to(net.device)
-    cap = [capture(net.module, x, layers=net.layers) for _ in range(2)][-1]
-    slow = [name for name, method in METHODS.items() if method.cost == "many passes"]
-    return {(n, layer): passes(cap.select([layer]), n) * cap.seconds for n in slow for layer in net.layers}
 
 
 def forget(picture_id: str) -> None:
@@ -319,4 +293,16 @@ def _key(scene: Scene, *parts: Hashable) -> tuple[Hashable, ...]:
 
 def cached(scene: Scene, *parts: Hashable, compute: Callable[[], Value]) -> Value:
     """What was computed of a scene under these names, or else compute it."""
-    return cache().get(_key(scene, *parts), compute)
+    return kept(_key(scene, *parts), compute)
+
+
+def polite(progress: Progress | None, give_way: Callable[[], None]) -> Progress:
+    """Tell the progress, and let others work in between."""
+
+    def told(done: int, total: int) -> None:
+        yield_point()
+        if progress is not None:
+            progress(done, total)
+        give_way()
+
+    return told

@@ -22,12 +22,12 @@ from camviz.models import (
 from camviz.models.torchvision import fetch
 from camviz.refine import RULES
 from camviz.ui.card import show_card
-from camviz.ui.compute import Scene, expected_seconds, get_net, get_twins, sides, was_moved
-from camviz.ui.truth import Truth
+from camviz.ui.compute import Scene, get_twins, sides
+from camviz.ui.nets import expected_seconds, get_net, was_moved
 from camviz.ui.words import MIXED, MOVED, percent
 
 DEFAULT_METHOD = "gradcam++"
-_RULES = {
+RULE_TITLES = {
     "product": "Product (RefineCAM)",
     "geometric mean": "Geometric mean",
     "minimum": "Minimum",
@@ -44,9 +44,8 @@ def choose_model(synthetic: bool) -> ModelInfo:
     Those trained on such pictures stand first. When the pictures change from photographs to shapes or back, the
     network last used for these is chosen; any other can be chosen after that.
     """
-    wanted = SHAPES if synthetic else IMAGENET
-    infos = {info.name: info for info in sorted(list_models(), key=lambda info: info.data != wanted)}
-    _follow_the_picture(wanted, infos)
+    settle_model(synthetic)
+    wanted, infos = _networks(synthetic)
 
     def label(name: str) -> str:
         info = infos[name]
@@ -58,6 +57,7 @@ def choose_model(synthetic: bool) -> ModelInfo:
         list(infos),
         format_func=label,
         key="model",
+        persist_state="session",
         help="The networks called *Shapes* tell six drawn shapes apart, the others ImageNet's 1000 classes. Those "
         "and the EfficientNet-Lite networks come with the app; the rest are downloaded once from PyTorch's server. "
         "Type to search.",
@@ -70,13 +70,36 @@ def choose_model(synthetic: bool) -> ModelInfo:
     return infos[name]
 
 
+def settle_model(synthetic: bool, name: str | None = None, whatever: bool = False) -> ModelInfo:
+    """Choose the network before it is asked for: the one named, or that which such pictures ask for.
+
+    Args:
+        synthetic: whether all pictures are drawn shapes.
+        name: the network.
+        whatever: stay with it, whatever pictures are added.
+    """
+    wanted, infos = _networks(synthetic)
+    _follow_the_picture(wanted, infos)
+    if name is not None:
+        st.session_state["model"] = name
+        if whatever:
+            st.session_state.update({f"model for {data}": name for data in (IMAGENET, SHAPES)})
+    return infos[st.session_state["model"]]
+
+
+def _networks(synthetic: bool) -> tuple[str, dict[str, ModelInfo]]:
+    """What the network should be trained on for such pictures; all networks, those first."""
+    wanted = SHAPES if synthetic else IMAGENET
+    return wanted, {info.name: info for info in sorted(list_models(), key=lambda info: info.data != wanted)}
+
+
 def _follow_the_picture(wanted: str, infos: dict[str, ModelInfo]) -> None:
     """Choose the network last used for such pictures, if they have changed; at first the first trained on them."""
     state = st.session_state
     if state.get(_DATA) == wanted:
         return
     if _DATA in state:
-        state[f"model for {state[_DATA]}"] = state["model"]
+        state[f"model for {state[_DATA]}"] = state.get("model")
     first = DEFAULT_MODEL if wanted == IMAGENET else next(iter(infos))
     state[_DATA], state["model"] = wanted, state.get(f"model for {wanted}", first)
 
@@ -111,20 +134,6 @@ def ready_net(info: ModelInfo) -> Net | None:
     return None
 
 
-def choose_outline(truth: Truth | None) -> str:
-    """Ask whether the true shape's outline lies over every panel; return it, or "" where it is off or not known."""
-    if truth is None:
-        return ""
-    shown = st.toggle(
-        f"Outline the true {truth.label}",
-        value=True,
-        key="outline",
-        persist_state="session",
-        help="The synthetic sample's mask: where the shape truly is. Other shapes are dashed.",
-    )
-    return truth.outline if shown else ""
-
-
 def choose_class(labels: tuple[str, ...], probabilities: NDArray[np.float32], key: str) -> int:
     """Ask for the class to explain; the likeliest come first, any other by typing."""
     order = [int(index) for index in np.argsort(-probabilities, kind="stable")]
@@ -132,7 +141,7 @@ def choose_class(labels: tuple[str, ...], probabilities: NDArray[np.float32], ke
         "Class to explain",
         order,
         format_func=lambda index: f"{labels[index]} · {percent(float(probabilities[index]))}",
-        key=f"class-{key}",
+        key=key,
         persist_state="session",
         help="The map answers: where is the evidence for *this* class? The likeliest come first; type for any other.",
     )
@@ -140,15 +149,16 @@ def choose_class(labels: tuple[str, ...], probabilities: NDArray[np.float32], ke
 
 def choose_recipe(scene: Scene) -> Recipe:
     """Ask for the method, the layers and the rule that merges them."""
+    drop_unknown_layers(scene.net)
     method = _choose_method(scene)
-    layers = _choose_layers(scene)
-    rule = _choose_rule()
+    layers = choose_layers(scene)
+    rule = choose_rule()
     return Recipe(method, layers, rule if len(layers) > 1 else "product")
 
 
 def _choose_method(scene: Scene) -> str:
     ordered = sorted(METHODS, key=lambda name: list(_GROUPS).index(_group(name)))
-    labels = {name: _method_label(scene.net, name) for name in ordered}
+    labels = {name: method_label(scene.net, name) for name in ordered}
     name = st.selectbox(
         "Method",
         list(labels),
@@ -165,7 +175,7 @@ def _choose_method(scene: Scene) -> str:
     return name
 
 
-def _choose_layers(scene: Scene) -> tuple[str, ...]:
+def choose_layers(scene: Scene) -> tuple[str, ...]:
     """Ask for the layers; none switched on counts as all. Returned from shallow to deep."""
     every = scene.net.layers
     side = sides(scene)
@@ -175,7 +185,7 @@ def _choose_layers(scene: Scene) -> tuple[str, ...]:
         selection_mode="multi",
         default=every,
         format_func=lambda layer: f"{side[layer]} × {side[layer]} · {layer}",
-        key=_layers_key(scene.net),
+        key=layers_key(scene.net.info.name),
         persist_state="session",
         help="Which layers to merge, from deep to shallow: the last of each stage, after its activation. The deeper, "
         "the coarser: a 7 × 7 map tells only 49 places apart.",
@@ -187,11 +197,12 @@ def _choose_layers(scene: Scene) -> tuple[str, ...]:
     return tuple(layer for layer in every if not chosen or layer in chosen)
 
 
-def _choose_rule() -> str:
+def choose_rule() -> str:
+    """Ask for the rule that merges layers."""
     return st.selectbox(
         "Merging rule",
         list(RULES),
-        format_func=lambda name: _RULES[name],
+        format_func=lambda name: RULE_TITLES[name],
         key="rule",
         persist_state="session",
         help="How the layers' maps become one. **Product**: bright only where all agree. **Minimum**: as bright as the "
@@ -209,8 +220,21 @@ def _same_map(scene: Scene, method: str) -> str:
     )
 
 
-def _layers_key(net: Net) -> str:
-    return f"layers-{net.info.name}"
+def class_key(picture_id: str, model: str, fit: str) -> str:
+    """The session key of the class, which is chosen for a picture as a network sees it."""
+    return f"class-{picture_id[:12]}-{model}-{fit}"
+
+
+def layers_key(model: str) -> str:
+    """The session key of a network's layers."""
+    return f"layers-{model}"
+
+
+def drop_unknown_layers(net: Net) -> None:
+    """Keep to the network's own layers; a link may have named others before it was loaded."""
+    key = layers_key(net.info.name)
+    if key in st.session_state:
+        st.session_state[key] = [layer for layer in st.session_state[key] if layer in net.layers]
 
 
 def duration(seconds: float) -> str:
@@ -227,7 +251,8 @@ def _group(name: str) -> str:
     return "baseline" if METHODS[name].is_baseline else METHODS[name].cost
 
 
-def _method_label(net: Net, name: str) -> str:
-    seconds = expected_seconds(net, name, tuple(st.session_state.get(_layers_key(net)) or net.layers))
+def method_label(net: Net, name: str) -> str:
+    """A method's name, with how long it takes if that is long."""
+    seconds = expected_seconds(net, name, tuple(st.session_state.get(layers_key(net.info.name)) or net.layers))
     wait = f" · {duration(seconds)}" if seconds else ""
     return f"{_GROUPS[_group(name)]}{METHODS[name].title}{wait}"

@@ -9,11 +9,11 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from camviz import shapes
+from camviz.ui.address import SINGLE
 from camviz.ui.compute import Picture, synthetic
 
-_SINGLE = "one shape"
 _KINDS: dict[str, str] = {
-    _SINGLE: "One shape",
+    SINGLE: "One shape",
     "two shapes": "Two shapes",
     "distractor": "Shape and distractor",
     "half hidden": "Half hidden",
@@ -33,7 +33,7 @@ _ROWS = 3
 class Pick:
     """Which sample: its kind, class, size band (of one shape alone), and the how-manieth of those."""
 
-    kind: str = _SINGLE
+    kind: str = SINGLE
     label: int = 0
     band: str = "large"
     draw: int = 0
@@ -41,16 +41,14 @@ class Pick:
     @property
     def index(self) -> int:
         """The sample's index in the test split."""
-        turn = (
-            len(shapes.BANDS) * self.draw + list(shapes.BANDS).index(self.band) if self.kind == _SINGLE else self.draw
-        )
+        turn = len(shapes.BANDS) * self.draw + list(shapes.BANDS).index(self.band) if self.kind == SINGLE else self.draw
         return len(shapes.CLASSES) * turn + self.label
 
     @property
     def title(self) -> str:
         """What it shows, in words."""
         name = shapes.CLASSES[self.label]
-        if self.kind == _SINGLE:
+        if self.kind == SINGLE:
             return f"{self.band} {name}".capitalize()
         return {
             "two shapes": f"{name} and another shape",
@@ -83,7 +81,7 @@ def choose_shape() -> Picture:
         format_func=str.capitalize,
         key="shape_band",
         on_change=_read_controls,
-        disabled=pick.kind != _SINGLE,
+        disabled=pick.kind != SINGLE,
     )
     left.selectbox(
         "Shape",
@@ -99,6 +97,17 @@ def choose_shape() -> Picture:
     if pick.kind in _TEACHES:
         st.caption(_TEACHES[pick.kind])
     return pick.picture()
+
+
+def use_pick(pick: Pick) -> None:
+    """Choose a sample before it is asked for."""
+    st.session_state[_PICK] = pick
+
+
+def chosen_pick() -> Pick:
+    """The sample that is chosen."""
+    pick: Pick = st.session_state.get(_PICK, Pick())
+    return pick
 
 
 def _sync(pick: Pick) -> None:
@@ -138,7 +147,7 @@ def _gallery() -> None:
     if right.button("More", icon=":material/refresh:", width="stretch"):
         st.session_state[_PAGE] = (st.session_state.get(_PAGE, 0) + 1) % _PAGES
     page = st.session_state.get(_PAGE, 0)
-    if kind == _SINGLE:
+    if kind == SINGLE:
         rows = [Pick(kind, band=band, draw=page) for band in shapes.BANDS]
     else:
         rows = [Pick(kind, draw=page * _ROWS + row) for row in range(_ROWS)]

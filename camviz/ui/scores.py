@@ -46,6 +46,7 @@ class ScoreRow:
         truth: the scores against a known mask, in the order of TRUTH_COLUMNS; None where no mask is known.
         note: what a reader must know, or "".
         skipped: why ARCC and coherency are left out, or "".
+        before: the values on the clean picture, to be marked on the bars of a noisy one.
     """
 
     label: str
@@ -56,6 +57,7 @@ class ScoreRow:
     truth: tuple[float, ...] | None = None
     note: str = ""
     skipped: str = ""
+    before: tuple[float | None, ...] = (None,) * 4
 
 
 def scores_html(rows: list[ScoreRow]) -> str:
@@ -73,7 +75,8 @@ def scores_html(rows: list[ScoreRow]) -> str:
 
 def _row(row: ScoreRow) -> str:
     cells = "".join(
-        _cell(value, row.skipped if index < 2 else "", main=index == 0) for index, value in enumerate(row.values)
+        _cell(value, row.skipped if index < 2 else "", main=index == 0, before=row.before[index])
+        for index, value in enumerate(row.values)
     )
     raw = "" if row.road_raw is None else f"{row.road_raw:+.2f}".replace("-", "−").replace("−0.00", "0.00")
     alarm = " cv-negative" if row.road_raw is not None and row.road_raw < -ROUNDING else ""
@@ -86,7 +89,7 @@ def _row(row: ScoreRow) -> str:
     )
 
 
-def _cell(value: float | None, skipped: str, main: bool) -> str:
+def _cell(value: float | None, skipped: str, main: bool, before: float | None = None) -> str:
     if value is None:
         state = "cv-skipped" if skipped else "cv-wait"
         return (
@@ -94,4 +97,5 @@ def _cell(value: float | None, skipped: str, main: bool) -> str:
             f"<span>{'–' if skipped else ''}</span></div>"
         )
     weight = " cv-main" if main else ""
-    return f'<div role="cell" class="cv-bar{weight}" style="--v:{value:.4f}"><span>{value:.2f}</span></div>'
+    tick = "" if before is None else f'<s style="--b:{before:.4f}" title="clean: {before:.2f}"></s>'
+    return f'<div role="cell" class="cv-bar{weight}" style="--v:{value:.4f}"><span>{value:.2f}</span>{tick}</div>'

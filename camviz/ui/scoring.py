@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -10,19 +11,12 @@ from streamlit.delta_generator import DeltaGenerator
 from camviz.explain import Recipe
 from camviz.methods import METHODS, Progress
 from camviz.metrics.arcc import combine, complexity
-from camviz.ui import controls
-from camviz.ui.compute import (
-    Scene,
-    expected_seconds,
-    get_coherency,
-    get_road,
-    has,
-    merged,
-    sides,
-)
+from camviz.ui import controls, viewer
+from camviz.ui.compute import Scene, get_coherency, get_road, has, merged, predict, sides
+from camviz.ui.nets import expected_seconds
 from camviz.ui.scores import TRUTH_COLUMNS, Kind, ScoreRow, scores_html
 from camviz.ui.slot import Slot
-from camviz.ui.stripview import result_title
+from camviz.ui.stripview import result_title, subject
 from camviz.ui.truth import get_truth, get_truth_scores
 from camviz.ui.words import on_truth, verdict
 
@@ -50,6 +44,7 @@ class ScorePlaces:
         chart, words = parent.columns([2.4, 1], gap="medium")
         beside = words.container(key="score-words")
         self.chart, self.words, self.below = Slot(chart), Slot(beside.container()), beside.container()
+        self.spoken = Slot(beside.container())
 
     def hold(self, layers: int) -> None:
         """Keep the places while nothing is known yet."""
@@ -66,30 +61,74 @@ def show_waiting(places: ScorePlaces, scene: Scene, recipe: Recipe) -> None:
     places.words.markdown(":gray[The scores follow when the maps are there.]")
 
 
-def show_scores(places: ScorePlaces, scene: Scene, recipe: Recipe, probability: float) -> None:
-    """Draw the chart with what is at hand, then fill in coherency, then ROAD, row by row."""
+def show_scores(places: ScorePlaces, scene: Scene, recipe: Recipe, clean: Scene | None = None) -> list[ScoreRow]:
+    """Draw the chart with what is at hand, then fill in coherency, then ROAD, row by row; return the rows.
+
+    Where a noisy scene has its `clean` one, that is scored after it, and marked on the bars.
+    """
     entries = _entries(scene, recipe)
-    rows = [_row(scene, entry) for entry in entries]
+    rows = [_row(scene, entry, clean) for entry in entries]
     places.chart.html(scores_html(rows))
     if any(row.values[3] is None for row in rows):
         places.words.markdown(":gray[Scoring …]")
     with places.below:
         progress = _slow_progress(scene, recipe, entries)
-    for missing, compute in (
-        (_lacks_coherency, lambda entry: get_coherency(scene, entry.recipe, progress)),
-        (_lacks_road, lambda entry: get_road(scene, entry.recipe)),
-    ):
-        for index, entry in enumerate(entries):
-            if missing(scene, entry):
-                compute(entry)
-                rows[index] = _row(scene, entry)
-                places.chart.html(scores_html(rows))
+    for of in filter(None, (scene, clean)):
+        for missing, compute in (
+            (_lacks_coherency, partial(get_coherency, progress=progress)),
+            (_lacks_road, get_road),
+        ):
+            for index, entry in enumerate(entries):
+                if missing(of, entry):
+                    compute(of, entry.recipe)
+                    rows[index] = _row(scene, entry, clean)
+                    places.chart.html(scores_html(rows))
+        places.words.markdown(conclusion(scene, rows))
+    _speak(places, scene, recipe, rows, clean)
+    return rows
+
+
+def _speak(places: ScorePlaces, scene: Scene, recipe: Recipe, rows: list[ScoreRow], clean: Scene | None) -> None:
+    """Give each panel its score in the words that stand for it where it is not seen."""
+    count = len(recipe.layers)
+    maps = dict(zip([2 * count - 1, *range(count)], [row for row in rows if row.kind != "baseline"], strict=False))
+    told = {subject(scene, recipe): {index: row.values[0] for index, row in maps.items()}}
+    if clean is not None:
+        told[subject(clean, recipe)] = {index: row.before[0] for index, row in maps.items()}
+    known = {of: {i: score for i, score in some.items() if score is not None} for of, some in told.items()}
+    viewer.show(places.spoken, "spoken", viewer.pack_scores(known))
+
+
+def known_scores(scene: Scene, recipe: Recipe) -> ScoreRow:
+    """What is at hand of a map's scores; the coherency of a slow method is only told where it was asked for."""
+    slow = METHODS[recipe.method].cost == "many passes"
+    held_back = slow and not has(scene, "coherency", recipe)
+    return _row(scene, _Entry("", "layer", recipe, held_back), None)
+
+
+def compute_scores(scene: Scene, recipe: Recipe) -> None:
+    """Compute what a map's scores lack, but for the coherency of a slow method."""
+    if METHODS[recipe.method].cost != "many passes":
+        get_coherency(scene, recipe)
+    get_road(scene, recipe)
+
+
+def are_known(scene: Scene, recipe: Recipe) -> bool:
+    """Whether nothing is left to compute of a map's scores."""
+    slow = METHODS[recipe.method].cost == "many passes"
+    return has(scene, "road", recipe) and (slow or has(scene, "coherency", recipe))
+
+
+def conclusion(scene: Scene, rows: list[ScoreRow]) -> str:
+    """What the finished rows mean, in paragraphs (Markdown)."""
     layers, baselines = ([row for row in rows if row.kind == kind] for kind in ("layer", "baseline"))
-    said = verdict(rows[0], layers, baselines, probability)
+    said = verdict(rows[0], layers, baselines, float(predict(scene)[scene.target]))
     truth = get_truth(scene)
     if truth is not None:
         said.insert(0, on_truth(rows[0], layers, truth.label, truth.explained, float(truth.mask.mean())))
-    places.words.markdown("\n\n".join(said))
+    if any(value is not None for value in rows[0].before):
+        said.append(":gray[Marks on the bars: the clean picture.]")
+    return "\n\n".join(said)
 
 
 def _lacks_coherency(scene: Scene, entry: _Entry) -> bool:
@@ -147,8 +186,8 @@ def _detail(entry: _Entry) -> str:
     return "blind guess" if entry.kind == "baseline" else ""
 
 
-def _row(scene: Scene, entry: _Entry) -> ScoreRow:
-    """Fill a row with what is at hand."""
+def _row(scene: Scene, entry: _Entry, clean: Scene | None) -> ScoreRow:
+    """Fill a row with what is at hand, of the scene and of the clean one before it."""
     recipe = entry.recipe
     map_ = merged(scene, recipe)
     coherence, note = get_coherency(scene, recipe) if has(scene, "coherency", recipe) else (None, "")
@@ -167,4 +206,5 @@ def _row(scene: Scene, entry: _Entry) -> ScoreRow:
         truth=tuple(known[name] for name, *_ in TRUTH_COLUMNS) if known else None,
         note="; ".join(filter(None, (note, removal.notes[0] if removal else ""))),
         skipped="coherency would run this slow method again" if entry.held_back else "",
+        before=(None,) * 4 if clean is None else _row(clean, entry, None).values,
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal
+
 from streamlit.delta_generator import DeltaGenerator
 
 
@@ -21,6 +24,15 @@ class Slot:
     def markdown(self, body: str) -> None:
         """Show Markdown in place of what was there."""
         self._place = self._place.markdown(body)
+
+    def say(self, how: Literal["info", "success", "warning"], words: str, icon: str) -> None:
+        """Show a message, in Markdown, in place of what was there."""
+        self._place = getattr(self._place, how)(words, icon=icon)
+
+    def mount(self, component: Callable[[], object]) -> None:
+        """Show a component, once a run, in place of what was there."""
+        with self._place:
+            component()
 
     def container(self, key: str) -> DeltaGenerator:
         """Show a container in place of what was there."""

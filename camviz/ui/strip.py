@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from camviz.render import overlay_gradient
 from camviz.ui.words import percent
+
+Class = tuple[str, float, bool]  # label, probability, whether it is the one explained
 
 
 @dataclass(frozen=True)
@@ -17,8 +18,6 @@ class LayerPanel:
     Attributes:
         name: the layer.
         side: its resolution, in places per side.
-        picture: its map over the view, a data URI.
-        merged: the merge of all layers from the deepest down to this one, likewise.
         blank: why its map is blank, or "".
         merged_blank: why the merge is blank, or "".
         marks: short remarks on the layer, each with its explanation.
@@ -26,8 +25,6 @@ class LayerPanel:
 
     name: str
     side: int
-    picture: str
-    merged: str
     blank: str = ""
     merged_blank: str = ""
     marks: Sequence[tuple[str, str]] = ()
@@ -35,53 +32,139 @@ class LayerPanel:
 
 @dataclass(frozen=True)
 class Strip:
-    """All that the strip shows; `layers` from deep to shallow, `outline` a picture to lie over every panel, or ""."""
+    """All that the strip shows; `layers` from deep to shallow, `outline` a picture to lie over every panel, or "".
 
-    view: str
+    `explained` says what the maps are of, for those who do not see them.
+    """
+
     view_caption: str
-    classes: list[tuple[str, float, bool]]
+    classes: list[Class]
     layers: list[LayerPanel]
     result_title: str
     result_caption: str
     verb: str
     legend: tuple[str, str]
+    explained: str
     outline: str = ""
 
 
 def strip_html(strip: Strip) -> str:
-    """Draw the strip."""
-    last = strip.layers[-1]
+    """Lay out the strip, with a canvas for the picture and for each map: the layers', then the merges, from deep on."""
+    count = len(strip.layers)
     alone = "".join(
-        _figure(panel.picture, _layer_caption(panel, depth), panel.blank, f"map of {panel.name}", strip.outline)
-        for panel, depth in zip(strip.layers, _depths(len(strip.layers)), strict=True)
+        _figure(
+            _canvas(f"{_of(panel)}, {strip.explained}", index),
+            _layer_caption(panel, depth),
+            panel.blank,
+            strip.outline,
+        )
+        for index, (panel, depth) in enumerate(zip(strip.layers, _depths(count), strict=True))
     )
     merges = "".join(
-        _figure(panel.merged, escape(caption), panel.merged_blank, f"merge down to {panel.name}", strip.outline)
-        for panel, caption in zip(strip.layers, _merge_captions(strip), strict=True)
+        _figure(
+            _canvas(f"Merge down to {panel.name}, {strip.explained}", count + index),
+            escape(caption),
+            panel.merged_blank,
+            strip.outline,
+        )
+        for index, (panel, caption) in enumerate(zip(strip.layers, _merge_captions(strip), strict=True))
     )
     credit = f'<span title="{escape(strip.view_caption)}">{escape(strip.view_caption)}</span>'
     legend = (
-        f'<div class="cv-legend"><span>{escape(strip.legend[0])}</span><i style="background:{overlay_gradient()}"></i>'
+        f'<div class="cv-legend"><span>{escape(strip.legend[0])}</span><i class="cv-ramp"></i>'
         f"<span>{escape(strip.legend[1])}</span></div>"
     )
     return _grid(
-        len(strip.layers),
-        _figure(strip.view, credit, "", "what the model sees", strip.outline) + _classes(strip.classes),
+        count,
+        _figure(_canvas("What the model sees"), credit, "", strip.outline) + _classes(strip.classes),
         alone,
         merges,
-        _figure(last.merged, escape(strip.result_caption), last.merged_blank, strip.result_title, strip.outline)
-        + legend,
+        _result(strip, escape(strip.result_caption)) + legend,
         strip.result_title,
     )
 
 
-def strip_skeleton(layers: int, view: str = "", classes: Sequence[tuple[str, float, bool]] = ()) -> str:
+def strip_skeleton(layers: int, view: str = "", classes: Sequence[Class] = ()) -> str:
     """The strip's place while its maps are not known yet; view and classes are shown if they are."""
     empty = '<figure><div class="cv-pic cv-wait"></div><figcaption>&nbsp;</figcaption></figure>'
-    seen = _figure(view, "&nbsp;", "", "what the model sees") if view else empty
+    picture = f'<img src="{view}" alt="What the model sees">'
+    seen = _figure(picture, "&nbsp;") if view else empty
     bars = _classes(classes) if classes else '<div class="cv-classes">' + '<div class="cv-class"></div>' * 5 + "</div>"
     result = f'{empty}<div class="cv-legend">&nbsp;</div>'
     return _grid(layers, seen + bars, empty * layers, empty * layers, result, "Result")
+
+
+def seen_html(hint: str, classes: Sequence[Class], outline: str, said: str) -> str:
+    """One of two pictures that stand above each other, with its likeliest classes, under what is said of it (HTML)."""
+    picture = _figure(_canvas("What the model sees"), "", "", outline, hint)
+    return f'<div class="cv-seen" hidden><h4>{said}</h4>{picture}{_classes(classes)}</div>'
+
+
+def maps_html(strip: Strip, said: str) -> str:
+    """The strip's maps once more, smaller, to stand beside a picture, under what is said of them."""
+    count = len(strip.layers)
+    alone = "".join(
+        _figure(_canvas(f"{_of(p)}, {strip.explained}", index), f"{p.side} × {p.side}", p.blank, strip.outline, p.name)
+        for index, p in enumerate(strip.layers)
+    )
+    merges = "".join(
+        _figure(
+            _canvas(f"Merge down to {p.name}, {strip.explained}", count + index),
+            "",
+            p.merged_blank,
+            strip.outline,
+            caption,
+        )
+        for index, (p, caption) in enumerate(zip(strip.layers, _merge_captions(strip), strict=True))
+    )
+    return _maps(count, alone + merges, _result(strip, escape(strip.result_title), strip.result_caption), said)
+
+
+def maps_skeleton(layers: int) -> str:
+    """The maps' place while they are not known yet."""
+    empty = '<figure><div class="cv-pic cv-wait"></div></figure>'
+    return _maps(layers, empty * 2 * layers, empty)
+
+
+@dataclass(frozen=True)
+class Pane:
+    """A panel of a plain row.
+
+    Attributes:
+        caption: what stands below it.
+        said: what it shows, for those who do not see it.
+        index: of its map; None for the picture.
+        result: whether others can be held against it.
+        blank: why its map is blank, or "".
+    """
+
+    caption: str
+    said: str
+    index: int | None = None
+    result: bool = False
+    blank: str = ""
+
+
+def row_html(title: str, panes: Sequence[Pane]) -> str:
+    """Panels side by side under their title, without the merges between them."""
+    figures = (_figure(_canvas(p.said, p.index, p.result), escape(p.caption), p.blank, hint=p.caption) for p in panes)
+    return _row(title, "".join(figures))
+
+
+def row_skeleton(title: str, panes: int) -> str:
+    """The row's place while its maps are not known yet."""
+    return _row(title, '<figure><div class="cv-pic cv-wait"></div><figcaption>&nbsp;</figcaption></figure>' * panes)
+
+
+def _row(title: str, figures: str) -> str:
+    return f'<div class="cv-panes" hidden><h4>{escape(title)}</h4>{figures}</div>'
+
+
+def _maps(layers: int, panels: str, result: str, said: str = "") -> str:
+    return (
+        f'<div class="cv-maps" hidden style="--layers:{layers}"><h4>{escape(said)}</h4>'
+        f'<div class="cv-panels">{panels}</div><div class="cv-outcome">{result}</div></div>'
+    )
 
 
 def _grid(layers: int, view: str, alone: str, merges: str, result: str, title: str) -> str:
@@ -106,13 +189,29 @@ def _merge_captions(strip: Strip) -> list[str]:
     return [f"{first} alone", *(f"… {strip.verb} {size}" for size in others)]
 
 
-def _figure(uri: str, caption: str, blank: str, alt: str, outline: str = "") -> str:
+def _of(panel: LayerPanel) -> str:
+    return f"Map of {panel.name}, {panel.side} by {panel.side}"
+
+
+def _result(strip: Strip, caption: str, hint: str = "") -> str:
+    """The large picture: the last of the merges."""
+    alt = f"{strip.result_title}: {strip.result_caption}, {strip.explained}"
+    canvas = _canvas(alt, 2 * len(strip.layers) - 1, result=True)
+    return _figure(canvas, caption, strip.layers[-1].merged_blank, strip.outline, hint)
+
+
+def _canvas(alt: str, index: int | None = None, result: bool = False) -> str:
+    """A place for a map by its index, or for the picture; the result's can show others in its place."""
+    which = "" if index is None else f' data-map="{index}"'
+    return f'<canvas role="img" aria-label="{escape(alt)}"{which}{" data-result" if result else ""}></canvas>'
+
+
+def _figure(picture: str, caption: str, blank: str = "", outline: str = "", hint: str = "") -> str:
     over = f'<div class="cv-blank"><span>Blank: {escape(blank)}.</span></div>' if blank else ""
     line = f'<img src="{outline}" alt="outline of the true shape">' if outline else ""
-    return (
-        f'<figure><div class="cv-pic"><img src="{uri}" alt="{escape(alt)}">{line}{over}</div>'
-        f"<figcaption>{caption}</figcaption></figure>"
-    )
+    below = f"<figcaption>{caption}</figcaption>" if caption else ""
+    title = f' title="{escape(hint)}"' if hint else ""
+    return f'<figure{title}><div class="cv-pic">{picture}{line}{over}</div>{below}</figure>'
 
 
 def _layer_caption(panel: LayerPanel, depth: str) -> str:
@@ -120,7 +219,7 @@ def _layer_caption(panel: LayerPanel, depth: str) -> str:
     return f'<b title="{escape(panel.name)}">{panel.side} × {panel.side}</b> {depth}{marks}'
 
 
-def _classes(classes: Sequence[tuple[str, float, bool]]) -> str:
+def _classes(classes: Sequence[Class]) -> str:
     rows = "".join(
         f'<div class="cv-class{" cv-chosen" if chosen else ""}" style="--p:{probability:.4f}" '
         f'title="{escape(label)}"><span>{escape(label)}</span><b>{percent(probability)}</b></div>'

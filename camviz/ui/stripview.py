@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 
 import numpy as np
 import streamlit as st
-from numpy.typing import NDArray
 
 from camviz.explain import Recipe
 from camviz.methods import METHODS
-from camviz.ui import controls
+from camviz.ui import controls, viewer
 from camviz.ui.compute import (
     Scene,
-    expected_seconds,
     get_capture,
     get_panels,
     get_twins,
@@ -22,9 +21,14 @@ from camviz.ui.compute import (
     is_ready,
     layer_map,
     layer_maps,
+    predict,
 )
+from camviz.ui.nets import expected_seconds
+from camviz.ui.robust import get_segments
 from camviz.ui.slot import Slot
-from camviz.ui.strip import LayerPanel, Strip, strip_html, strip_skeleton
+from camviz.ui.strip import Class, LayerPanel, Strip, strip_html, strip_skeleton
+from camviz.ui.truth import get_truth
+from camviz.ui.viewer import Arrangement, OnPaste
 
 _VERBS = {
     "product": "×",
@@ -36,30 +40,56 @@ TOP = 5
 # Seconds after which a slow method's own speed tells more than the estimate.
 _SETTLED = 3
 
-Class = tuple[str, float, bool]  # label, probability, whether it is the one explained
-
 
 def show_strip(
     place: Slot,
     scene: Scene,
     recipe: Recipe,
-    probabilities: NDArray[np.float32],
-    outline: str,
     on_wait: Callable[[], None],
 ) -> None:
     """Draw the strip into its place; for a slow method, show the progress and a way to stop first.
 
-    `outline` is a picture to lie over every panel, or "". `on_wait` is called before a long wait, for what else on
-    the page should not show old results meanwhile.
+    `on_wait` is called before a long wait, for what else on the page should not show old results meanwhile.
     """
-    classes = _classes(scene, probabilities)
-    if not is_ready(scene, recipe):
-        if METHODS[recipe.method].cost == "at once":
-            layer_maps(scene, recipe)
-        else:
-            on_wait()
-            _compute_slowly(place, scene, recipe, classes)
-    place.html(strip_html(_strip(scene, recipe, classes, outline)))
+    skeleton = strip_skeleton(len(recipe.layers), get_view(scene)[1], top_classes(scene))
+    make_ready(place, scene, recipe, skeleton, on_wait)
+    show_maps(place, "strip", scene, recipe, strip_markup(scene, recipe))
+
+
+def strip_markup(scene: Scene, recipe: Recipe) -> str:
+    """The strip with a canvas for each picture."""
+    return strip_html(make_strip(scene, recipe, top_classes(scene)))
+
+
+def show_maps(place: Slot, key: str, scene: Scene, recipe: Recipe, markup: str) -> None:
+    """Send the maps of a scene to the browser, with the markup that they are drawn into."""
+    viewer.show(place, key, maps_message(scene, recipe, markup))
+
+
+def maps_message(scene: Scene, recipe: Recipe, markup: str) -> bytes:
+    """The maps of a scene, with the markup that they are drawn into."""
+    panels, count = get_panels(scene, recipe), len(recipe.layers)
+    arrangement = Arrangement(
+        subject(scene, recipe),
+        markup,
+        label=f"Maps of {scene.net.labels[scene.target]}",
+        ranges=panels.ranges,
+        merges=range(count, 2 * count),
+        result=2 * count - 1,
+        partner=0,
+    )
+    return viewer.pack(arrangement, get_view(scene)[0], panels.maps)
+
+
+def make_ready(place: Slot, scene: Scene, recipe: Recipe, skeleton: str, on_wait: Callable[[], None]) -> None:
+    """Have the maps of a recipe at hand; those of a slow method with the time left over the empty panels."""
+    if is_ready(scene, recipe):
+        return
+    if METHODS[recipe.method].cost == "at once":
+        layer_maps(scene, recipe)
+    else:
+        on_wait()
+        _compute_slowly(place, scene, recipe, skeleton)
 
 
 def result_title(recipe: Recipe) -> str:
@@ -69,15 +99,15 @@ def result_title(recipe: Recipe) -> str:
     return "RefineCAM" if recipe.rule == "product" else f"Merged: {recipe.rule}"
 
 
-def _compute_slowly(place: Slot, scene: Scene, recipe: Recipe, classes: list[Class]) -> None:
-    """Compute the maps of a many-pass method, with the time left over the strip's empty panels."""
+def _compute_slowly(place: Slot, scene: Scene, recipe: Recipe, skeleton: str) -> None:
     title = METHODS[recipe.method].title
-    with place.container(key="slow-strip"):
-        st.html(strip_skeleton(len(recipe.layers), get_view(scene)[1], classes))
-        with st.container(key="slow-progress"):
+    which = "clean" if scene.noise is None else "noisy"
+    with place.container(key=f"slow-strip-{which}"):
+        st.html(skeleton)
+        with st.container(key=f"slow-progress-{which}"):
             expected = expected_seconds(scene.net, recipe.method, recipe.layers)
             bar = st.progress(0.0, f"{title} runs the network many times: {controls.duration(expected)}")
-            st.button("Stop", icon=":material/stop:", on_click=controls.use_default_method)
+            st.button("Stop", icon=":material/stop:", key=f"stop-{which}", on_click=controls.use_default_method)
     start = time.monotonic()
 
     def show(done: int, total: int) -> None:
@@ -88,20 +118,20 @@ def _compute_slowly(place: Slot, scene: Scene, recipe: Recipe, classes: list[Cla
     layer_maps(scene, recipe, show)
 
 
-def _strip(scene: Scene, recipe: Recipe, classes: list[Class], outline: str) -> Strip:
+def make_strip(scene: Scene, recipe: Recipe, classes: list[Class]) -> Strip:
+    """Everything that the strip shows of a scene whose maps are at hand."""
     panels = get_panels(scene, recipe)
     cap = get_capture(scene).select(recipe.layers)
     same = get_twins(scene, recipe.method)
     blanks = [layer_map(scene, recipe.method, layer)[1] for layer in recipe.layers]
     method = METHODS[recipe.method]
+    truth = get_truth(scene)
     layers = [
         LayerPanel(
             name=layer,
             side=activation.shape[-1],
-            picture=panels.alone[index],
-            merged=panels.merged[index],
             blank=blanks[index],
-            merged_blank=_why_merge_is_blank(panels.merged_blank[index], blanks[index:]),
+            merged_blank=why_blank(panels.blank[-1 - index], blanks[index:]),
             marks=_marks(recipe.method, bool((activation < 0).any()), same[layer]),
         )
         for index, (layer, activation) in enumerate(zip(cap.layers, cap.activations, strict=True))
@@ -109,7 +139,6 @@ def _strip(scene: Scene, recipe: Recipe, classes: list[Class], outline: str) -> 
     over = f" over {len(layers)} layers" if len(layers) > 1 else f", {layers[0].side} × {layers[0].side}"
     credit = scene.picture.credit
     return Strip(
-        view=get_view(scene)[1],
         view_caption=f"Photo: {credit}" if credit else f"{cap.x.shape[-1]} × {cap.x.shape[-2]} pixels",
         classes=classes,
         layers=layers[::-1],
@@ -117,11 +146,31 @@ def _strip(scene: Scene, recipe: Recipe, classes: list[Class], outline: str) -> 
         result_caption=f"{method.title}{over}",
         verb=_VERBS[recipe.rule],
         legend=("little", "much evidence") if method.class_specific else ("low", "high"),
-        outline=outline,
+        explained=f"{method.title} for {scene.net.labels[scene.target]}",
+        outline=truth.outline if truth else "",
     )
 
 
-def _why_merge_is_blank(blank: bool, layers: list[str]) -> str:
+def subject(scene: Scene, recipe: Recipe) -> str:
+    """What is explained and how, in a few letters."""
+    return hashlib.sha256(repr((scene.key, recipe)).encode()).hexdigest()[:16]
+
+
+def show_tools(place: Slot, of: Scene, on_paste: OnPaste, merges: bool = True) -> None:
+    """Show the bar that tells the viewer how to draw, and that takes a picture from the clipboard."""
+    viewer.show(place, "tools", tools_message(of, merges, pastes=True), on_paste=on_paste)
+
+
+def tools_message(of: Scene, merges: bool = True, pastes: bool = False) -> bytes:
+    """What the bar has to know: are there merges, an outline, and regions, where the picture can be cut."""
+    try:
+        regions = get_segments(of)
+    except ValueError:  # a picture of one colour, say: then there are none to tell of
+        regions = None
+    return viewer.pack_tools(get_truth(of) is not None, regions, merges, pastes)
+
+
+def why_blank(blank: bool, layers: list[str]) -> str:
     """Say why a merge is blank, from why its layers are, or "" if it is not."""
     if not blank:
         return ""
@@ -130,9 +179,10 @@ def _why_merge_is_blank(blank: bool, layers: list[str]) -> str:
     return "these layers have no bright place in common"
 
 
-def _classes(scene: Scene, probabilities: NDArray[np.float32]) -> list[Class]:
+def top_classes(scene: Scene, count: int = TOP) -> list[Class]:
     """The likeliest classes, and the chosen one if it is not among them."""
-    order = [int(index) for index in np.argsort(-probabilities, kind="stable")[:TOP]]
+    probabilities = predict(scene)
+    order = [int(index) for index in np.argsort(-probabilities, kind="stable")[:count]]
     if scene.target not in order:
         order[-1] = scene.target
     return [(scene.net.labels[i], float(probabilities[i]), i == scene.target) for i in order]

@@ -16,4 +16,9 @@ def show_style() -> None:
     element stands behind the sheet, which makes it one of the pieces; and title, strip, scores and guide are `hidden`
     until the sheet shows them, so that nobody sees them without style.
     """
-    st.html(f"<style>{_SHEET.read_text(encoding='utf-8')}</style><i></i>")
+    st.html(f"<style>{sheet()}</style><i></i>")
+
+
+def sheet() -> str:
+    """The sheet itself."""
+    return _SHEET.read_text(encoding="utf-8")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 from camviz.metrics.truth import TRUTH
+from camviz.robustness import Outcome, as_table, summary
 from camviz.ui.scores import ROUNDING, ScoreRow
 
 # Two scores closer than this are called alike.
@@ -55,6 +59,48 @@ scores near 0. It asks the network about filled-in pictures that it never saw in
 well need not be right: a blob in the middle often does well, because photographers centre their subjects. That is
 why the two blind **baselines** stand in the chart: a score means something only above them.
 """
+
+
+ABOUT_ROBUSTNESS = r"""
+**Under noise.** The clean view is cut into about 60 regions (Quickshift), ranked by their mean map value; so they are
+on the noisy view, with the map of the class that is predicted there. *Overlap* is the rank-biased overlap of the two
+rankings (p = 0.9, so that the first ten or so count most; ties averaged): 1 is the same order, and a random one gets
+what is marked as chance, which is not 0.
+
+| measure | formula | good is | source |
+|---|---|---|---|
+| Consistency C | mean overlap where the prediction stays | high | [2508.18154](https://arxiv.org/abs/2508.18154) |
+| Responsiveness R | 1 − mean overlap where the prediction changes | high | as above |
+| RM | C · R; undefined where no change was seen | high | as above |
+
+Of that paper the abstract, the introduction and summaries were at hand: the definitions are our reading. R alone
+rewards instability, as predictions change under the strongest noise: so the overlap for the class predicted at first
+stands beside it. One picture and one draw are an anecdote.
+"""
+
+LIMITS_OF_ROBUSTNESS = """
+**What it cannot tell.** A map that never moves is perfectly consistent and explains nothing, and one that jumps at
+random is responsive: that is why both are asked, and why C and R should be compared at the same kind and level of noise.
+Copies of one picture are no independent samples: levels and draws are averaged, and each picture counts once, for one
+network. The regions are Quickshift's choice, and small shifts within a region are not seen. A changed prediction need
+not mean that other evidence was used, so a map that stays is not always wrong there. And a robust map need not be a
+true one: hold it against the synthetic samples' masks too.
+"""
+
+ROBUSTNESS_GUIDE = (
+    '<p class="cv-title" hidden>Does the explanation follow the prediction?<small>Noise is laid over each picture, from '
+    "faint to strong. While the network still sees the same, a good map stays (<b>consistency</b>); when it sees "
+    "something else, a good map changes (<b>responsiveness</b>).</small></p>"
+)
+
+ROBUSTNESS_STEPS = """<div class="cv-step-by-step" hidden>
+<p><b>1 Perturb</b> Each picture gets noise of several kinds, from faint to strong. The network looks at every copy: does
+it still see the same?</p>
+<p><b>2 Rank</b> The picture is cut into about 60 regions. Each map puts them into an order, from most evidence to least,
+on the clean picture and on every copy.</p>
+<p><b>3 Compare</b> Where the prediction stays, the two orders should overlap (consistency C); where it changes, they
+should not (responsiveness R). RM = C · R asks for both.</p>
+</div>"""
 
 
 def guide_html() -> str:
@@ -127,6 +173,39 @@ def verdict(result: ScoreRow, layers: list[ScoreRow], baselines: list[ScoreRow],
         said.append(f":gray[Note: {result.note}.]")
     said.append(":gray[Compare only maps of one picture, model and class.]")
     return said
+
+
+def on_noise(here: Outcome, points: Sequence[Outcome], before: str, now: str, by_chance: float) -> str:
+    """Say what noise did to the prediction and to the explanation, and whether the one follows the other.
+
+    Args:
+        here: the outcome at the slider's place.
+        points: the outcomes known so far, of all levels.
+        before: the class predicted on the clean picture.
+        now: the class predicted under the noise.
+        by_chance: the overlap of a random order of the regions.
+    """
+    if math.isnan(here.overlap):
+        return "A map is blank here, so there are no regions to rank."
+    overlap = f"overlap **{here.overlap:.2f}** (chance {by_chance:.2f})"
+    if here.flipped:
+        told = (
+            f"**The prediction changed** from {before} to {now}: the map should change too. Its ranking of regions: "
+            f"{overlap}. Asked for {before} still: {here.overlap_same:.2f}."
+        )
+    else:
+        told = f"**The prediction stays** {before}: the map should stay too. Its ranking of regions: {overlap}."
+    consistency, responsiveness, _ = summary(as_table(points))
+    flips = sum(point.flipped for point in points)
+    kept = f"consistency {_number(consistency)} ({len(points) - flips} kept the prediction)"
+    changed = (
+        f"responsiveness {_number(responsiveness)} ({flips} changed it)" if flips else "no change of prediction seen"
+    )
+    return f"{told}\n\n:gray[All {len(points)} levels: {kept}, {changed}.]"
+
+
+def _number(value: float) -> str:
+    return "undefined" if math.isnan(value) else f"{value:.2f}"
 
 
 def _arcc(row: ScoreRow) -> float:

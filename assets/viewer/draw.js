@@ -1,0 +1,101 @@
+// A map over a picture, pixel by pixel. PALETTES holds 256 colours a name, three bytes each (camviz/render.py).
+
+const CONTOURS = 4; // bands; their borders are drawn
+const GREY_FROM = 0.25; // opacity from which the photograph has lost its own colours
+
+/** How much of the colour covers the photograph where a map is 0, and where it is 1. */
+function coverAt(opacity) {
+  return [opacity ** 3, 1 - (1 - opacity) ** 1.6];
+}
+
+/** For each of 256 values what is left of the photograph, and what colour is added. Of a difference 0.5 is none. */
+function inksFor({ colours, opacity }, signed = false) {
+  const palette = signed ? SIGNED : PALETTES[colours];
+  const [low, high] = signed ? [0, coverAt(opacity)[1]] : coverAt(opacity);
+  const inks = new Float32Array(256 * 4);
+  for (let step = 0; step < 256; step++) {
+    const cover = low + (high - low) * heightOf(step / 255, signed);
+    inks[step * 4] = 1 - cover;
+    for (let c = 0; c < 3; c++) inks[step * 4 + 1 + c] = cover * palette[step * 3 + c] + 0.5; // 0.5: to round
+  }
+  return inks;
+}
+
+/** How high a value is; of a difference, how far from none. */
+function heightOf(value, signed) {
+  return signed ? Math.abs(2 * value - 1) : value;
+}
+
+/** The photograph under a map (n, 3): grey, so that every colour seen belongs to the map; its own as that fades. */
+function groundFor(image, opacity) {
+  const own = Math.max(0, 1 - opacity / GREY_FROM);
+  if (image.own === own) return image.ground;
+  const ground = new Float32Array(image.rgb.length);
+  for (let i = 0, j = 0; i < image.grey.length; i++) {
+    for (let c = 0; c < 3; c++, j++) ground[j] = image.grey[i] + own * (image.rgb[j] - image.grey[i]);
+  }
+  image.own = own;
+  image.ground = ground;
+  return ground;
+}
+
+/** Paint the picture alone into the pixels of an ImageData (Uint32, of a little-endian machine). */
+function paintPicture(pixels, image) {
+  for (let i = 0, j = 0; i < pixels.length; i++, j += 3) {
+    pixels[i] = 0xff000000 | (image.rgb[j + 2] << 16) | (image.rgb[j + 1] << 8) | image.rgb[j];
+  }
+}
+
+/**
+ * Paint a map over the picture, in the columns from x0 to x1.
+ * @param range [low, high] that the map's 0 and 1 stand for.
+ * @param signed whether the map is a difference.
+ */
+function paintMap(pixels, image, map, range, settings, inks, x0 = 0, x1 = image.width, signed = false) {
+  const ground = groundFor(image, settings.opacity);
+  const [low, high] = range;
+  const { width, height } = image;
+  const threshold = settings.threshold;
+  for (let y = 0; y < height; y++) {
+    for (let i = y * width + x0, end = y * width + x1, j = i * 3; i < end; i++, j += 3) {
+      const value = low + map[i] * (high - low);
+      if (heightOf(value, signed) < threshold) {
+        pixels[i] =
+          0xff000000 | ((ground[j + 2] + 0.5) << 16) | ((ground[j + 1] + 0.5) << 8) | (ground[j] + 0.5);
+        continue;
+      }
+      const ink = ((value * 255 + 0.5) | 0) * 4;
+      const kept = inks[ink];
+      pixels[i] =
+        0xff000000 |
+        ((ground[j + 2] * kept + inks[ink + 3]) << 16) |
+        ((ground[j + 1] * kept + inks[ink + 2]) << 8) |
+        (ground[j] * kept + inks[ink + 1]);
+    }
+  }
+  if (settings.contours) paintContours(pixels, image, map, range, x0, x1);
+}
+
+/** Draw a white pixel wherever a map passes 1/4, 1/2 or 3/4. */
+function paintContours(pixels, { width, height }, map, [low, high], x0, x1) {
+  const band = (i) => Math.min(CONTOURS - 1, Math.floor((low + map[i] * (high - low)) * CONTOURS));
+  for (let y = 1; y < height; y++) {
+    for (let x = Math.max(1, x0); x < x1; x++) {
+      const i = y * width + x;
+      const here = band(i);
+      if (here === band(i - 1) && here === band(i - width)) continue;
+      pixels[i] = 0xffffffff;
+    }
+  }
+}
+
+/** The colours of a map's values over mid-grey, as a CSS gradient. */
+function ramp(settings, signed = false) {
+  const inks = inksFor(settings, signed);
+  const stops = Array.from({ length: 12 }, (_, index) => {
+    const ink = Math.round((index / 11) * 255) * 4;
+    const [r, g, b] = [1, 2, 3].map((c) => Math.floor(128 * inks[ink] + inks[ink + c]));
+    return `rgb(${r} ${g} ${b})`;
+  });
+  return `linear-gradient(to right, ${stops.join(", ")})`;
+}

@@ -1,0 +1,209 @@
+// One arrangement of panels: the server's markup, whose canvases are drawn here, all with the same part in view.
+
+const BLINK = 700; // milliseconds
+const STEP = 900; // milliseconds a layer takes to be merged
+
+class Viewer {
+  constructor(parent) {
+    this.root = document.createElement("div");
+    this.root.className = "cv-viewer";
+    this.root.tabIndex = 0;
+    parent.append(this.root);
+    this.tell = null; // hears of clicks, if the server wants to
+    this.split = 0.5; // where the swipe's border is
+    this.chosen = null; // the map that the result is held against
+    this.merging = null;
+    listen(this);
+  }
+
+  /** Show what the server sent; the panels of before stay until these are drawn, within one frame. */
+  show(bytes) {
+    store.viewers.add(this);
+    if (this.header?.id === headerOf(bytes).id) return; // drawn already: a run that changed nothing here
+    const { header, image, maps } = unpack(bytes);
+    Object.assign(this, { header, image, maps, merging: null });
+    this.root.innerHTML = header.markup;
+    this.root.setAttribute("role", "group");
+    this.root.setAttribute("aria-label", header.label);
+    this.panels = [...this.root.querySelectorAll("canvas")].map((canvas) => this.panel(canvas));
+    if (this.chosen === null || this.chosen >= header.maps) this.chosen = header.partner ?? null;
+    this.draw();
+    this.follow();
+    this.speak();
+  }
+
+  /** Say each map's score in the words that stand for it. */
+  speak() {
+    const scores = store.scores[this.header.subject] ?? {};
+    for (const { canvas, map, alt } of this.panels) canvas.ariaLabel = map in scores ? `${alt}, ARCC ${scores[map]}` : alt;
+  }
+
+  panel(canvas) {
+    const { width, height } = this.image;
+    Object.assign(canvas, { width, height });
+    const context = canvas.getContext("2d");
+    const frame = context.createImageData(width, height);
+    const map = canvas.dataset.map === undefined ? null : Number(canvas.dataset.map);
+    const pixels = new Uint32Array(frame.data.buffer);
+    if (map === null) {
+      paintPicture(pixels, this.image);
+      context.putImageData(frame, 0, 0);
+    }
+    const reading = canvas.parentElement.appendChild(document.createElement("output"));
+    return { canvas, context, frame, pixels, map, reading, alt: canvas.ariaLabel };
+  }
+
+  close() {
+    store.viewers.delete(this);
+    clearInterval(this.blinking);
+  }
+
+  /** Whether a map is a difference. */
+  isSigned(map) {
+    return this.header.signed.includes(map);
+  }
+
+  /** The range of a map on the scale that is shown. */
+  range(index) {
+    return store.settings.shared ? this.header.ranges[index] : [0, 1];
+  }
+
+  draw() {
+    const inks = inksFor(store.settings);
+    for (const panel of this.panels) this.drawPanel(panel, inks);
+    this.root.querySelectorAll(".cv-ramp").forEach((bar) => {
+      bar.style.background = ramp(store.settings, "signed" in bar.dataset);
+    });
+    this.root.classList.toggle("cv-no-outline", !store.settings.outline);
+    this.panels.forEach(({ canvas, map }) => {
+      canvas.parentElement.classList.toggle("cv-partner", this.compares() && map === this.chosen);
+    });
+    this.blink();
+  }
+
+  drawPanel({ context, frame, pixels, map, canvas }, inks) {
+    if (map === null) return; // the picture stays as it was drawn at first
+    if ("result" in canvas.dataset) this.drawResult(pixels, map, inks);
+    else this.paint(pixels, map, inks);
+    context.putImageData(frame, 0, 0);
+  }
+
+  paint(pixels, map, inks, x0, x1) {
+    const signed = this.isSigned(map);
+    const own = signed ? inksFor(store.settings, true) : inks;
+    paintMap(pixels, this.image, this.maps[map], this.range(map), store.settings, own, x0, x1, signed);
+  }
+
+  /** The large picture: the result, or a moment of the merge, or what it is held against. */
+  drawResult(pixels, map, inks) {
+    if (this.merging) {
+      const { values, range } = this.merging;
+      paintMap(pixels, this.image, values, range, store.settings, inks);
+      return;
+    }
+    const border = Math.round(this.split * (this.image.width - 1));
+    if (!this.compares()) this.paint(pixels, map, inks);
+    else if (store.settings.result === "blink") this.paint(pixels, this.away ? this.chosen : map, inks);
+    else {
+      this.paint(pixels, this.chosen, inks, 0, border);
+      this.paint(pixels, map, inks, border);
+      for (let y = 0; y < this.image.height; y++) pixels[y * this.image.width + border] = 0xffffffff;
+    }
+  }
+
+  compares() {
+    return store.settings.result !== "alone" && this.chosen !== null && this.header.result !== undefined;
+  }
+
+  /** Start or stop the blinking. */
+  blink() {
+    const blinks = this.compares() && store.settings.result === "blink";
+    if (blinks === Boolean(this.blinking)) return;
+    clearInterval(this.blinking);
+    this.away = false;
+    this.blinking = blinks ? setInterval(() => this.turn(), BLINK) : undefined;
+  }
+
+  turn() {
+    this.away = !this.away;
+    this.redrawResult();
+  }
+
+  redrawResult() {
+    const inks = inksFor(store.settings);
+    this.panels.filter(({ canvas }) => "result" in canvas.dataset).forEach((panel) => this.drawPanel(panel, inks));
+  }
+
+  /** Play the merge: the deepest map, then layer by layer what is left of it. */
+  playMerge() {
+    const order = this.header.merges ?? [];
+    if (order.length < 2) return;
+    const start = performance.now();
+    const values = new Float32Array(this.maps[order[0]].length);
+    const play = {};
+    this.playing = play;
+    const frame = (now) => {
+      if (this.playing !== play) return; // played anew, or another result has come
+      const at = Math.max(0, (now - start) / STEP - 0.5); // the deepest alone for a moment
+      const last = Math.min(Math.floor(at), order.length - 2);
+      const share = ease(clamp(at - last, 0, 1));
+      this.merging = this.blend(values, order[last], order[last + 1], share);
+      this.light(share < 0.5 ? last : last + 1);
+      this.redrawResult();
+      if (at < order.length - 0.6) return requestAnimationFrame(frame);
+      this.merging = this.playing = null;
+      this.light(null);
+      this.redrawResult();
+    };
+    requestAnimationFrame(frame);
+  }
+
+  /** Between two maps, and between their ranges. */
+  blend(values, from, to, share) {
+    const [a, b] = [this.maps[from], this.maps[to]];
+    for (let i = 0; i < values.length; i++) values[i] = a[i] + share * (b[i] - a[i]);
+    const [x, y] = [this.range(from), this.range(to)];
+    return { values, range: [0, 1].map((end) => x[end] + share * (y[end] - x[end])) };
+  }
+
+  /** Mark the panels of the layers that are merged so far, by their depth; null to mark none. */
+  light(depth) {
+    const merges = this.header.merges ?? [];
+    this.panels.forEach(({ canvas, map }) => {
+      const step = merges.indexOf(map) >= 0 ? merges.indexOf(map) : map;
+      const lit = depth !== null && map !== null && !("result" in canvas.dataset) && step <= depth;
+      canvas.parentElement.classList.toggle("cv-lit", lit);
+    });
+  }
+
+  /** Move every panel to the part in view, and tell each map's value under the pointer. */
+  follow() {
+    const { scale, left, top } = store.zoom;
+    const style = this.root.style;
+    style.setProperty("--cv-zoom", scale);
+    style.setProperty("--cv-left", left);
+    style.setProperty("--cv-top", top);
+    this.root.classList.toggle("cv-zoomed", scale > 1);
+    this.root.classList.toggle("cv-pixels", scale >= 3);
+    const at = store.pointer;
+    this.root.classList.toggle("cv-pointing", Boolean(at));
+    if (!at) return;
+    style.setProperty("--cv-x", at.x * scale + left);
+    style.setProperty("--cv-y", at.y * scale + top);
+    for (const { map, reading } of this.panels) reading.textContent = map === null ? "" : this.value(map, at).toFixed(2);
+  }
+
+  /** A map's value at a place, as it is drawn. */
+  value(map, at) {
+    const { width, height } = this.image;
+    const x = Math.min(width - 1, Math.floor(at.x * width));
+    const y = Math.min(height - 1, Math.floor(at.y * height));
+    const [low, high] = this.range(map);
+    const value = low + this.maps[map][y * width + x] * (high - low);
+    return this.isSigned(map) ? 2 * value - 1 : value;
+  }
+}
+
+function ease(share) {
+  return share * share * (3 - 2 * share);
+}

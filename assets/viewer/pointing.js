@@ -1,0 +1,148 @@
+// Hands on a viewer: wheel, mouse, fingers, keys.
+
+const NEAR = 4; // pixels that a click may slip
+
+function listen(viewer) {
+  const fingers = new Map();
+  let slipped = 0;
+  const root = viewer.root;
+
+  root.addEventListener(
+    "wheel",
+    (event) => {
+      const at = placeIn(event);
+      if (!at || (store.zoom.scale === 1 && event.deltaY > 0)) return; // nothing to zoom out of: let the page scroll
+      event.preventDefault();
+      store.zoomBy(Math.exp(-event.deltaY / 300), at.px, at.py);
+      store.point(pictureAt(at));
+    },
+    { passive: false },
+  );
+  root.addEventListener("pointerdown", (event) => {
+    const at = placeIn(event);
+    if (!at || event.button > 0) return;
+    fingers.set(event.pointerId, event);
+    slipped = 0;
+    viewer.swiping = fingers.size === 1 && at.result && viewer.compares() && store.settings.result === "swipe";
+    at.frame.setPointerCapture(event.pointerId);
+    if (viewer.swiping) swipe(viewer, at);
+  });
+  root.addEventListener("pointermove", (event) => {
+    const at = placeIn(event);
+    if (at) store.point(pictureAt(at));
+    const before = fingers.get(event.pointerId);
+    if (!before || !at) return;
+    slipped += Math.hypot(event.clientX - before.clientX, event.clientY - before.clientY);
+    if (viewer.swiping) swipe(viewer, at);
+    else if (fingers.size === 2) pinch(fingers, event, at);
+    else if (slipped > NEAR) drag(before, event, at);
+    fingers.set(event.pointerId, event);
+  });
+  for (const name of ["pointerup", "pointercancel"]) {
+    root.addEventListener(name, (event) => {
+      const at = placeIn(event);
+      if (fingers.delete(event.pointerId) && name === "pointerup" && slipped <= NEAR && at && !viewer.swiping) {
+        choose(viewer, at);
+      }
+    });
+  }
+  root.addEventListener("pointerleave", () => store.point(null));
+  root.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-pick]");
+    if (button) viewer.tell?.(Number(button.dataset.pick));
+  });
+  root.addEventListener("dblclick", () => store.look(1, 0, 0));
+  root.addEventListener("keydown", (event) => press(viewer, event));
+}
+
+/** The panel under an event, and the place in it, 0 to 1; null beside the panels. */
+function placeIn(event) {
+  const frame = event.target.closest?.(".cv-pic");
+  const canvas = frame?.querySelector("canvas");
+  if (!canvas) return null;
+  const box = frame.getBoundingClientRect();
+  const [px, py] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+  const map = canvas.dataset.map === undefined ? null : Number(canvas.dataset.map);
+  return { frame, px, py, size: box.width, map, result: "result" in canvas.dataset };
+}
+
+function pictureAt({ px, py }) {
+  const { scale, left, top } = store.zoom;
+  return { x: (px - left) / scale, y: (py - top) / scale };
+}
+
+function drag(before, event, at) {
+  const { scale, left, top } = store.zoom;
+  store.look(
+    scale,
+    left + (event.clientX - before.clientX) / at.size,
+    top + (event.clientY - before.clientY) / at.size,
+  );
+}
+
+function pinch(fingers, event, at) {
+  const other = [...fingers.values()].find((finger) => finger.pointerId !== event.pointerId);
+  const before = fingers.get(event.pointerId);
+  const apart = (one) => Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY);
+  store.zoomBy(apart(event) / Math.max(apart(before), 1), at.px, at.py);
+}
+
+function swipe(viewer, at) {
+  viewer.split = clamp(pictureAt(at).x, 0, 1);
+  viewer.redrawResult();
+}
+
+/** A click: the map to hold the result against. */
+function choose(viewer, at) {
+  if (at.map === null || at.result) return;
+  viewer.chosen = at.map;
+  store.redraw();
+}
+
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+function press(viewer, event) {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const { opacity, threshold, contours, shared, colours } = store.settings;
+  const at = store.pointer ?? { x: 0.5, y: 0.5 };
+  const { scale, left, top } = store.zoom;
+  const zoom = (factor) => store.zoomBy(factor, at.x * scale + left, at.y * scale + top);
+  const names = Object.keys(PALETTES);
+  const keys = {
+    "+": () => zoom(1.5),
+    "-": () => zoom(1 / 1.5),
+    0: () => store.look(1, 0, 0),
+    "[": () => store.set({ opacity: clamp(opacity - 0.1, 0, 1) }),
+    "]": () => store.set({ opacity: clamp(opacity + 0.1, 0, 1) }),
+    ",": () => store.set({ threshold: clamp(threshold - 0.05, 0, 1) }),
+    ".": () => store.set({ threshold: clamp(threshold + 0.05, 0, 1) }),
+    c: () => store.set({ colours: names[(names.indexOf(colours) + 1) % names.length] }),
+    n: () => store.set({ contours: !contours }),
+    s: () => store.set({ shared: !shared }),
+    m: () => playMerges(),
+    l: () => enlarge(!store.large),
+    Escape: () => enlarge(false),
+  };
+  const step = ARROWS[event.key];
+  const act = step ? () => walk(viewer, at, step, event.shiftKey ? 10 : 1) : keys[event.key];
+  if (!act) return;
+  event.preventDefault();
+  act();
+}
+
+/** Move the pointer by some pixels of the picture. */
+function walk(viewer, at, [dx, dy], pixels) {
+  const { width, height } = viewer.image;
+  store.point({ x: at.x + (dx * pixels) / width, y: at.y + (dy * pixels) / height });
+}
+
+function playMerges() {
+  for (const viewer of store.viewers) viewer.playMerge();
+}
+
+/** Large mode: the panels over the whole window, for a room. */
+function enlarge(on) {
+  store.large = on;
+  document.documentElement.classList.toggle("cv-large", on);
+  for (const listener of store.listeners) listener();
+}

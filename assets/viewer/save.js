@@ -1,0 +1,108 @@
+// Pictures out: the result or the whole arrangement, drawn anew at a chosen scale, with a caption if wanted.
+
+const MARGIN = 16;
+const WORDS = "h4, figcaption, .cv-class";
+
+function saveMenu() {
+  const scale = select([["1", "1 ×"], ["2", "2 ×"], ["4", "4 ×"]], () => {});
+  scale.value = "2";
+  const captions = box(() => {});
+  captions.checked = true;
+  const choose = (what) => () => save(what, Number(scale.value), captions.checked);
+  return element(
+    "div",
+    { className: "cv-save" },
+    labelled("Size", scale, "Times the size on the screen"),
+    labelled("With captions", captions, "Burn the words into the picture"),
+    button("Result, PNG", "The large picture", choose("result")),
+    button("All panels, PNG", "The whole arrangement", choose("all")),
+  );
+}
+
+function save(what, scale, captions) {
+  const area = areaOf(what);
+  const picture = compose(area, scale, captions, what === "result");
+  picture.toBlob((blob) => {
+    const link = element("a", { href: URL.createObjectURL(blob), download: `camviz-${what}.png` });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  });
+}
+
+/** The elements that are drawn. */
+function areaOf(what) {
+  const viewers = [...store.viewers].map((viewer) => viewer.root);
+  if (what === "all") return viewers;
+  const results = viewers.flatMap((root) => [...root.querySelectorAll(".cv-result, .cv-outcome")]);
+  return results.length ? results : viewers;
+}
+
+/** Draw pictures and words where they stand on the page. */
+function compose(parts, scale, captions, alone) {
+  const drawn = parts.flatMap((part) => [...part.querySelectorAll(captions ? `.cv-pic, ${WORDS}` : ".cv-pic")]);
+  const boxes = drawn.map((one) => one.getBoundingClientRect());
+  const left = Math.min(...boxes.map((b) => b.left)) - MARGIN;
+  const right = Math.max(...boxes.map((b) => b.right)) + MARGIN;
+  const bottom = Math.max(...boxes.map((b) => b.bottom)) + MARGIN;
+  const title = captions ? document.querySelector(".cv-title") : null;
+  const top = Math.min(...boxes.map((b) => b.top)) - MARGIN - (title ? 56 : 0);
+  const canvas = element("canvas", { width: (right - left) * scale, height: (bottom - top) * scale });
+  const context = canvas.getContext("2d");
+  context.scale(scale, scale);
+  context.translate(-left, -top);
+  context.fillStyle = getComputedStyle(document.querySelector(".stApp") ?? document.body).backgroundColor;
+  context.fillRect(left, top, right - left, bottom - top);
+  drawn.forEach((one, index) => (one.matches(".cv-pic") ? drawFrame : write)(context, one, boxes[index]));
+  if (title) writeTitle(context, title, left + MARGIN, top + MARGIN, right - left - 2 * MARGIN, alone);
+  return canvas;
+}
+
+/** A panel as it is seen: its part in view, with what lies over it. */
+function drawFrame(context, frame, box) {
+  const { scale, left, top } = store.zoom;
+  context.save();
+  context.beginPath();
+  context.roundRect(box.left, box.top, box.width, box.height, 6);
+  context.clip();
+  context.imageSmoothingEnabled = scale < 3;
+  for (const layer of frame.querySelectorAll("canvas, img")) {
+    if (getComputedStyle(layer).display === "none") continue;
+    context.drawImage(
+      layer,
+      box.left + left * box.width,
+      box.top + top * box.height,
+      box.width * scale,
+      box.height * scale,
+    );
+  }
+  context.restore();
+}
+
+function write(context, words, box) {
+  const style = getComputedStyle(words);
+  context.font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
+  context.fillStyle = style.color;
+  context.textBaseline = "middle";
+  context.fillText(fitting(context, words.innerText, box.width), box.left, box.top + box.height / 2);
+}
+
+/** A text in one line, cut where it would be too wide. */
+function fitting(context, text, width) {
+  const line = text.replace(/\s+/g, " ").trim();
+  if (context.measureText(line).width <= width) return line;
+  let end = line.length;
+  while (end > 0 && context.measureText(`${line.slice(0, end)}…`).width > width) end--;
+  return `${line.slice(0, end)}…`;
+}
+
+function writeTitle(context, title, left, top, width, alone) {
+  const second = title.querySelector("small");
+  const style = getComputedStyle(title);
+  context.fillStyle = style.color;
+  context.textBaseline = "top";
+  const heading = [...title.childNodes].filter((node) => node !== second).map((node) => node.textContent).join("");
+  context.font = `${style.fontWeight} ${alone ? 14 : 18}px ${style.fontFamily}`;
+  context.fillText(fitting(context, heading, width), left, top);
+  context.font = `400 ${alone ? 11 : 13}px ${style.fontFamily}`;
+  if (second) context.fillText(fitting(context, second.textContent, width), left, top + 26);
+}

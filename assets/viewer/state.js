@@ -1,0 +1,95 @@
+// What all viewers of a page share: how maps are drawn, which part of the picture is seen, where the pointer is.
+
+const DEFAULTS = Object.freeze({
+  colours: "inferno",
+  opacity: 0.67,
+  threshold: 0,
+  contours: false,
+  shared: false,
+  outline: true,
+  result: "alone", // or "swipe", "blink": the result against the chosen panel
+});
+const KEPT = "camviz-viewer";
+
+class Store {
+  constructor() {
+    this.settings = { ...DEFAULTS, ...remembered() };
+    this.zoom = { scale: 1, left: 0, top: 0 }; // a place u of the picture lies at u * scale + left of its panel
+    this.pointer = null; // { x, y } in the picture, 0 to 1
+    this.regions = null; // { width, height, labels } once they are known
+    this.scores = {}; // by subject and map, for those who do not see them
+    this.large = false;
+    this.viewers = new Set();
+    this.listeners = new Set(); // told of every change, before the next frame
+    this.pending = false;
+    this.drawing = 0; // milliseconds that the last frame took
+  }
+
+  set(changes) {
+    Object.assign(this.settings, changes);
+    remember(this.settings);
+    this.redraw();
+  }
+
+  /** Zoom by a factor about a place (px, py) of the panels, 0 to 1. */
+  zoomBy(factor, px, py) {
+    const { scale, left, top } = this.zoom;
+    const next = clamp(scale * factor, 1, 32);
+    this.look(next, px - ((px - left) / scale) * next, py - ((py - top) / scale) * next);
+  }
+
+  /** Look at a part; the picture always fills its panel. */
+  look(scale, left, top) {
+    this.zoom = { scale, left: clamp(left, 1 - scale, 0), top: clamp(top, 1 - scale, 0) };
+    this.follow();
+  }
+
+  point(pointer) {
+    this.pointer = pointer && { x: clamp(pointer.x, 0, 1), y: clamp(pointer.y, 0, 1) };
+    this.follow();
+  }
+
+  /** Show where one looks and points: no picture has to be drawn for that. */
+  follow() {
+    for (const viewer of this.viewers) viewer.follow();
+    for (const listener of this.listeners) listener();
+  }
+
+  /** Draw every panel once, in the next frame, however much changes until then. */
+  redraw() {
+    if (this.pending) return;
+    this.pending = true;
+    requestAnimationFrame(() => {
+      this.pending = false;
+      const start = performance.now();
+      for (const viewer of this.viewers) viewer.draw();
+      this.drawing = performance.now() - start;
+      for (const listener of this.listeners) listener();
+    });
+  }
+}
+
+function clamp(value, low, high) {
+  return Math.min(Math.max(value, low), high);
+}
+
+// Some browsers forbid a page that was opened as a file to remember anything: then it does not.
+function remembered() {
+  try {
+    const kept = JSON.parse(sessionStorage.getItem(KEPT)) ?? {};
+    const known = Object.keys(DEFAULTS).filter((name) => typeof kept[name] === typeof DEFAULTS[name]);
+    return Object.fromEntries(known.map((name) => [name, kept[name]]));
+  } catch {
+    return {};
+  }
+}
+
+function remember(settings) {
+  try {
+    sessionStorage.setItem(KEPT, JSON.stringify(settings));
+  } catch {
+    return;
+  }
+}
+
+const store = (globalThis.camvizViewers ??= new Store());

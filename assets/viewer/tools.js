@@ -1,0 +1,185 @@
+// The bar over the panels: how the maps are drawn, what plays, what is saved.
+
+const LARGEST = 20 * 2 ** 20; // bytes of a picture from the clipboard
+
+const KEYS = [
+  ["wheel, pinch, + and −", "zoom"],
+  ["drag", "move the picture"],
+  ["double click, 0", "the whole picture again"],
+  ["arrows", "move the pointer, with Shift by ten pixels"],
+  ["[ and ]", "opacity"],
+  [", and .", "threshold"],
+  ["c", "next colours"],
+  ["n", "contour lines"],
+  ["s", "shared scale"],
+  ["m", "play the merge"],
+  ["l, Esc", "large mode on, off"],
+  ["Ctrl or ⌘ and v", "explain the picture in the clipboard"],
+  ["click on a panel", "hold the result against it, by swipe or blink"],
+];
+
+class Tools {
+  constructor(parent) {
+    this.root = element("div", { className: "cv-tools", role: "toolbar", ariaLabel: "How the maps are drawn" });
+    parent.append(this.root);
+    this.listener = () => this.follow();
+    this.tell = null; // takes a picture from the clipboard, if the page wants one
+    this.pasted = (event) => this.paste(event);
+  }
+
+  show(bytes) {
+    this.header = headerOf(bytes);
+    store.regions = regionsOf(bytes, this.header);
+    if (!this.root.children.length) this.build();
+    store.listeners.add(this.listener);
+    document.addEventListener("paste", this.pasted);
+    this.follow();
+    store.redraw();
+  }
+
+  close() {
+    store.listeners.delete(this.listener);
+    document.removeEventListener("paste", this.pasted);
+  }
+
+  /** Hand a picture in the clipboard on; words are left to whoever they are for. */
+  async paste(event) {
+    const file = [...event.clipboardData.files].find(({ type }) => type.startsWith("image/"));
+    if (!file || !this.tell) return;
+    event.preventDefault();
+    if (file.size > LARGEST) {
+      this.here.textContent = `Pictures from the clipboard may have ${LARGEST / 2 ** 20} MB: upload this one instead`;
+      return;
+    }
+    const bytes = new Uint8Array(await file.arrayBuffer());
+    let text = "";
+    for (const byte of bytes) text += String.fromCharCode(byte);
+    this.tell({ name: file.name, data: btoa(text) });
+  }
+
+  build() {
+    this.colours = select(
+      Object.keys(PALETTES).map((name) => [name, NAMES[name]]),
+      (colours) => store.set({ colours }),
+    );
+    this.opacity = range((opacity) => store.set({ opacity }));
+    this.threshold = range((threshold) => store.set({ threshold }));
+    this.contours = box((contours) => store.set({ contours }));
+    this.shared = box((shared) => store.set({ shared }));
+    this.outline = box((outline) => store.set({ outline }));
+    this.result = select(
+      [["alone", "alone"], ["swipe", "swipe"], ["blink", "blink"]],
+      (result) => store.set({ result }),
+    );
+    this.large = button("Large", "For a room: the pictures over the whole window (l)", () => enlarge(!store.large));
+    this.here = element("span", { className: "cv-here" });
+    this.outlined = labelled("True shape", this.outline, "Outline the shape that is truly there");
+    this.merge = button("▶ Merge", "Play how the layers become one, from the deepest on (m)", playMerges);
+    this.held = labelled("Result", this.result, "The large picture alone, or against the panel that you click");
+    this.root.append(
+      this.merge,
+      labelled("Colours", this.colours, "All perceptually uniform; Cividis looks alike to colour-blind people (c)"),
+      labelled("Opacity", this.opacity, "How much the colours cover the picture ([ and ])"),
+      labelled("Threshold", this.threshold, "Show the map only where it is at least this high (, and .)"),
+      labelled("Contours", this.contours, "Lines where the map passes 0.25, 0.5 and 0.75 (n)"),
+      labelled("Shared scale", this.shared, "Merges as they are, not stretched to the brightest place: watch them fade (s)"),
+      this.outlined,
+      this.held,
+      this.large,
+      menu("Save", saveMenu()),
+      menu("Keys", keyList()),
+      this.here,
+    );
+  }
+
+  follow() {
+    const { settings } = store;
+    for (const name of ["colours", "opacity", "threshold", "result"]) this[name].value = settings[name];
+    for (const name of ["contours", "shared", "outline"]) this[name].checked = settings[name];
+    this.outlined.hidden = !this.header.outline;
+    this.merge.hidden = this.held.hidden = !this.header.merges;
+    this.large.textContent = store.large ? "Normal" : "Large";
+    this.root.dataset.drawing = store.drawing.toFixed(2);
+    this.here.textContent = store.pointer ? this.said(store.pointer) : "";
+  }
+
+  /** The place under the pointer: pixel, colour, region. */
+  said(at) {
+    const viewer = [...store.viewers].find((one) => one.image);
+    if (!viewer) return "";
+    const { width, height, rgb } = viewer.image;
+    const x = Math.min(width - 1, Math.floor(at.x * width));
+    const y = Math.min(height - 1, Math.floor(at.y * height));
+    const colour = rgb.slice((y * width + x) * 3, (y * width + x) * 3 + 3).join(", ");
+    const region = this.region(x / width, y / height);
+    return `x ${x}, y ${y} · rgb ${colour}${region}`;
+  }
+
+  region(u, v) {
+    const regions = store.regions;
+    if (!regions) return "";
+    const { width, height, labels } = regions;
+    return ` · region ${labels[Math.floor(v * height) * width + Math.floor(u * width)] + 1}`;
+  }
+}
+
+/** The region of each pixel, a byte each; null where they are not known. */
+function regionsOf(bytes, { width, height }) {
+  const labels = bytes.slice(bodyOf(bytes));
+  return labels.length ? { width, height, labels } : null;
+}
+
+function element(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+function labelled(text, control, title) {
+  const label = element("label", { title });
+  if (control.type === "checkbox") label.append(control, text);
+  else label.append(text, control);
+  return label;
+}
+
+function select(options, onChange) {
+  const made = element("select", {}, ...options.map(([value, text]) => element("option", { value, textContent: text })));
+  made.addEventListener("change", () => onChange(made.value));
+  return made;
+}
+
+function range(onInput) {
+  const made = element("input", { type: "range", min: 0, max: 1, step: 0.01 });
+  made.addEventListener("input", () => onInput(Number(made.value)));
+  return made;
+}
+
+function box(onChange) {
+  const made = element("input", { type: "checkbox" });
+  made.addEventListener("change", () => onChange(made.checked));
+  return made;
+}
+
+function button(text, title, onClick) {
+  const made = element("button", { type: "button", textContent: text, title });
+  made.addEventListener("click", onClick);
+  return made;
+}
+
+/** A small sheet that opens below a button, and closes on a click elsewhere or Escape. */
+function menu(text, content) {
+  const made = element("details", {}, element("summary", { textContent: text }), element("div", {}, content));
+  const close = (event) => {
+    if (event.key === "Escape" || (event.type === "pointerdown" && !made.contains(event.target))) made.open = false;
+  };
+  made.addEventListener("toggle", () => {
+    const change = made.open ? "addEventListener" : "removeEventListener";
+    for (const name of ["pointerdown", "keydown"]) document[change](name, close);
+  });
+  return made;
+}
+
+function keyList() {
+  const rows = KEYS.flatMap(([key, act]) => [element("dt", { textContent: key }), element("dd", { textContent: act })]);
+  return element("dl", {}, ...rows);
+}

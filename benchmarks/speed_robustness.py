@@ -1,0 +1,98 @@
+"""Timings of the noise robustness: this section of `benchmarks.speed`."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from pytorch_grad_cam import GradCAMPlusPlus
+from pytorch_grad_cam.refine_cam import RefineCAM
+from torch import Tensor, nn
+
+import camviz
+from benchmarks.photos import PHOTOS
+from benchmarks.timing import Case, Row, in_turn, ms
+from camviz import noise
+from camviz.capture import captures
+from camviz.chunks import in_fast_order
+from camviz.explain import explain_capture
+from camviz.ranks import overlaps
+from camviz.robustness import Subject, capture_size, robustness, subject
+
+METHOD, KIND = "gradcam++", "gaussian"
+LEVELS, SEEDS = (0.2, 0.4, 0.6, 0.8, 1.0), (0, 1, 2, 3)
+RANKINGS, ITEMS = 1000, 60
+
+
+def robustness_rows(case: Case, repeat: int) -> Iterator[Row]:
+    """A sweep over 20 noisy copies of one photograph, for one layer and for four; the overlaps of many rankings."""
+    if case.name != "efficientnet-lite0":
+        return  # noise acts on what a trained network sees, and flips its predictions
+    repeat = max(1, repeat // 4)
+    yield from sweep_rows(case, "Grad-CAM++", GradCAMPlusPlus, case.layers[-1:], repeat)
+    yield from sweep_rows(case, "RefineCAM", RefineCAM, case.layers, repeat)
+    yield overlaps_row(case.x.device, repeat)
+
+
+def sweep_rows(case: Case, title: str, method: Any, layers: tuple[str, ...], repeat: int) -> Iterator[Row]:
+    """Everything of ours, against grad-cam's maps of the same noisy copies alone, and against our passes alone."""
+    net, image = camviz.load_model(case.name, str(case.x.device)), PHOTOS[0].load()
+    recipe = camviz.Recipe(METHOD, layers)
+    of = subject(net, image, {title: recipe})
+    copies = net.inputs(np.concatenate([noise.apply_levels(of.view, KIND, LEVELS, seed) for seed in SEEDS]))
+    ours = partial(robustness, net, image, KIND, LEVELS, METHOD, layers, SEEDS, comparisons=False)
+    compared = partial(robustness, net, image, KIND, LEVELS, METHOD, layers, SEEDS)
+    peers = [partial(_their_maps, _peer(method, case.trainable, layers), copies),
+             partial(_their_maps, _peer(method, case.module, layers, frozen=True), copies)]  # fmt: skip
+    apart = abs(_our_maps(of, copies, recipe) - peers[0]()).max()
+    sides = [ours, *peers, partial(_passes, of, copies, layers), compared]
+    fast, slow, lean, bare, full = in_turn(sides, repeat, warm_up=1)
+    found = f"{slow / fast:.1f} x as fast ({ms(fast)} to {ms(slow)}; maps differ by {apart:.0e} at most)"
+    what = f"robustness, {len(copies)} copies, {title}, against grad-cam's maps"
+    yield Row(what, case.name, found, ">= 3 x", slow / fast >= 3)
+    found = f"{lean / fast:.1f} x as fast ({ms(fast)} to {ms(lean)})"
+    yield Row("the same, grad-cam with frozen parameters", case.name, found)
+    found = f"{fast / bare:.2f} x their time ({ms(bare)})"
+    yield Row("the same against its network passes alone", case.name, found, "<= 1.5 x", fast / bare <= 1.5)
+    yield Row("the same with SSIM, Pearson and Spearman of the maps", case.name, f"{full / bare:.2f} x ({ms(full)})")
+
+
+def _peer(method: Any, module: nn.Module, layers: tuple[str, ...], frozen: bool = False) -> Any:
+    """One of grad-cam's methods on a network of its own, as its hooks stay there."""
+    module = copy.deepcopy(module)
+    peer = method(module, [module.get_submodule(name) for name in layers])
+    for base in getattr(peer, "base_cam_per_layer", [peer]):
+        base.compute_input_gradient = frozen
+    return peer
+
+
+def _their_maps(peer: Any, copies: Tensor) -> Any:
+    """Maps (B, H, W) of the predicted classes, one call a copy, as the peer's users loop."""
+    return np.concatenate([peer(x[None], None) for x in copies])
+
+
+def _our_maps(of: Subject, copies: Tensor, recipe: camviz.Recipe) -> Any:
+    """The same maps of ours, in the batches of a sweep: Grad-CAM++ on a block's output hangs on their rounding."""
+    module, batches = of.net.module, copies.split(capture_size(of))
+    captures = [camviz.capture(module, x, layers=recipe.layers) for x in batches]
+    return torch.cat([explain_capture(cap, recipe) for cap in captures]).cpu().numpy()
+
+
+def _passes(of: Subject, copies: Tensor, layers: tuple[str, ...]) -> None:
+    """The captures that a sweep cannot do without: the clean view, and each batch for both of its classes."""
+    module = of.net.module
+    in_fast_order(module, of.net.inputs(of.view[None]), lambda x: camviz.capture(module, x, layers=layers))
+    for some in copies.split(capture_size(of)):
+        in_fast_order(module, some, lambda x: captures(module, x, [None, of.target], layers))
+
+
+def overlaps_row(device: torch.device, repeat: int) -> Row:
+    """The overlaps of many rankings with one, from their scores."""
+    scores = torch.rand(RANKINGS + 1, ITEMS, generator=torch.Generator().manual_seed(0)).to(device)
+    (seconds,) = in_turn([partial(overlaps, scores[0], scores[1:])], repeat)
+    what = f"overlaps of {RANKINGS} rankings of {ITEMS} items"
+    return Row(what, "–", ms(seconds), "<= 50 ms", seconds <= 0.05)

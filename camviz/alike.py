@@ -1,0 +1,59 @@
+"""How alike two maps are, pixel by pixel: plain comparisons to stand beside the overlap of rankings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+from skimage.metrics import structural_similarity
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """Three plain comparisons of two maps; the correlations are NaN where a map is the same everywhere.
+
+    Attributes:
+        ssim: structural similarity (Wang et al., IEEE TIP 2004) over windows of 7 x 7 pixels, in [-1, 1].
+        pearson: correlation of the values, in [-1, 1].
+        spearman: correlation of their ranks, ties averaged, in [-1, 1].
+    """
+
+    ssim: float
+    pearson: float
+    spearman: float
+
+
+def likeness(reference: Tensor, maps: Tensor) -> list[Likeness]:
+    """Compare maps (B, H, W) in [0, 1] with one of them (H, W)."""
+    first = _array(reference)
+    ranks = _ranks(first)
+    return [
+        Likeness(_ssim(first, second), _correlation(first, second), _correlation(ranks, _ranks(second)))
+        for second in _array(maps)
+    ]
+
+
+def _array(maps: Tensor) -> NDArray[np.float64]:
+    return maps.double().cpu().numpy()
+
+
+def _ssim(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """Structural similarity; of a map too small for its window NaN."""
+    if min(first.shape) < 7:
+        return np.nan
+    return float(structural_similarity(first, second, data_range=1.0))
+
+
+def _ranks(map_: NDArray[np.float64]) -> NDArray[np.float64]:
+    return rankdata(map_.ravel())
+
+
+def _correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """Pearson's correlation; NaN where one of them is constant."""
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return np.nan
+    a, b = first - first.mean(), second - second.mean()
+    return float(np.vdot(a, b) / np.sqrt(np.vdot(a, a) * np.vdot(b, b)))

@@ -1,0 +1,305 @@
+"""Explain a picture, or open a bundle, from a terminal."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+
+from camviz import bundle, shapes
+from camviz.agreement import compare
+from camviz.explain import Recipe
+from camviz.figure import figure
+from camviz.finding import RESULT, Finding, Settings, as_png, find
+from camviz.images import Fit, ImageError
+from camviz.methods import METHODS
+from camviz.models import DEFAULT_MODEL, DownloadError, ModelError, Net, list_models, load_model
+from camviz.models.checkpoint import SUFFIX
+from camviz.noise import KINDS
+from camviz.refine import RULES
+from camviz.robustness import Perturbation
+from camviz.takeaway import csv, npz, panels
+
+MAX_PICTURE = bundle.LIMITS[bundle.PICTURE]
+BUNDLE = f"finding{bundle.SUFFIX}"
+# What `explain` may overwrite: files that it wrote itself.
+_OURS = re.compile(
+    r"(view\.png|result\.png|(layer|merge)-\d\d+-[\w.-]+\.png|maps\.npz|scores\.csv|figure\.pdf"
+    rf"|{re.escape(BUNDLE)})(\.partial)?"
+)
+_SAMPLE = re.compile(r"shapes:(train|val|test)/(\d{1,10})")
+
+
+class CannotError(Exception):
+    """What was asked for cannot be done; the message is one sentence."""
+
+
+class UsageError(Exception):
+    """The command itself is wrong; the message says what would be right."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; 0 if it was done, 1 if it cannot be done, 2 if it was not understood."""
+    args = _parser().parse_args(arguments)
+    try:
+        return int(args.run(args))
+    except UsageError as error:
+        args.parser.error(str(error))
+    except (CannotError, ImageError, DownloadError, ModelError, bundle.BundleError) as error:
+        told = str(error)
+    except torch.OutOfMemoryError:
+        told = "The network does not fit into the device's memory: try --device cpu."
+    except OSError as error:
+        told = (
+            f"{error.filename or 'A file'} cannot be used ({error.strerror or error}): check its name and permissions."
+        )
+    except KeyboardInterrupt:
+        told = "Stopped."
+    print(f"camviz: {told}", file=sys.stderr)
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m camviz", description="Class activation maps, refined and scored.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    explain = commands.add_parser("explain", help="explain a picture, and write maps, scores, a figure and a bundle")
+    explain.set_defaults(run=_explain, parser=explain)
+    add: Any = explain.add_argument
+    add("image", metavar="IMAGE", help="a picture's path, or a synthetic sample such as shapes:test/12")
+    add("--out", type=Path, required=True, metavar="DIR", help="a folder, made if need be")
+    add("--force", action="store_true", help="write into DIR although it holds files of others")
+    add("--model", default=DEFAULT_MODEL, metavar="NAME", help=f"or a checkpoint's path (default {DEFAULT_MODEL})")
+    add("--method", default="gradcam++", type=_among("method", METHODS), help=f"one of {', '.join(METHODS)}")
+    add("--layers", type=_names, metavar="A,B", help="names of the network's modules (default: one of each stage)")
+    add("--rule", default="product", type=_among("rule", RULES), help=f"one of {', '.join(RULES)}")
+    add("--class", dest="target", metavar="CLASS", help="its label or number (default: the predicted one)")
+    add("--fit", choices=get_args(Fit), help="how a picture that is not square is fitted (default crop)")
+    add("--noise", type=_among("noise", KINDS), metavar="KIND", help=f"one of {', '.join(KINDS)}")
+    add("--level", type=_level, metavar="X", help="of the noise, from 0 to 1")
+    add("--seed", type=_seed, default=0, help="of all that is drawn at random (default 0)")
+    add("--device", type=_device, help="such as cpu or cuda (default: the best at hand)")
+    add("--no-scores", action="store_true", help="leave out ARCC, which runs a slow method twice more")
+    opened = commands.add_parser("open", help="compute a bundle's finding again, and tell whether the two agree")
+    opened.set_defaults(run=_open, parser=opened)
+    add = opened.add_argument
+    add("bundle", type=Path, metavar="BUNDLE", help=f"a file such as {BUNDLE}")
+    add("--model", metavar="PATH", help="the checkpoint, where the bundle's network is one of your own")
+    add("--device", type=_device, help="such as cpu or cuda (default: the best at hand)")
+    return parser
+
+
+def _explain(args: argparse.Namespace) -> int:
+    if (args.noise is None) != (args.level is None):
+        raise UsageError("--noise and --level go together: name a kind and how strong it is")
+    data, name, fit = _picture(args.image)
+    _check_folder(args.out, args.force)
+    net = _network(args.model, args.device)
+    layers = _known_layers(net, args.layers)
+    settings = Settings(
+        model=net.info.name,
+        recipe=Recipe(args.method, layers, args.rule, args.seed),
+        fit=args.fit or fit,
+        target=None if args.target is None else _class(net, args.target),
+        noise=None if args.noise is None else Perturbation(args.noise, args.level, args.seed),
+    )
+    finding = _found(net, data, name, settings, scores=not args.no_scores)
+    _write(finding, args.out)
+    _tell(finding)
+    print(f"written: {args.out}")
+    return 0
+
+
+def _open(args: argparse.Namespace) -> int:
+    stored = bundle.read(_bytes(args.bundle, bundle.MAX_BYTES))
+    _tell(stored)
+    name = args.model or stored.settings.model
+    # A name from a stranger's file must not become a path.
+    if args.model is None and name not in {info.name for info in list_models()}:
+        raise CannotError(
+            f"The bundle's network {name!r} is not among camviz's: name its checkpoint with --model PATH."
+        )
+    net = _network(name, args.device)
+    if net.info.name != stored.settings.model:
+        raise CannotError(
+            f"The bundle was made with {stored.settings.model!r}, not {net.info.name!r}: choose that one."
+        )
+    fresh = _found(net, stored.picture, stored.name, stored.settings, bool(stored.scores))
+    try:
+        agreement = compare(stored, fresh)
+    except ValueError as error:  # its layers stand in another order than the network reaches them
+        raise CannotError(f"The bundle cannot be checked: {error}.") from error
+    print(agreement.text)
+    return 0 if agreement.agrees else 1
+
+
+def _found(net: Net, data: bytes, name: str, settings: Settings, scores: bool) -> Finding:
+    told = _Told("network passes") if METHODS[settings.recipe.method].cost == "many passes" else None
+    try:
+        return find(net, data, name, settings, told, scores)
+    except ImageError:
+        raise
+    except ValueError as error:  # a layer that gives no map, a class of another network
+        raise CannotError(f"This cannot be computed: {error}.") from error
+
+
+def _picture(text: str) -> tuple[bytes, str, Fit]:
+    """A picture's bytes, its name, and how it is fitted unless something else is asked for."""
+    found = _SAMPLE.fullmatch(text)
+    if found:
+        split, number = found[1], int(found[2])
+        if number >= 2**31:
+            raise UsageError("a sample's number runs from 0 to 2147483647")
+        return as_png(shapes.sample(number, split).image), text, "squeeze"  # type: ignore[arg-type]
+    if text.startswith("shapes:"):
+        raise UsageError(f"{text!r} is no synthetic sample: write shapes:test/12, with train, val or test")
+    return _bytes(Path(text), MAX_PICTURE), Path(text).name, "crop"
+
+
+def _bytes(path: Path, limit: int) -> bytes:
+    """A file's bytes, if it is a file, and not too large."""
+    if not path.is_file():  # no folder, and no device or pipe that never ends
+        raise CannotError(f"There is no file {str(path)!r}: check the name.")
+    if path.stat().st_size > limit:
+        raise CannotError(f"{str(path)!r} has more than {limit:,} bytes: use a smaller file.")
+    return path.read_bytes()
+
+
+def _check_folder(folder: Path, force: bool) -> None:
+    """Make the folder, and refuse to write among the files of others."""
+    folder.mkdir(parents=True, exist_ok=True)
+    others = sorted(entry.name for entry in folder.iterdir() if not _OURS.fullmatch(entry.name))
+    if others and not force:
+        raise CannotError(
+            f"{str(folder)!r} holds files of others, such as {others[0]!r}: choose another, or use --force."
+        )
+    probe = folder / ".camviz.partial"  # it is better to know now than after a slow method
+    probe.touch()
+    probe.unlink()
+
+
+def _network(name: str, device: torch.device | None) -> Net:
+    known = [info.name for info in list_models()]
+    if name not in known and not name.endswith(SUFFIX):
+        raise UsageError(f"unknown model {name!r}{_near(name, known)}")
+    return load_model(name, device, _Told("bytes downloaded"))
+
+
+def _known_layers(net: Net, asked: tuple[str, ...] | None) -> tuple[str, ...]:
+    if asked is None:
+        return net.layers
+    modules = [name for name, _ in net.module.named_modules() if name]
+    for layer in asked:
+        if layer not in modules:
+            raise UsageError(f"{net.info.name} has no layer {layer!r}{_near(layer, modules, net.layers)}")
+    if len(set(asked)) < len(asked):
+        raise UsageError("--layers names a layer twice")
+    return asked
+
+
+def _class(net: Net, text: str) -> int:
+    """A class by its label, whatever its case, or by its number."""
+    labels = [label.casefold() for label in net.labels]
+    if text.casefold() in labels:
+        if labels.count(text.casefold()) > 1:
+            numbers = [str(index) for index, label in enumerate(labels) if label == text.casefold()]
+            raise UsageError(f"{net.info.name} has several classes {text!r}: choose number {' or '.join(numbers)}")
+        return labels.index(text.casefold())
+    if text.isascii() and text.isdigit() and len(text) < 10 and int(text) < len(labels):
+        return int(text)
+    near = _near(text.casefold(), labels, labels if len(labels) <= 10 else ())
+    raise UsageError(f"{net.info.name} has no class {text!r}, and numbers run from 0 to {len(labels) - 1}{near}")
+
+
+def _near(text: str, known: Iterable[str], few: Sequence[str] = ()) -> str:
+    """The names that somebody may have meant, or else the few there are."""
+    near = difflib.get_close_matches(text, list(known), n=3)
+    if near:
+        return f"; did you mean {' or '.join(near)}?"
+    return f"; there are {', '.join(few)}" if few else ""
+
+
+def _among(what: str, known: Iterable[str]) -> Callable[[str], str]:
+    """What reads one of some names; the error lists them all."""
+
+    def read(text: str) -> str:
+        if text not in known:
+            raise argparse.ArgumentTypeError(f"unknown {what} {text!r}: choose from {', '.join(known)}")
+        return text
+
+    return read
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in text.split(","))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of names with commas between them")
+    return names
+
+
+def _level(text: str) -> float:
+    try:
+        level = float(text)
+    except ValueError:
+        level = -1
+    if not 0 <= level <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1")
+    return level
+
+
+def _seed(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text[:20]) >= 2**63:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 to 2**63 - 1")
+    return int(text)
+
+
+def _device(text: str) -> torch.device:
+    try:
+        return torch.empty(0, device=text).device
+    except (RuntimeError, AssertionError) as error:
+        raise argparse.ArgumentTypeError(f"there is no device {text!r} here") from error
+
+
+def _write(finding: Finding, folder: Path) -> None:
+    """Write all files, each whole or not at all; those of an earlier run that have no successor go."""
+    files = {
+        **panels(finding),
+        "maps.npz": npz(finding),
+        "scores.csv": csv(finding),
+        "figure.pdf": figure(finding),
+        BUNDLE: bundle.write(finding),
+    }
+    for old in folder.iterdir():
+        if _OURS.fullmatch(old.name) and old.name not in files and old.is_file():
+            old.unlink()
+    for name, data in files.items():
+        partial = folder / f"{name}.partial"
+        partial.write_bytes(data)
+        partial.replace(folder / name)
+
+
+def _tell(finding: Finding) -> None:
+    """One line of what was found, one of its score."""
+    method = METHODS[finding.settings.recipe.method].title
+    print(f"{finding.name}: {method} for {finding.label!r} ({finding.probability:.1%}), {finding.settings.model}")
+    score = finding.scores.get(RESULT)
+    if score is not None and score.arcc is not None:
+        print(f"ARCC {score.arcc:.3f}{f' ({score.note})' if score.note else ''}")
+
+
+class _Told:
+    """Tells how far something slow is, on stderr, at every tenth."""
+
+    def __init__(self, what: str) -> None:
+        self._what, self._tenths = what, -1
+
+    def __call__(self, done: int, total: int) -> None:
+        tenths = 10 * done // total if total else 0
+        if tenths > self._tenths:
+            self._tenths = tenths
+            print(f"{done:,} of {total:,} {self._what}", file=sys.stderr, flush=True)

@@ -1,0 +1,113 @@
+"""A finding -> files of numbers and pictures for other programs."""
+
+from __future__ import annotations
+
+import csv as tables
+import hashlib
+import io
+import json
+import re
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from camviz.finding import RESULT, Finding, as_png
+from camviz.manifest import described, plain
+from camviz.methods import METHODS
+from camviz.refine import running
+from camviz.render import overlay
+
+COLUMNS = ("map", "method", "rule", "class", "arcc", "coherency", "complexity", "road", "road_raw", "note")
+
+
+def npz(finding: Finding) -> bytes:
+    """The view, uint8 (h, w, 3), the maps, float32 (L, h, w), and the merged map, float32 (h, w), in NumPy's format.
+
+    The text under "metadata" is JSON: settings, class, scores and versions. Nothing is pickled.
+    """
+    metadata = json.dumps(described(finding), indent=2, ensure_ascii=False, allow_nan=False)
+    stream = io.BytesIO()
+    np.savez_compressed(
+        stream,
+        allow_pickle=False,
+        view=finding.view,
+        maps=finding.maps,
+        merged=finding.merged,
+        metadata=np.array(metadata),
+    )
+    return stream.getvalue()
+
+
+def csv(finding: Finding) -> bytes:
+    """The scores as a table in UTF-8: one row for the merged map, then one for each layer, deep to shallow.
+
+    A cell is empty where nothing was computed.
+    """
+    stream = io.StringIO()
+    table = tables.writer(stream, lineterminator="\n")
+    table.writerow(COLUMNS)
+    recipe = finding.settings.recipe
+    for key in (RESULT, *reversed(recipe.layers)) if finding.scores else ():
+        score = finding.scores[key]
+        numbers = (score.arcc, score.coherency, score.complexity, score.road, score.road_raw)
+        texts = (key, recipe.method, recipe.rule if key == RESULT else "", finding.label)
+        table.writerow([*map(_cell, texts), *("" if n is None else repr(n) for n in numbers), _cell(score.note)])
+    return stream.getvalue().encode()
+
+
+def facts(finding: Finding) -> dict[str, str]:
+    """All that one has to know to get the same result again, in words."""
+    settings, recipe = finding.settings, finding.settings.recipe
+    noise = settings.noise
+    return {
+        "Picture": f"{finding.name}, SHA-256 {hashlib.sha256(finding.picture).hexdigest()}",
+        "Model": f"{settings.model}, fit {settings.fit}",
+        "Class": f"{finding.label} ({settings.target}), probability {finding.probability:.4f}",
+        "Method": f"{METHODS[recipe.method].title}; {METHODS[recipe.method].reference}",
+        "Layers": ", ".join(recipe.layers),
+        "Merged by": recipe.rule,
+        "Noise": "none" if noise is None else f"{noise.kind}, level {noise.level}, seed {noise.seed}",
+        "Seed": str(recipe.seed),
+        "Computed with": ", ".join(f"{name} {version}" for name, version in finding.versions.items()),
+        "On": finding.device,
+    }
+
+
+def _cell(text: str) -> str:
+    """Text that no spreadsheet takes for a formula."""
+    text = plain(text)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
+def panels(finding: Finding) -> dict[str, bytes]:
+    """The pictures of the strip by file name, each a PNG: the view, each layer's map over it, the merges, the result.
+
+    Layers are numbered from the deepest, as they are merged.
+    """
+    merges = running_merges(finding)
+    found = {"view.png": as_png(finding.view)}
+    layers = list(zip(finding.settings.recipe.layers, finding.maps, merges, strict=True))
+    for number, (layer, map_, merge) in enumerate(reversed(layers), 1):
+        name = f"{number:02d}-{re.sub(r'[^A-Za-z0-9._-]', '-', layer)[:80]}.png"
+        found[f"layer-{name}"] = laid_over(finding, map_)
+        found[f"merge-{name}"] = laid_over(finding, merge)
+    return {**found, "result.png": laid_over(finding, finding.merged)}
+
+
+def running_merges(finding: Finding) -> NDArray[np.float32]:
+    """The merge down to each layer, float32 (L, h, w), in the order of the layers: the first is of all of them."""
+    return running(torch.tensor(finding.maps)[:, None], finding.settings.recipe.rule)[:, 0].numpy()
+
+
+def laid_over(finding: Finding, map_: NDArray[np.float32]) -> bytes:
+    """A map (h, w) over the grey view, as PNG."""
+    return as_png(overlay(finding.view, torch.tensor(map_)))
+
+
+def result_title(finding: Finding) -> str:
+    """What the merged map is called in print."""
+    recipe = finding.settings.recipe
+    if len(recipe.layers) == 1:
+        return f"{METHODS[recipe.method].title}, {recipe.layers[0]}"
+    return "RefineCAM" if recipe.rule == "product" else f"{recipe.rule.capitalize()} of {len(recipe.layers)} layers"

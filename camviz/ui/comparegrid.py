@@ -1,0 +1,262 @@
+"""From what is chosen to a grid of maps: which scene and recipe stand in which cell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from camviz.explain import Recipe
+from camviz.methods import METHODS
+from camviz.noise import KINDS
+from camviz.refine import RULES, heights
+from camviz.robustness import Perturbation
+from camviz.ui.compare import LEAST, MODES, Mode, difference, reach, same_class
+from camviz.ui.comparehtml import Head, Panel
+from camviz.ui.compute import Scene, Sight, layer_map, layer_maps, likeliest, merged, predict, scene, sides
+from camviz.ui.controls import RULE_TITLES
+from camviz.ui.nets import get_net
+from camviz.ui.stripview import result_title, why_blank
+from camviz.ui.truth import get_truth
+from camviz.ui.words import percent
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is chosen in the sidebar, for every mode.
+
+    Attributes:
+        mode: a name in MODES.
+        methods: of which a map is shown.
+        layers: of the network, from shallow to deep.
+        rule: by which they are merged.
+        classes: to compare; the first is held against the others.
+        models: to compare, by name.
+        noise: the noisy copies.
+    """
+
+    mode: str
+    methods: tuple[str, ...]
+    layers: tuple[str, ...]
+    rule: str = "product"
+    classes: tuple[int, ...] = ()
+    models: tuple[str, ...] = ()
+    noise: tuple[Perturbation, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A map: what is explained, how, and, for a difference, the class that it is held against."""
+
+    scene: Scene
+    recipe: Recipe
+    against: Scene | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """Maps of one picture, model and class; `key` tells it from the others."""
+
+    key: str
+    head: Head
+    cells: list[Cell]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Rows, and what the columns are called, each with what else is said of it."""
+
+    mode: Mode
+    columns: list[tuple[str, str]]
+    rows: list[Row] = field(default_factory=list)
+
+    def arranged(self, rows: list[int], columns: list[int]) -> Grid:
+        """The same in another order."""
+        picked = [self.rows[row] for row in rows]
+        return Grid(
+            self.mode,
+            [self.columns[column] for column in columns],
+            [replace(row, cells=[row.cells[column] for column in columns]) for row in picked],
+        )
+
+
+def size(choice: Choice) -> tuple[int, int]:
+    """How many rows and columns a grid would have, without a look at any network."""
+    methods, layers = len(choice.methods), len(choice.layers)
+    return {
+        "layers": (methods, layers + (layers > 1)),
+        "classes": (max(2 * len(choice.classes) - 1, 0), methods),
+        "models": (len(choice.models), methods),
+        "noise": (1 + len(choice.noise), methods),
+        "rules": (methods, len(RULES)),
+    }[choice.mode]
+
+
+def make_grid(choice: Choice, of: Scene, layers_of: Callable[[str], tuple[str, ...]]) -> Grid:
+    """Lay out the grid that is chosen.
+
+    Args:
+        choice: what is compared.
+        of: the picture in the network chosen, and the class.
+        layers_of: the layers that are chosen of a network, by its name.
+    """
+    mode = MODES[choice.mode]
+    titles = [(METHODS[name].title, "") for name in choice.methods]
+    if choice.mode == "layers":
+        return Grid(mode, _layer_columns(choice, of), [_layers_row(choice, of, name) for name in choice.methods])
+    if choice.mode == "rules":
+        names = [(RULE_TITLES[rule], "") for rule in RULES]
+        return Grid(mode, names, [_rules_row(choice, of, name) for name in choice.methods])
+    if choice.mode == "classes":
+        return Grid(mode, titles, [*_class_rows(choice, of), *_difference_rows(choice, of)])
+    if choice.mode == "noise":
+        copies = [of, *(scene(Sight(of.picture, of.net, of.fit, point), of.target) for point in choice.noise)]
+        return Grid(mode, titles, [_noise_row(choice, copy) for copy in copies])
+    rows = [_model_row(choice, of, name, layers_of(name)) for name in choice.models]
+    return Grid(mode, titles, [row for row in rows if row is not None])
+
+
+def make_map(cell: Cell) -> NDArray[np.float32]:
+    """A cell's map (h, w) in [0, 1]; of a difference 0.5 is none."""
+    if cell.against is not None:
+        return difference(*_pair(cell))
+    return merged(cell.scene, cell.recipe)[0].cpu().numpy()
+
+
+def reach_of(cell: Cell) -> float:
+    """How far the maps of a difference are apart at most."""
+    return reach(*_pair(cell))
+
+
+def _pair(cell: Cell) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The two maps of a difference."""
+    this, that = (merged(of, cell.recipe)[0].cpu().numpy() for of in (cell.scene, cell.against or cell.scene))
+    return this, that
+
+
+def make_range(cell: Cell) -> tuple[float, float]:
+    """What a map's 0 and 1 were before it was stretched."""
+    if cell.against is not None:
+        far = reach_of(cell)
+        return (0.5 - far / 2, 0.5 + far / 2) if far >= LEAST else (0.0, 1.0)
+    low, high = heights(layer_maps(cell.scene, cell.recipe), cell.recipe.rule)
+    return float(low[0, 0]), float(high[0, 0])
+
+
+def make_panel(cell: Cell, blank: bool) -> Panel:
+    """What is said of a map."""
+    truth = get_truth(cell.scene)
+    why = ""
+    if blank and cell.against is None:
+        whys = [layer_map(cell.scene, cell.recipe.method, layer)[1] for layer in cell.recipe.layers]
+        why = why_blank(True, whys)
+    return Panel(", ".join(describe(cell)), why, truth.outline if truth else "")
+
+
+def describe(cell: Cell) -> list[str]:
+    """What a map is, in a few lines: how it was made; of which class, in which network; of which picture."""
+    of, recipe = cell.scene, cell.recipe
+    what = (
+        result_title(recipe)
+        if len(recipe.layers) > 1
+        else f"{sides(of)[recipe.layers[0]]} × {sides(of)[recipe.layers[0]]}"
+    )
+    label = of.net.labels[of.target]
+    if cell.against is not None:
+        label += f", not {of.net.labels[cell.against.target]}"
+    noise = f", {_noise_title(of.noise)}" if of.noise else ""
+    return [
+        f"{METHODS[recipe.method].title}, {what}",
+        f"{label} by {of.net.info.title}",
+        f"{of.picture.title}{noise}",
+    ]
+
+
+def _recipe(choice: Choice, method: str, layers: tuple[str, ...] | None = None, rule: str | None = None) -> Recipe:
+    layers = layers or choice.layers
+    return Recipe(method, layers, (rule or choice.rule) if len(layers) > 1 else "product")
+
+
+def _layer_columns(choice: Choice, of: Scene) -> list[tuple[str, str]]:
+    side = sides(of)
+    names = [(f"{side[layer]} × {side[layer]}", "") for layer in reversed(choice.layers)]
+    if len(names) == 1:
+        return names
+    names[0], names[-1] = (names[0][0], "deepest"), (names[-1][0], "finest")
+    return [*names, (result_title(_recipe(choice, choice.methods[0])), "all merged")]
+
+
+def _layers_row(choice: Choice, of: Scene, method: str) -> Row:
+    cells = [Cell(of, Recipe(method, (layer,))) for layer in reversed(choice.layers)]
+    if len(cells) > 1:
+        cells.append(Cell(of, _recipe(choice, method)))
+    return Row(method, Head(METHODS[method].title, METHODS[method].sentence), cells)
+
+
+def _rules_row(choice: Choice, of: Scene, method: str) -> Row:
+    cells = [Cell(of, _recipe(choice, method, rule=rule)) for rule in RULES]
+    return Row(method, Head(METHODS[method].title, METHODS[method].sentence), cells)
+
+
+def _class_rows(choice: Choice, of: Scene) -> list[Row]:
+    probabilities = predict(of)
+    return [
+        Row(
+            f"class-{target}",
+            Head(of.net.labels[target], f"{percent(float(probabilities[target]))} sure"),
+            [Cell(scene(of, target), _recipe(choice, method)) for method in choice.methods],
+        )
+        for target in choice.classes
+    ]
+
+
+def _difference_rows(choice: Choice, of: Scene) -> list[Row]:
+    """Where the first class has more evidence than each other."""
+    rows = []
+    for other in choice.classes[1:]:
+        this, that = of.net.labels[choice.classes[0]], of.net.labels[other]
+        head = Head(f"{this}, not {that}", f"Red: more evidence for {this}. Blue: more for {that}.", signed=True)
+        pair = scene(of, choice.classes[0]), scene(of, other)
+        rows.append(
+            Row(
+                f"difference-{other}",
+                head,
+                [Cell(pair[0], _recipe(choice, method), pair[1]) for method in choice.methods],
+            )
+        )
+    return rows
+
+
+def _model_row(choice: Choice, of: Scene, name: str, layers: tuple[str, ...]) -> Row | None:
+    """Another network, asked for the same class; None if it does not know that."""
+    net = get_net(name)
+    target = same_class(of.net.labels[of.target], of.target, net.labels)
+    if target is None:
+        return None
+    there = scene(Sight(of.picture, net, of.fit), target)
+    chosen = tuple(layer for layer in net.layers if layer in layers) or net.layers
+    cells = [Cell(there, _recipe(choice, method, chosen)) for method in choice.methods]
+    return Row(f"model-{name}", Head(net.info.title, _seen(there), picture=True), cells)
+
+
+def _noise_row(choice: Choice, copy: Scene) -> Row:
+    title = KINDS[copy.noise.kind].strength(copy.noise.level) if copy.noise else "Clean"
+    cells = [Cell(copy, _recipe(choice, method)) for method in choice.methods]
+    level = f"{copy.noise.level}" if copy.noise else "clean"
+    return Row(f"noise-{level}", Head(title, _seen(copy), picture=True), cells)
+
+
+def _noise_title(point: Perturbation) -> str:
+    noise = KINDS[point.kind]
+    return f"{noise.title}, {noise.strength(point.level)}"
+
+
+def _seen(of: Scene) -> str:
+    """How sure the network is of the class explained, and what it sees if that is another."""
+    probabilities, first = predict(of), likeliest(of)
+    asked = f"{of.net.labels[of.target]} {percent(float(probabilities[of.target]))}"
+    if first == of.target:
+        return f"sees {asked}"
+    return f"sees {of.net.labels[first]} {percent(float(probabilities[first]))}; {asked}"

@@ -1,0 +1,148 @@
+"""The Compare page's grid as HTML: its head, a row of panels, the numbers below them, a pinned panel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from camviz.ui.compare import LEAST, Scores, best
+from camviz.ui.scores import ScoreRow
+
+_PARTS = ("ARCC", "coherency", "1 − complexity", "ROAD")
+_HOW_TO_PIN = "Point at a map to pin it: it stays while all else changes."
+# The colours of a difference.
+_RAMP = '<div class="cv-legend"><i class="cv-ramp" data-signed></i></div>'
+# The width of a panel by how many rows are to be seen on one screen, in rem; more rows are as wide as the last.
+_WIDTHS = (17, 14.5, 11.5, 9.2)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A map of a row.
+
+    Attributes:
+        title: what it shows, whole.
+        blank: why it is blank, or "".
+        outline: a picture to lie over it, or "".
+    """
+
+    title: str
+    blank: str = ""
+    outline: str = ""
+
+
+@dataclass(frozen=True)
+class Head:
+    """What stands before a row: its name, more words, whether its picture is shown, whether it is a difference."""
+
+    title: str
+    detail: str
+    picture: bool = False
+    signed: bool = False
+
+
+def width(rows: int) -> float:
+    """How wide a panel is, in rem."""
+    return _WIDTHS[min(max(rows, 1), len(_WIDTHS)) - 1]
+
+
+def head_html(columns: Sequence[tuple[str, str]], look: str, caution: str, wide: float, picture: bool) -> str:
+    """What to look at, beside the picture if no row shows it, and the columns' names with what is said of each."""
+    names = "".join(
+        f'<h4 title="{escape(name)}">{escape(name)} <span>{escape(more)}</span></h4>' for name, more in columns
+    )
+    warning = f" <b>{escape(caution)}</b>" if caution else ""
+    seen = '<figure><div class="cv-pic"><canvas role="img" aria-label="What the model sees"></canvas></div></figure>'
+    corner = seen if picture else "<div></div>"
+    return (
+        f'<div class="cv-grid cv-grid-head" hidden style="{_columns(len(columns), wide)}">{corner}'
+        f"<p>{escape(look)} {_HOW_TO_PIN}{warning}</p>{names}</div>"
+    )
+
+
+def row_html(head: Head, panels: Sequence[Panel], wide: float) -> str:
+    """A row: its head, and a canvas for each map, with a button that pins it."""
+    figures = "".join(_figure(panel, index, "Pin") for index, panel in enumerate(panels))
+    return f'<div class="cv-grid" hidden style="{_columns(len(panels), wide)}">{_head(head)}{figures}</div>'
+
+
+def row_skeleton(head: Head, panels: int, wide: float) -> str:
+    """The row's place while its maps are not known."""
+    empty = '<figure><div class="cv-pic cv-wait"></div></figure>' * panels
+    quiet = Head(head.title, head.detail)
+    return f'<div class="cv-grid" hidden style="{_columns(panels, wide)}">{_head(quiet)}{empty}</div>'
+
+
+def numbers_html(scores: Scores, reaches: Sequence[float | None], wide: float) -> str:
+    """The numbers under a row; the best is marked once all are known. Of a difference its reach is told."""
+    marked = best(scores)
+    cells = "".join(
+        reach_html(reach or 0.0) if score is None else numbers(score, index in marked)
+        for index, (score, reach) in enumerate(zip(scores, reaches, strict=True))
+    )
+    return f'<div class="cv-grid cv-numbers" hidden style="{_columns(len(scores), wide)}"><div></div>{cells}</div>'
+
+
+def reach_html(reach: float) -> str:
+    """How far two maps differ at most."""
+    said = f"differ by {reach:.2f} at most" if reach >= LEAST else "no difference"
+    why = "Stretched so that the largest difference has full colour; Shared scale shows it as it is."
+    return f'<div class="cv-number" title="{why}"><small>{said}</small></div>'
+
+
+def numbers(score: ScoreRow, marked: bool = False) -> str:
+    """A map's ARCC as a bar, with its parts for who points at it, and below the scores against a known mask."""
+    arcc = score.values[0]
+    if score.skipped:
+        bar = f'<div class="cv-bar cv-skipped" title="{escape(score.skipped)}"><span>–</span></div>'
+    elif arcc is None:
+        bar = '<div class="cv-bar cv-wait"><span>&nbsp;</span></div>'
+    else:
+        star = "<b>best</b>" if marked else ""
+        kind = "cv-bar cv-main cv-best" if marked else "cv-bar cv-main"
+        bar = f'<div class="{kind}" style="--v:{arcc:.4f}"><span><i>ARCC</i> {arcc:.2f}</span>{star}</div>'
+    truth = ""
+    if score.truth:
+        truth = f"<small>mass inside {score.truth[0]:.2f} · IoU {score.truth[1]:.2f}</small>"
+    return f'<div class="cv-number" title="{escape(_parts(score))}">{bar}{truth}</div>'
+
+
+def pin_html(lines: Sequence[str], panel: Panel, signed: bool) -> str:
+    """A pinned panel, with what it is in a few lines, and a button that lets it go."""
+    said = "".join(f'<span title="{escape(line)}">{escape(line)}</span>' for line in lines)
+    ramp = _RAMP if signed else ""
+    return f'<div class="cv-pinned" hidden>{_figure(panel, 0, "Unpin")}<div class="cv-said">{said}</div>{ramp}</div>'
+
+
+def _parts(score: ScoreRow) -> str:
+    """ARCC and its parts in one line, as far as they are known."""
+    known = [f"{name} {value:.2f}" for name, value in zip(_PARTS, score.values, strict=True) if value is not None]
+    return ", ".join(known) + (f"; {score.note}" if score.note else "")
+
+
+def _columns(count: int, wide: float) -> str:
+    return f"--cells:{count};--wide:{wide}rem"
+
+
+def _head(head: Head) -> str:
+    """A row's name; where each row has a picture of its own, that too."""
+    canvas = f'<canvas role="img" aria-label="{escape(head.title)}"></canvas>'
+    picture = f'<figure><div class="cv-pic">{canvas}</div></figure>' if head.picture else ""
+    ramp = _RAMP if head.signed else ""
+    return (
+        f'<div class="cv-grid-name">{picture}<h4 title="{escape(head.title)}">{escape(head.title)}</h4>'
+        f"<p>{escape(head.detail)}</p>{ramp}</div>"
+    )
+
+
+def _figure(panel: Panel, index: int, act: str) -> str:
+    title = escape(panel.title)
+    over = f'<div class="cv-blank"><span>Blank: {escape(panel.blank)}.</span></div>' if panel.blank else ""
+    line = f'<img src="{panel.outline}" alt="outline of the true shape">' if panel.outline else ""
+    return (
+        f'<figure title="{title}"><div class="cv-pic">'
+        f'<canvas role="img" aria-label="{title}" data-map="{index}"></canvas>{line}{over}</div>'
+        f'<button type="button" class="cv-pin" data-pick="{index}" aria-label="{act} {title}">{act}'
+        "</button></figure>"
+    )

@@ -1,0 +1,155 @@
+"""Filling the grid: rows of maps as they are ready, then their numbers, map by map."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from camviz.methods import METHODS
+from camviz.ui import comparecontrols, controls, viewer
+from camviz.ui.compare import Scores, Sort, order
+from camviz.ui.comparegrid import Cell, Grid, Row, describe, make_map, make_panel, make_range, reach_of
+from camviz.ui.comparehtml import Panel, head_html, numbers_html, row_html, row_skeleton, width
+from camviz.ui.compute import Scene, get_view, is_ready, layer_maps
+from camviz.ui.nets import expected_seconds, gpu_memory
+from camviz.ui.pins import pin
+from camviz.ui.scoring import are_known, compute_scores, known_scores
+from camviz.ui.slot import Slot
+from camviz.ui.viewer import Arrangement
+
+# Session key: the grid that was sorted last, so that one whose scores do not fit into the cache is sorted once.
+_SORTED = "compare_sorted"
+
+
+class RowPlaces:
+    """Where a row stands, and the numbers below it."""
+
+    def __init__(self, parent: DeltaGenerator) -> None:
+        self.maps, self.numbers = Slot(parent.container()), Slot(parent.container())
+
+
+def show_grid(place: DeltaGenerator, grid: Grid, of: Scene, sort: Sort) -> None:
+    """Show all maps, those of slow methods last, then the numbers; sorted as soon as all of them are known."""
+    wide = width(len(grid.rows))
+    shown = _sorted(grid, sort)
+    with place.container(key="grid"):
+        head, inside = Slot(st.container()), [RowPlaces(st.container()) for _ in shown.rows]
+    _show_head(head, shown, of, wide)
+    rows = list(zip(inside, shown.rows, strict=True))
+    for slow in (False, True):
+        for places, row in rows:
+            if _is_slow(row) == slow:
+                _show_row(places, row, wide)
+    for places, row in rows:
+        _score_row(places, row, wide)
+    if _sorted(grid, sort) != shown and st.session_state.get(_SORTED) != (_identity(grid), sort):
+        st.session_state[_SORTED] = _identity(grid), sort
+        st.rerun()
+
+
+def show_map(place: Slot, key: str, cells: list[Cell], markup: str, pick: viewer.OnPick) -> None:
+    """Send the maps of one picture to the browser, with the markup that they are drawn into."""
+    arrangement = Arrangement(
+        key,
+        markup,
+        label=f"Maps of {', '.join(describe(cells[0])[1:])}",
+        ranges=[make_range(cell) for cell in cells],
+        signed=[index for index, cell in enumerate(cells) if cell.against is not None],
+        picks=True,
+    )
+    maps = np.stack([make_map(cell) for cell in cells])
+    viewer.show(place, key, viewer.pack(arrangement, get_view(cells[0].scene)[0], maps), pick)
+
+
+def panel_of(cell: Cell) -> Panel:
+    """What is said of a cell's map."""
+    return make_panel(cell, blank=not make_map(cell).any())
+
+
+def scores_of(row: Row) -> Scores:
+    """What is at hand of a row's numbers."""
+    return [None if cell.against is not None else known_scores(cell.scene, cell.recipe) for cell in row.cells]
+
+
+def _sorted(grid: Grid, sort: Sort) -> Grid:
+    """The grid in its order; as chosen while numbers are missing."""
+    if sort == "chosen" or not _all_known(grid):
+        return grid
+    return grid.arranged(*order([scores_of(row) for row in grid.rows], sort, grid.mode.across))
+
+
+def _all_known(grid: Grid) -> bool:
+    cells = [cell for row in grid.rows for cell in row.cells if cell.against is None]
+    return all(are_known(cell.scene, cell.recipe) for cell in cells)
+
+
+def _identity(grid: Grid) -> tuple[object, ...]:
+    """What tells a grid from others, without holding on to a network."""
+    return tuple((cell.scene.key, cell.recipe) for row in grid.rows for cell in row.cells)
+
+
+def _show_head(place: Slot, grid: Grid, of: Scene, wide: float) -> None:
+    view = get_view(of)[0]
+    markup = head_html(grid.columns, grid.mode.look, grid.mode.caution, wide, not grid.rows[0].head.picture)
+    nothing = np.empty((0, *view.shape[:2]), np.float32)
+    viewer.show(place, "grid-head", viewer.pack(Arrangement("grid-head", markup, "The picture"), view, nothing))
+
+
+def _show_row(places: RowPlaces, row: Row, wide: float) -> None:
+    with gpu_memory(row.cells[0].scene.net):
+        if _is_slow(row):
+            _compute_slowly(places.maps, row, wide)
+        markup = row_html(row.head, [panel_of(cell) for cell in row.cells], wide)
+        show_map(places.maps, f"row-{row.key}", row.cells, markup, lambda index: pin(row.cells[index]))
+        _show_numbers(places, row, wide)
+
+
+def _score_row(places: RowPlaces, row: Row, wide: float) -> None:
+    """Fill in a row's numbers, map by map."""
+    with gpu_memory(row.cells[0].scene.net):
+        for cell in row.cells:
+            if cell.against is None and not are_known(cell.scene, cell.recipe):
+                compute_scores(cell.scene, cell.recipe)
+                _show_numbers(places, row, wide)
+
+
+def _show_numbers(places: RowPlaces, row: Row, wide: float) -> None:
+    reaches = [None if cell.against is None else reach_of(cell) for cell in row.cells]
+    places.numbers.html(numbers_html(scores_of(row), reaches, wide))
+
+
+def _is_slow(row: Row) -> bool:
+    return any(_lacks_slow_maps(cell) for cell in row.cells)
+
+
+def _lacks_slow_maps(cell: Cell) -> bool:
+    return METHODS[cell.recipe.method].cost == "many passes" and not is_ready(cell.scene, cell.recipe)
+
+
+def _compute_slowly(place: Slot, row: Row, wide: float) -> None:
+    """Compute a row's slow maps over its empty panels, with the time that it takes and a way to stop."""
+    work = [cell for cell in row.cells if _lacks_slow_maps(cell)]
+    costs = [expected_seconds(cell.scene.net, cell.recipe.method, cell.recipe.layers) for cell in work]
+    titles = " and ".join(dict.fromkeys(METHODS[cell.recipe.method].title for cell in work))
+    with place.container(key=f"slow-grid-{row.key}"):
+        st.html(row_skeleton(row.head, len(row.cells), wide))
+        with st.container(key=f"slow-progress-grid-{row.key}"):
+            said = f"{titles}: the network runs many times, {controls.duration(max(costs))}"
+            bar = st.progress(0.0, said)
+            st.button(
+                "Leave the slow methods out",
+                icon=":material/stop:",
+                key=f"stop-grid-{row.key}",
+                on_click=comparecontrols.drop_slow_methods,
+            )
+    start = time.monotonic()
+    for index, cell in enumerate(work):
+
+        def show(done: int, total: int, index: int = index) -> None:
+            share = (index + done / total) / len(work)
+            bar.progress(share, f"{titles}: {share:.0%} done after {time.monotonic() - start:.0f} s")
+
+        layer_maps(cell.scene, cell.recipe, show)

@@ -1,0 +1,212 @@
+"""The robustness curve: how far the explanation stays as the noise grows, point by point; a click goes to a level."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from camviz.explain import Recipe
+from camviz.methods import METHODS
+from camviz.noise import KINDS
+from camviz.ranks import chance
+from camviz.robustness import Outcome, Perturbation, perturbations
+from camviz.study import parts
+from camviz.ui import controls
+from camviz.ui.compute import Scene, likeliest, scene
+from camviz.ui.nets import expected_seconds
+from camviz.ui.noising import STEP, set_level
+from camviz.ui.robust import count_segments, get_segments, has_outcomes, outcomes, own_overlap
+from camviz.ui.stripview import result_title
+from camviz.ui.words import on_noise
+
+LEVELS = tuple(round(STEP * step, 2) for step in range(1, round(1 / STEP) + 1))
+# Copies computed between two drawings of the curve; a slow method's one by one.
+_PIECE = 2
+# Seconds between two pieces, in which the page answers.
+_PAUSE = 0.1
+# Session keys: the slow curve that was asked for; how many points were clicked; that the whole page has to follow.
+_ASKED, _CLICKS, _WHOLE_PAGE = "slow_curve", "curve_clicks", "curve_changed_the_page"
+_COLOURS = {"merged": "#d9692f", "single": "#8a857d"}
+
+_HELP = (
+    "How far the ranking of the picture's regions under noise overlaps with the clean one. A hollow point: the "
+    "prediction changed there, so the map should change too. Click a point to go to its level."
+)
+
+Points = dict[str, list[Outcome]]
+
+
+def show_curve(clean: Scene, recipe: Recipe, noise: Perturbation) -> None:
+    """Draw what is known of the curve, then more of it now and then, while the page is used.
+
+    The curve explains what the network predicts, before and under the noise, whatever class the page explains.
+    """
+    at = scene(clean, likeliest(clean))
+    try:
+        get_segments(at)
+    except ValueError as error:
+        st.info(str(error), icon=":material/grid_off:")
+        return
+    recipes = curve_recipes(recipe)
+    pieces = _pieces(recipe, noise)
+    pending = not _complete(at, recipes, pieces)
+    if pending and _is_slow(recipe) and not _is_asked(at, recipe, noise):
+        _offer(at, recipe, noise)
+        return
+    st.fragment(_draw, run_every=_PAUSE if pending else None)(at, recipes, noise, pieces, pending)
+
+
+def curve_recipes(recipe: Recipe) -> dict[str, Recipe]:
+    """What the curve is drawn for: the merged map, and the method's map of the deepest layer alone."""
+    merged = {"merged": recipe}
+    return merged if len(recipe.layers) == 1 else {**merged, "single": Recipe(recipe.method, recipe.layers[-1:])}
+
+
+def _pieces(recipe: Recipe, noise: Perturbation) -> list[tuple[Perturbation, ...]]:
+    """The curve's points in pieces, that with the slider's level first."""
+    points = perturbations([noise.kind], LEVELS, [noise.seed])
+    pieces = parts(points, 1 if _is_slow(recipe) else _PIECE)
+    return sorted(pieces, key=lambda piece: noise not in piece)
+
+
+def _complete(at: Scene, recipes: Mapping[str, Recipe], pieces: Sequence[tuple[Perturbation, ...]]) -> bool:
+    return all(_is_known(at, recipes, piece) for piece in pieces)
+
+
+# The curve shows overlaps alone.
+_is_known = partial(has_outcomes, comparisons=False)
+_measured = partial(outcomes, comparisons=False)
+
+
+def _draw(
+    at: Scene,
+    recipes: Mapping[str, Recipe],
+    noise: Perturbation,
+    pieces: Sequence[tuple[Perturbation, ...]],
+    pending: bool,
+) -> None:
+    """Compute one more piece, and draw all that is known; when the last is there, let the page come to rest."""
+    if st.session_state.pop(_WHOLE_PAGE, False):
+        st.rerun()
+    st.markdown("**Does the map follow the prediction?**", help=_HELP)
+    if pending and _is_slow(recipes["merged"]):
+        st.button("Stop drawing the curve", icon=":material/stop:", on_click=_stop)
+    missing = [piece for piece in pieces if not _is_known(at, recipes, piece)]
+    for piece in missing[:1]:
+        _measured(at, recipes, piece)
+    points = _known(at, recipes, pieces)
+    chart = f"curve-{st.session_state.get(_CLICKS, 0)}"
+    st.plotly_chart(
+        figure(points, {name: own_overlap(at, r) for name, r in recipes.items()}, count_segments(at), noise, recipes),
+        key=chart,
+        on_select=partial(_go_to_click, chart),
+        selection_mode="points",
+        config={"displayModeBar": False},
+    )
+    st.markdown(_words(at, points, noise))
+    if pending and len(missing) <= 1:
+        st.rerun()
+
+
+def _known(at: Scene, recipes: Mapping[str, Recipe], pieces: Sequence[tuple[Perturbation, ...]]) -> Points:
+    """The outcomes at hand, by explanation, from faint to strong."""
+    found: Points = {name: [] for name in recipes}
+    for piece in pieces:
+        if _is_known(at, recipes, piece):
+            for name, some in _measured(at, recipes, piece).items():
+                found[name].extend(some)
+    return {name: sorted(some, key=lambda outcome: outcome.level) for name, some in found.items()}
+
+
+def _words(at: Scene, points: Points, noise: Perturbation) -> str:
+    here = next((o for o in points["merged"] if math.isclose(o.level, noise.level)), None)
+    if here is None:
+        return ":gray[Measuring …]"
+    labels = at.net.labels
+    return on_noise(here, points["merged"], labels[at.target], labels[here.predicted], chance(count_segments(at)))
+
+
+def figure(
+    points: Points, own: Mapping[str, float], segments: int, noise: Perturbation, recipes: Mapping[str, Recipe]
+) -> go.Figure:
+    """The curve: overlap over level, one line an explanation, flips hollow, the slider's place a line."""
+    chart = go.Figure()
+    for name in reversed(points):
+        recipe = recipes[name]
+        title = result_title(recipe) if name == "merged" else f"{METHODS[recipe.method].title}, deepest layer"
+        outcomes_ = points[name]
+        flipped = [False, *(o.flipped for o in outcomes_)]
+        chart.add_scatter(
+            x=[0.0, *(o.level for o in outcomes_)],
+            y=[own[name], *(o.overlap for o in outcomes_)],
+            name=title,
+            mode="lines+markers",
+            line={"color": _COLOURS[name], "width": 2.5 if name == "merged" else 1.5},
+            marker={
+                "size": 9 if name == "merged" else 7,
+                "color": _COLOURS[name],
+                "symbol": ["circle-open" if flip else "circle" for flip in flipped],
+                "line": {"width": 2, "color": _COLOURS[name]},
+            },
+            unselected={"marker": {"opacity": 1}},
+            customdata=[KINDS[noise.kind].strength(level) for level in [0.0, *(o.level for o in outcomes_)]],
+            text=["", *("prediction changed" if o.flipped else "prediction kept" for o in outcomes_)],
+            hovertemplate="%{customdata}<br>overlap %{y:.2f}<br>%{text}<extra></extra>",
+        )
+    chart.add_vline(noise.level, line={"color": _COLOURS["merged"], "width": 1, "dash": "dot"})
+    chart.add_hline(
+        chance(segments),
+        line={"color": _COLOURS["single"], "width": 1, "dash": "dash"},
+        annotation={"text": "chance", "font": {"size": 11}},
+        annotation_position="bottom left",
+    )
+    chart.update_layout(
+        height=235,
+        margin={"l": 8, "r": 8, "t": 6, "b": 8},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "traceorder": "reversed"},
+        xaxis={"title": {"text": "noise level", "standoff": 4}, "range": [-0.03, 1.04], "fixedrange": True},
+        yaxis={"title": {"text": "overlap", "standoff": 4}, "range": [0, 1.05], "fixedrange": True},
+        hovermode="closest",
+        dragmode=False,
+        clickmode="event+select",
+    )
+    return chart
+
+
+def _go_to_click(chart: str) -> None:
+    """Move the slider to the point of a chart that was clicked; the next chart is a new one, with nothing chosen."""
+    chosen = st.session_state[chart].selection.points
+    if chosen:
+        st.session_state[_CLICKS] = st.session_state.get(_CLICKS, 0) + 1
+        st.session_state[_WHOLE_PAGE] = True
+        set_level(chosen[0]["x"])
+
+
+def _is_slow(recipe: Recipe) -> bool:
+    return METHODS[recipe.method].cost == "many passes"
+
+
+def _stop() -> None:
+    """Leave a slow method's curve as it is."""
+    st.session_state.pop(_ASKED, None)
+    st.session_state[_WHOLE_PAGE] = True
+
+
+def _is_asked(at: Scene, recipe: Recipe, noise: Perturbation) -> bool:
+    return st.session_state.get(_ASKED) == (at.key, recipe, noise.kind, noise.seed)
+
+
+def _offer(at: Scene, recipe: Recipe, noise: Perturbation) -> None:
+    """Offer the curve of a slow method, which runs it many times."""
+    layers = [layer for each in curve_recipes(recipe).values() for layer in each.layers]
+    seconds = len(LEVELS) * expected_seconds(at.net, recipe.method, tuple(layers))
+    st.markdown("**Does the map follow the prediction?**", help=_HELP)
+    st.caption(f"{METHODS[recipe.method].title} is slow: its curve runs it at {len(LEVELS)} levels.")
+    st.button(
+        f"Draw the curve · {controls.duration(seconds)}",
+        on_click=lambda: st.session_state.update({_ASKED: (at.key, recipe, noise.kind, noise.seed)}),
+    )

@@ -1,0 +1,219 @@
+"""How an opened bundle looks: its panels beside those computed now, both scores, the settings and versions in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import numpy as np
+import torch
+from streamlit.delta_generator import DeltaGenerator
+
+from camviz.agreement import SCORE_TOLERANCE, Agreement
+from camviz.finding import RESULT, Finding, Score
+from camviz.methods import METHODS, Progress
+from camviz.models import list_models
+from camviz.noise import KINDS
+from camviz.refine import heights
+from camviz.takeaway import result_title, running_merges
+from camviz.ui import viewer
+from camviz.ui.controls import RULE_TITLES
+from camviz.ui.opened import Opened, as_text, show_waiting
+from camviz.ui.slot import Slot
+from camviz.ui.strip import Pane, row_html, row_skeleton
+from camviz.ui.viewer import Arrangement
+from camviz.ui.words import percent
+
+_STORED, _NOW = "Stored in the bundle", "Computed now"
+_PARTS = ("ARCC", "Coherency", "1 − complexity", "ROAD")
+_FITS = {"crop": "cropped to the centre", "squeeze": "squeezed to a square", "pad": "with grey bars"}
+
+INTRO = """<p class="cv-title" hidden>Open a bundle</p>
+<p class="cv-lead">A bundle is one file, <b>.camviz.zip</b>, that holds a whole finding, from the picture to the scores:
+upload one on the left, and it is computed again and compared. You get one in Explore, under <b>Take away</b> and
+<b>Bundle</b>; a stranger's is safe to open, as it is never unpacked to disk and nothing in it is run.</p>"""
+
+
+class Places:
+    """Where the parts stand, from top to bottom.
+
+    Attributes:
+        network: for what keeps a network from being used.
+        verdict: for whether the two agree.
+        fresh: for the panels computed now.
+    """
+
+    def __init__(self, parent: DeltaGenerator) -> None:
+        self._title, self._tools = Slot(parent.container()), Slot(parent.container())
+        self.network, self.verdict = parent.container(), Slot(parent.container())
+        self._stored, self.fresh = Slot(parent.container()), Slot(parent.container())
+        self._details = Slot(parent.container())
+
+    def show_stored(self, opened: Opened) -> None:
+        """Show the panels that the bundle holds."""
+        self._title.html(_title(opened.stored))
+        viewer.show(self._tools, "tools", viewer.pack_tools(False, None))
+        _show_row(self._stored, "bundle-stored", _STORED, opened.stored)
+
+    def show_alone(self, opened: Opened) -> None:
+        """Show the bundle's scores and settings with nothing to compare them with."""
+        self._details.html(_details(opened.stored, None, None))
+
+    def show_waiting(self, opened: Opened) -> Progress | None:
+        """Show what there is before the result, and return what is told the progress of a slow method."""
+        self.verdict.say("info", "The finding is being computed again, to compare the two.", ":material/sync:")
+        self.show_alone(opened)
+        return show_waiting(opened, self.fresh, row_skeleton(_NOW, len(opened.stored.maps) + 2))
+
+    def show_fresh(self, opened: Opened, fresh: Finding, agreement: Agreement) -> None:
+        """Show what was computed now, and whether the two agree."""
+        if agreement.agrees:
+            self.verdict.say("success", as_text(agreement.text), ":material/check_circle:")
+        else:
+            self.verdict.say("warning", as_text(agreement.text), ":material/difference:")
+        _show_row(self.fresh, "bundle-fresh", _NOW, fresh)
+        self._details.html(_details(opened.stored, fresh, agreement))
+
+
+def _show_row(place: Slot, key: str, title: str, finding: Finding) -> None:
+    """Send a finding's maps to the browser, from the deepest layer to the merged result."""
+    count = len(finding.maps)
+    low, high = (
+        end[:, 0].flip(0).tolist() for end in heights(torch.tensor(finding.maps)[:, None], finding.settings.recipe.rule)
+    )
+    arrangement = Arrangement(
+        key,
+        row_html(title, _panes(finding)),
+        label=f"{title}: maps of {finding.label}",
+        ranges=[(0.0, 1.0)] * count + list(zip(low, high, strict=True)),
+        merges=range(count, 2 * count),
+        result=2 * count - 1,
+        partner=0,
+    )
+    # The last merge is the result: as it is stored, whatever the layers would give.
+    maps = np.concatenate([finding.maps[::-1], running_merges(finding)[:0:-1], finding.merged[None]])
+    viewer.show(place, key, viewer.pack(arrangement, finding.view, maps))
+
+
+def _panes(finding: Finding) -> list[Pane]:
+    layers = [
+        Pane(layer, _heard(f"Map of {layer}", finding, layer), index, blank=_blank(map_.any()))
+        for index, (layer, map_) in enumerate(
+            zip(reversed(finding.settings.recipe.layers), finding.maps[::-1], strict=True)
+        )
+    ]
+    title = result_title(finding) if len(layers) > 1 else "Result"
+    said = _heard(f"{title} for {finding.label}", finding, RESULT)
+    result = Pane(title, said, 2 * len(layers) - 1, result=True, blank=_blank(finding.merged.any()))
+    return [Pane("What the model sees", "What the model sees"), *layers, result]
+
+
+def _blank(something: np.bool_) -> str:
+    return "" if something else "it is 0 everywhere"
+
+
+def _heard(what: str, finding: Finding, key: str) -> str:
+    """A panel in words, with its score if it has one."""
+    arcc = finding.scores[key].arcc if key in finding.scores else None
+    return what if arcc is None else f"{what}, ARCC {arcc:.2f}"
+
+
+def _title(stored: Finding) -> str:
+    settings = stored.settings
+    return (
+        f'<p class="cv-title" hidden>Where does {escape(_model(settings.model))} see <b>{escape(stored.label)}</b>?'
+        f"<small>{escape(stored.name)} · {percent(stored.probability)} sure · "
+        f"{escape(METHODS[settings.recipe.method].title)}</small></p>"
+    )
+
+
+def _model(name: str) -> str:
+    """A network's title, or the name that is not known here."""
+    return next((info.title for info in list_models() if info.name == name), name)
+
+
+def _details(stored: Finding, fresh: Finding | None, agreement: Agreement | None) -> str:
+    return (
+        f'<div class="cv-opened" hidden><div>{scores_html(stored, fresh)}</div>'
+        f"<div><h4>Settings</h4>{_facts(settings_in_words(stored))}{_versions(stored, fresh, agreement)}</div></div>"
+    )
+
+
+def scores_html(stored: Finding, fresh: Finding | None) -> str:
+    """The scores of the result and of each layer, deep to shallow: stored, and computed now."""
+    if not stored.scores:
+        return "<h4>Scores</h4><p>This bundle holds none.</p>"
+    now = fresh.scores if fresh else {}
+    heads = "".join(f'<th colspan="2" scope="colgroup">{part}</th>' for part in _PARTS)
+    titles = {RESULT: result_title(stored)}
+    rows = "".join(
+        _row(titles.get(key, key), stored.scores[key], now.get(key))
+        for key in (RESULT, *reversed(stored.settings.recipe.layers))
+    )
+    return (
+        f'<h4>Scores</h4><table><thead><tr><td rowspan="2"></td>{heads}</tr>'
+        f"<tr>{'<th>stored</th><th>now</th>' * len(_PARTS)}</tr></thead><tbody>{rows}</tbody></table>"
+    )
+
+
+def _row(title: str, stored: Score, fresh: Score | None) -> str:
+    after = _numbers(fresh) if fresh else (None,) * len(_PARTS)
+    cells = "".join(_cells(a, b) for a, b in zip(_numbers(stored), after, strict=True))
+    return f'<tr title="{escape(stored.note)}"><th scope="row">{escape(title)}</th>{cells}</tr>'
+
+
+def _numbers(score: Score) -> tuple[float | None, ...]:
+    compact = None if score.complexity is None else 1 - score.complexity
+    return score.arcc, score.coherency, compact, score.road
+
+
+def _cells(stored: float | None, fresh: float | None) -> str:
+    """Two numbers; marked where they are further apart than counts as the same."""
+    apart = stored is not None and fresh is not None and abs(stored - fresh) > SCORE_TOLERANCE
+    mark = ' class="cv-apart"' if apart else ""
+    return f"<td>{_number(stored)}</td><td{mark}>{_number(fresh)}</td>"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def settings_in_words(stored: Finding) -> dict[str, str]:
+    """What one has to choose to get the same, by what it is."""
+    settings = stored.settings
+    recipe, noise = settings.recipe, settings.noise
+    said = {
+        "Picture": f"{stored.name}, {_FITS[settings.fit]}",
+        "Model": _model(settings.model),
+        "Class": f"{stored.label}, number {settings.target}",
+        "Method": METHODS[recipe.method].title,
+        "Layers": ", ".join(reversed(recipe.layers)),
+        "Merging rule": RULE_TITLES[recipe.rule],
+        "Noise": "none",
+        "Seed": str(recipe.seed),
+    }
+    if noise:
+        kind = KINDS[noise.kind]
+        draw = f", draw {noise.seed}" if kind.seeded else ""
+        said["Noise"] = f"{kind.title}, {kind.strength(noise.level)}, level {noise.level:.4g}{draw}"
+    return said
+
+
+def _versions(stored: Finding, fresh: Finding | None, agreement: Agreement | None) -> str:
+    """What was different around the two; of a bundle that is not computed again, what there was."""
+    if fresh is None or agreement is None:
+        return f"<h4>Computed with</h4>{_facts({**stored.versions, 'device': stored.device})}"
+    apart: Mapping[str, Sequence[str]] = agreement.versions
+    if stored.device != fresh.device:
+        apart = {**apart, "device": (stored.device, fresh.device)}
+    if not apart:
+        return "<h4>Versions</h4><p>Versions and device are the same.</p>"
+    return f"<h4>Versions that differ</h4>{_facts({name: f'{old}, now {new}' for name, (old, new) in apart.items()})}"
+
+
+def _facts(said: Mapping[str, str]) -> str:
+    return f"<dl>{''.join(_fact(name, value) for name, value in said.items())}</dl>"
+
+
+def _fact(name: str, value: str) -> str:
+    return f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>"

@@ -1,0 +1,90 @@
+"""Clean and noisy, one above the other: picture, prediction, maps of both, and what the noise did to the prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from html import escape
+
+import numpy as np
+from streamlit.delta_generator import DeltaGenerator
+
+from camviz.explain import Recipe
+from camviz.noise import KINDS
+from camviz.robustness import Perturbation
+from camviz.ui import viewer
+from camviz.ui.compute import Scene, Sight, get_view, likeliest, predict, scene
+from camviz.ui.slot import Slot
+from camviz.ui.strip import maps_html, maps_skeleton, seen_html
+from camviz.ui.stripview import make_ready, make_strip, show_maps, top_classes
+from camviz.ui.truth import get_truth
+from camviz.ui.viewer import Arrangement
+from camviz.ui.words import percent
+
+# Classes beside each picture.
+_TOP = 3
+_NAMES = ("clean", "noisy")
+
+
+class PairPlaces:
+    """Where the two pictures with their classes stand, and their maps.
+
+    Attributes:
+        beside: the place beside all of these.
+    """
+
+    def __init__(self, parent: DeltaGenerator) -> None:
+        left, right = parent.columns([2.35, 1], gap="medium")
+        self.beside = right.container(key="curve")
+        grid = left.container(key="pair")
+        self._seen: list[Slot] = []
+        self._maps: list[Slot] = []
+        for _ in range(2):
+            self._seen.append(Slot(grid.container()))
+            self._maps.append(Slot(grid.container()))
+
+    def show_seen(self, sight: Sight, noise: Perturbation) -> None:
+        """Show both pictures and what the network sees in them, before there is any map."""
+        for name, each, place in zip(_NAMES, (sight, replace(sight, noise=noise)), self._seen, strict=True):
+            of = scene(each, likeliest(each))
+            truth = get_truth(of)
+            said = _said_of_clean(of) if of.noise is None else _said_of_noisy(of, of.noise)
+            markup = seen_html(of.picture.credit, top_classes(of, _TOP), truth.outline if truth else "", said)
+            view = get_view(of)[0]
+            nothing = np.empty((0, *view.shape[:2]), np.float32)
+            arrangement = Arrangement("", markup, f"The {name} picture")
+            viewer.show(place, f"seen-{name}", viewer.pack(arrangement, view, nothing))
+
+    def show(self, scenes: tuple[Scene, Scene], recipe: Recipe, on_wait: Callable[[], None]) -> None:
+        """Show the maps of both; for a slow method, show the progress and a way to stop first.
+
+        `on_wait` is called before a long wait.
+        """
+        for name, of, place in zip(_NAMES, scenes, self._maps, strict=True):
+            make_ready(place, of, recipe, maps_skeleton(len(recipe.layers)), on_wait)
+            show_maps(place, f"maps-{name}", of, recipe, maps_html(make_strip(of, recipe, []), _explained(of)))
+
+
+def _said_of_clean(of: Scene) -> str:
+    """What the network sees in the clean picture."""
+    return f"Clean · sees <b>{_predicted(of)}</b>"
+
+
+def _said_of_noisy(of: Scene, point: Perturbation) -> str:
+    """The noise in words, and what the network sees now."""
+    noise = KINDS[point.kind]
+    flipped = likeliest(of) != likeliest(of.clean)
+    sees = "now sees" if flipped else "still sees"
+    mark = ' class="cv-flip"' if flipped else ""
+    return f"{escape(noise.title)}, {noise.strength(point.level)} · {sees} <b{mark}>{_predicted(of)}</b>"
+
+
+def _predicted(of: Scene) -> str:
+    """The class predicted, with its probability."""
+    best = likeliest(of)
+    return f"{escape(of.net.labels[best])} {percent(float(predict(of)[best]))}"
+
+
+def _explained(of: Scene) -> str:
+    """Which class the maps explain, if it is not the one predicted."""
+    return "" if of.target == likeliest(of) else f"Maps of {of.net.labels[of.target]}"

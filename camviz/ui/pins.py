@@ -1,0 +1,76 @@
+"""Pinned maps: each stays as it is, of its own picture, model and class, while the rest of the page changes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+import streamlit as st
+
+from camviz.explain import Recipe
+from camviz.images import Fit
+from camviz.robustness import Perturbation
+from camviz.ui import source
+from camviz.ui.comparegrid import Cell
+from camviz.ui.compute import Picture, Sight, scene
+from camviz.ui.nets import get_net
+
+MOST = 6
+# Session key: the pins, oldest first.
+_PINS = "pins"
+
+
+@dataclass(frozen=True)
+class Pin:
+    """All that a map is made from, by names, so that no network is kept alive."""
+
+    picture: Picture = field(compare=False)
+    picture_id: str
+    model: str
+    fit: Fit
+    noise: Perturbation | None
+    target: int
+    recipe: Recipe
+    against: int | None = None
+
+    @property
+    def key(self) -> str:
+        """A short name that tells it from others."""
+        parts: tuple[Hashable, ...] = (self.picture_id, self.model, self.fit, self.noise, self.target, self.recipe)
+        return hashlib.sha256(repr((*parts, self.against)).encode()).hexdigest()[:12]
+
+    def cell(self) -> Cell:
+        """The map itself, in the network that is loaded again if need be."""
+        sight = Sight(self.picture, get_net(self.model), self.fit, self.noise)
+        against = None if self.against is None else scene(sight, self.against)
+        return Cell(scene(sight, self.target), self.recipe, against)
+
+
+def pins() -> list[Pin]:
+    """What is pinned, without pictures that their person has forgotten."""
+    own = source.own_picture()
+    every: list[Pin] = st.session_state.get(_PINS, [])
+    kept = [pin for pin in every if not source.is_own(pin.picture) or (own and own.id == pin.picture_id)]
+    st.session_state[_PINS] = kept
+    return kept
+
+
+def pin(cell: Cell) -> None:
+    """Pin a map, unless it is pinned already or there are too many."""
+    of = cell.scene
+    against = None if cell.against is None else cell.against.target
+    new = Pin(of.picture, of.picture.id, of.net.info.name, of.fit, of.noise, of.target, cell.recipe, against)
+    now = pins()
+    if new in now:
+        st.toast("This map is pinned already.", icon=":material/keep:")
+    elif len(now) >= MOST:
+        st.toast(f"{MOST} maps are pinned, and more would not fit: unpin one first.", icon=":material/keep:")
+    else:
+        st.session_state[_PINS] = [*now, new]
+        st.toast("Pinned at the top of the page: it stays while the rest changes.", icon=":material/keep:")
+
+
+def unpin(old: Pin) -> None:
+    """Let a pinned map go."""
+    st.session_state[_PINS] = [each for each in pins() if each != old]

@@ -1,0 +1,54 @@
+"""The row of pinned maps at the top of the Compare page."""
+
+from __future__ import annotations
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from camviz.ui.comparegrid import Cell, describe, reach_of
+from camviz.ui.comparehtml import numbers, pin_html, reach_html
+from camviz.ui.compareview import panel_of, show_map
+from camviz.ui.nets import gpu_memory
+from camviz.ui.pins import MOST, Pin, pins, unpin
+from camviz.ui.scoring import are_known, compute_scores, known_scores
+from camviz.ui.slot import Slot
+
+
+class PinPlaces:
+    """The pinned maps, each with a place for its numbers."""
+
+    def __init__(self, parent: DeltaGenerator) -> None:
+        self._shown: list[tuple[Cell, Slot]] = []
+        found = pins()
+        if not found:
+            return
+        with parent:
+            st.html(
+                f'<p class="cv-pins" hidden><b>Pinned</b> {len(found)} of {MOST} · these stay while the rest changes; '
+                "compare the numbers of one picture, model and class only</p>"
+            )
+            with st.container(key="pins"):
+                for each in found:
+                    self._show(each)
+
+    def _show(self, each: Pin) -> None:
+        with st.container(key=f"pin-{each.key}"):
+            maps, below = Slot(st.container()), Slot(st.container())
+        cell = each.cell()
+        with gpu_memory(cell.scene.net):
+            markup = pin_html(describe(cell), panel_of(cell), signed=cell.against is not None)
+            show_map(maps, f"pinned-{each.key}", [cell], markup, lambda _: unpin(each))
+            self._show_numbers(cell, below)
+        self._shown.append((cell, below))
+
+    def score(self) -> None:
+        """Fill in the numbers that are missing."""
+        for cell, below in self._shown:
+            if cell.against is None and not are_known(cell.scene, cell.recipe):
+                with gpu_memory(cell.scene.net):
+                    compute_scores(cell.scene, cell.recipe)
+                    self._show_numbers(cell, below)
+
+    def _show_numbers(self, cell: Cell, below: Slot) -> None:
+        said = numbers(known_scores(cell.scene, cell.recipe)) if cell.against is None else reach_html(reach_of(cell))
+        below.html(f'<div class="cv-numbers" hidden>{said}</div>')

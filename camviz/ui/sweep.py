@@ -1,0 +1,139 @@
+"""A sweep over pictures, explanations and noise: what it is, how far it is, and its results so far."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from camviz.explain import Recipe
+from camviz.images import Fit
+from camviz.methods import METHODS
+from camviz.models import Net
+from camviz.noise import KINDS
+from camviz.robustness import Outcome, Perturbation, perturbations
+from camviz.study import parts, rows
+from camviz.ui.compute import Picture, Scene, Sight, likeliest, scene
+from camviz.ui.engine import cache
+from camviz.ui.nets import at, expected_seconds, pass_seconds
+from camviz.ui.robust import get_segments, has_outcomes, outcomes
+
+# Copies measured at a time, and with a slow method: a stop loses them.
+PIECE, SLOW_PIECE = 4, 1
+# A clean picture and each copy take a forward and a backward pass, which is three forward passes' work; those that flip
+# take them twice, and a slow method runs twice on these.
+_PASSES, _TWICE = 3.0, 1.4
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What is to be measured.
+
+    Attributes:
+        pictures: their titles all different.
+        net: the network.
+        fit: how photographs are fitted into its view.
+        recipes: the explanations, by what they are called.
+        kinds, levels, seeds: the noise.
+    """
+
+    pictures: tuple[Picture, ...]
+    net: Net
+    fit: Fit
+    recipes: dict[str, Recipe]
+    kinds: tuple[str, ...]
+    levels: tuple[float, ...]
+    seeds: tuple[int, ...]
+    points: list[Perturbation] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "points", perturbations(self.kinds, self.levels, self.seeds))
+
+    @property
+    def key(self) -> Hashable:
+        """What tells it from every other plan."""
+        pictures = tuple(picture.id for picture in self.pictures)
+        return pictures, at(self.net), self.fit, tuple(self.recipes.items()), tuple(self.points)
+
+    @property
+    def pieces(self) -> list[tuple[Perturbation, ...]]:
+        """A picture's perturbations in pieces."""
+        slow = any(METHODS[recipe.method].cost == "many passes" for recipe in self.recipes.values())
+        return parts(self.points, SLOW_PIECE if slow else PIECE)
+
+    def sight(self, picture: Picture) -> Sight:
+        """A picture as the network sees it; a synthetic one is shown whole."""
+        return Sight(picture, self.net, self.fit if picture.sample is None else "squeeze")
+
+    def expected_seconds(self) -> float:
+        """How long the whole takes, about."""
+        drawn = sum(len(self.seeds) if KINDS[kind].seeded else 1 for kind in self.kinds) * len(self.levels)
+        one = _PASSES * pass_seconds(self.net)
+        one += sum(expected_seconds(self.net, recipe.method, recipe.layers) for recipe in self.recipes.values())
+        return len(self.pictures) * (drawn * _TWICE + 1) * one
+
+
+def known_scene(sight: Sight) -> Scene | None:
+    """A picture with the class predicted on it, if that is known already."""
+    return scene(sight, likeliest(sight)) if cache().has((*sight.seen, "probabilities")) else None
+
+
+def refusal(plan: Plan, picture: Picture) -> str:
+    """Why a picture cannot be measured, or ""."""
+    try:
+        get_segments(scene(plan.sight(picture), 0))
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def usable(plan: Plan) -> list[Picture]:
+    """The pictures that can be measured."""
+    return [picture for picture in plan.pictures if not refusal(plan, picture)]
+
+
+def done_copies(plan: Plan) -> int:
+    """How many perturbed copies of the usable pictures have been measured."""
+    scenes = [known_scene(plan.sight(picture)) for picture in usable(plan)]
+    return sum(len(p) for of in scenes if of for p in plan.pieces if has_outcomes(of, plan.recipes, p))
+
+
+def go_on(plan: Plan, seconds: float) -> bool:
+    """Measure for about so long, one piece at least; return whether there is more to do."""
+    until = time.monotonic() + seconds
+    worked = False
+    for picture in usable(plan):
+        sight = plan.sight(picture)
+        of = scene(sight, likeliest(sight))
+        for piece in plan.pieces:
+            if has_outcomes(of, plan.recipes, piece):
+                continue
+            if worked and time.monotonic() > until:
+                return True
+            outcomes(of, plan.recipes, piece)
+            worked = True
+    return False
+
+
+def results(plan: Plan) -> pd.DataFrame:
+    """All rows that are known by now; empty if none is."""
+    tables = []
+    for picture in usable(plan):
+        of = known_scene(plan.sight(picture))
+        found: dict[str, list[Outcome]] = {name: [] for name in plan.recipes}
+        for piece in plan.pieces if of else []:
+            if of and has_outcomes(of, plan.recipes, piece):
+                for name, some in outcomes(of, plan.recipes, piece).items():
+                    found[name].extend(some)
+        if any(found.values()):
+            tables.append(rows(picture.title, found))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def recipes_of(net: Net, methods: list[str], bases: list[str]) -> dict[str, Recipe]:
+    """Each method on the deepest layer, and RefineCAM of each base over all layers, by what they are called."""
+    alone = {METHODS[name].title: Recipe(name, net.layers[-1:]) for name in methods}
+    merged = {f"RefineCAM ({METHODS[name].title})": Recipe(name, net.layers) for name in bases}
+    return alone | (merged if len(net.layers) > 1 else {})

@@ -1,0 +1,169 @@
+"""Charts of a sweep's results: the measures with their intervals, the curves, the average ranks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from camviz.statistics import Comparison, Interval, groups
+
+# Told apart by colour-blind eyes too (Okabe and Ito), on light and on dark ground.
+COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2", "#9a8f10", "#8a857d")
+MEASURES = {"consistency": "Consistency C", "responsiveness": "Responsiveness R", "rm": "RM = C · R"}
+_GREY = "#8a857d"
+
+
+def colours(names: Sequence[str]) -> dict[str, str]:
+    """A colour for each explanation."""
+    return {name: COLOURS[index % len(COLOURS)] for index, name in enumerate(names)}
+
+
+def measures_figure(found: Mapping[str, Mapping[str, Interval]]) -> go.Figure:
+    """The three measures side by side, one row an explanation: a point with its interval over the pictures.
+
+    Args:
+        found: by measure and explanation; NaN is left out, and said to be undefined.
+    """
+    chart = go.Figure()
+    names = list(next(iter(found.values())))
+    paint = colours(names)
+    for index, (measure, title) in enumerate(MEASURES.items()):
+        axis = "" if index == 0 else str(index + 1)
+        for name, interval in found[measure].items():
+            known = not math.isnan(interval.value)
+            chart.add_scatter(
+                x=[interval.value if known else 0.5],
+                y=[name],
+                xaxis=f"x{axis}",
+                yaxis="y",
+                mode="markers" if known else "text",
+                text=["" if known else "undefined"],
+                textfont={"color": _GREY},
+                marker={"size": 11, "color": paint[name]},
+                error_x={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [interval.high - interval.value],
+                    "arrayminus": [interval.value - interval.low],
+                    "color": paint[name],
+                    "thickness": 2,
+                    "width": 4,
+                },
+                hovertemplate=f"{name}<br>{title} %{{x:.2f}}<br>{_range(interval)}<extra></extra>",
+                showlegend=False,
+            )
+        start = index * 0.345
+        chart.update_layout(
+            {
+                f"xaxis{axis}": {
+                    "domain": [start, start + 0.31],
+                    "range": [-0.02, 1.02],
+                    "title": {"text": title, "standoff": 6},
+                    "fixedrange": True,
+                    "anchor": "y",
+                }
+            }
+        )
+    chart.update_layout(
+        height=90 + 30 * len(names),
+        margin={"l": 8, "r": 8, "t": 6, "b": 8},
+        yaxis={"categoryorder": "array", "categoryarray": names[::-1], "fixedrange": True, "automargin": True},
+        hovermode="closest",
+        dragmode=False,
+    )
+    return chart
+
+
+def _range(interval: Interval) -> str:
+    if math.isnan(interval.low):
+        return f"{interval.n} picture, no interval" if interval.n == 1 else "no picture"
+    return f"95 %: {interval.low:.2f} to {interval.high:.2f} on {interval.n} pictures"
+
+
+def curves_figure(table: pd.DataFrame, by_chance: float) -> go.Figure:
+    """The mean overlap over the level, one line an explanation, and the share of copies that changed class."""
+    chart = go.Figure()
+    names = list(dict.fromkeys(table.method))
+    paint = colours(names)
+    flips = table[table.method == names[0]].groupby("level").flipped.mean()
+    chart.add_bar(
+        x=flips.index,
+        y=flips,
+        width=0.06,
+        name="changed class",
+        marker={"color": _GREY, "opacity": 0.28},
+        hovertemplate="level %{x}<br>%{y:.0%} changed class<extra></extra>",
+    )
+    for name in names:
+        means = table[table.method == name].groupby("level").overlap.mean()
+        chart.add_scatter(
+            x=means.index,
+            y=means,
+            name=name,
+            mode="lines+markers",
+            line={"color": paint[name], "width": 2},
+            marker={"size": 7},
+            hovertemplate=f"{name}<br>level %{{x}}<br>overlap %{{y:.2f}}<extra></extra>",
+        )
+    chart.add_hline(
+        by_chance,
+        line={"color": _GREY, "width": 1, "dash": "dash"},
+        annotation={"text": "chance", "font": {"size": 11}},
+        annotation_position="bottom left",
+    )
+    chart.update_layout(
+        height=330,
+        margin={"l": 8, "r": 8, "t": 6, "b": 8},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        xaxis={"title": {"text": "noise level", "standoff": 4}, "range": [0, 1.06], "fixedrange": True},
+        yaxis={"title": {"text": "overlap, share", "standoff": 4}, "range": [0, 1.05], "fixedrange": True},
+        dragmode=False,
+    )
+    return chart
+
+
+def ranks_figure(comparison: Comparison) -> go.Figure:
+    """Average ranks, best on the left; a bar joins those that cannot be told apart (Demšar, JMLR 2006)."""
+    chart = go.Figure()
+    order = sorted(comparison.methods, key=lambda name: comparison.ranks[name])
+    runs = groups(comparison)
+    for depth, run in enumerate(runs, start=1):
+        ends = [comparison.ranks[run[0]], comparison.ranks[run[-1]]]
+        chart.add_scatter(
+            x=[ends[0] - 0.06, ends[1] + 0.06],
+            y=[-0.42 * depth] * 2,
+            mode="lines",
+            line={"color": _GREY, "width": 6},
+            hovertemplate=f"cannot be told apart: {', '.join(run)}<extra></extra>",
+            showlegend=False,
+        )
+    for level, name in enumerate(order, start=1):
+        rank = comparison.ranks[name]
+        left = level <= (len(order) + 1) // 2
+        chart.add_scatter(
+            x=[rank, rank],
+            y=[0, level if left else len(order) - level + 1],
+            mode="lines+text",
+            text=["", f"{name} {rank:.1f}"],
+            textposition="top center",
+            line={"color": _GREY, "width": 1},
+            hoverinfo="skip",
+            showlegend=False,
+        )
+    half = (len(order) + 1) // 2
+    chart.update_layout(
+        height=90 + 34 * half + 16 * len(runs),
+        margin={"l": 8, "r": 8, "t": 4, "b": 8},
+        xaxis={
+            "title": {"text": "average rank (1 is best)", "standoff": 4},
+            "range": [0.5, len(order) + 0.5],
+            "dtick": 1,
+            "fixedrange": True,
+        },
+        yaxis={"visible": False, "range": [-0.42 * len(runs) - 0.3, half + 0.9], "fixedrange": True},
+        dragmode=False,
+    )
+    return chart

@@ -1,0 +1,159 @@
+"""The sidebar of the Robustness page: which pictures, network, methods and noise."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import streamlit as st
+
+from camviz import shapes
+from camviz.images import Fit, ImageError
+from camviz.methods import METHODS
+from camviz.models import Net
+from camviz.noise import KINDS
+from camviz.samples import SAMPLES
+from camviz.ui.address import MOST_DRAWS, MOST_SHAPES
+from camviz.ui.compute import Picture, forget, picture
+from camviz.ui.gallery import Pick
+from camviz.ui.sweep import Plan, recipes_of
+
+_PHOTOS = ("Coffee", "Cat", "Rocket", "Astronaut")
+_METHODS = ("gradcam", "gradcam++", "hirescam", "eigencam")
+_LEVELS = (0.2, 0.4, 0.6, 0.8, 1.0)
+_EVERY_LEVEL = tuple(round(0.1 * step, 1) for step in range(1, 11))
+# Session key: how often a person forgot the uploads, which empties their widget.
+_TIMES_FORGOTTEN = "sweep_times_forgotten"
+
+
+def choose_pictures() -> tuple[Picture, ...]:
+    """Ask for photographs, synthetic samples and uploads, any number of each."""
+    photos = st.multiselect("Photographs", list(SAMPLES), default=_PHOTOS, key="sweep_photos", persist_state="session")
+    count = st.number_input(
+        "Synthetic samples",
+        0,
+        MOST_SHAPES,
+        0,
+        key="sweep_shapes",
+        persist_state="session",
+        help="Drawn shapes, of all classes and sizes in turn. Choose a *Shapes* network for them.",
+    )
+    own = _uploaded()
+    bundled = [picture(SAMPLES[name].path.read_bytes(), name, SAMPLES[name].credit) for name in photos]
+    return _told_apart([*bundled, *(_shape(number) for number in range(count)), *own])
+
+
+def _uploaded() -> list[Picture]:
+    """Ask for a person's own pictures; what is none is told and left out."""
+    uploads = st.file_uploader(
+        "Your own pictures",
+        accept_multiple_files=True,
+        key=f"sweep_uploads-{st.session_state.get(_TIMES_FORGOTTEN, 0)}",
+        label_visibility="collapsed",
+    )
+    own = []
+    for upload in uploads or []:
+        try:
+            own.append(picture(upload.getvalue(), upload.name))
+        except ImageError as error:
+            st.error(f"{upload.name}: {error}", icon=":material/broken_image:")
+    if own:
+        st.caption("Your pictures stay in this server's memory: they are not written to disk and not passed on.")
+        st.button("Forget my pictures", icon=":material/delete:", on_click=_forget, args=(own,), width="stretch")
+    return own
+
+
+def _forget(own: list[Picture]) -> None:
+    for each in own:
+        forget(each.id)
+    st.session_state[_TIMES_FORGOTTEN] = st.session_state.get(_TIMES_FORGOTTEN, 0) + 1
+    st.toast("Your pictures and all that was computed from them are gone.", icon=":material/delete:")
+
+
+def _shape(number: int) -> Picture:
+    """A synthetic sample; the classes change fastest, then the sizes."""
+    draw, rest = divmod(number, len(shapes.CLASSES) * len(shapes.BANDS))
+    band, label = divmod(rest, len(shapes.CLASSES))
+    return Pick(label=label, band=list(shapes.BANDS)[band], draw=draw).picture()
+
+
+def _told_apart(pictures: list[Picture]) -> tuple[Picture, ...]:
+    """One of each picture, those of the same name numbered."""
+    once: dict[str, Picture] = {}
+    for each in pictures:
+        once.setdefault(each.id, each)
+    seen: Counter[str] = Counter()
+    named = []
+    for each in once.values():
+        seen[each.title] += 1
+        title = each.title if seen[each.title] == 1 else f"{each.title} ({seen[each.title]})"
+        named.append(replace(each, title=title))
+    return tuple(named)
+
+
+def choose_plan(pictures: tuple[Picture, ...], net: Net, fit: Fit) -> Plan | None:
+    """Ask for methods and noise; None, and a sentence, while something is missing."""
+    slow = [name for name, method in METHODS.items() if method.cost == "many passes"]
+
+    def title(name: str) -> str:
+        return f"{'slow · ' if name in slow else ''}{METHODS[name].title}"
+
+    methods = st.multiselect(
+        "Methods, on the deepest layer",
+        list(METHODS),
+        default=_METHODS,
+        format_func=title,
+        key="sweep_methods",
+        persist_state="session",
+    )
+    bases = st.multiselect(
+        "RefineCAM of",
+        list(METHODS),
+        default=["gradcam++"],
+        format_func=title,
+        key="sweep_bases",
+        persist_state="session",
+        help="The product of this method's maps over all layers.",
+    )
+    kinds = st.multiselect(
+        "Noise",
+        list(KINDS),
+        default=["gaussian", "blur"],
+        format_func=lambda name: KINDS[name].title,
+        key="sweep_kinds",
+        persist_state="session",
+    )
+    levels = st.pills(
+        "Levels",
+        _EVERY_LEVEL,
+        selection_mode="multi",
+        default=_LEVELS,
+        format_func=lambda level: f"{level:.1f}",
+        key="sweep_levels",
+        persist_state="session",
+        help="From 0, the picture itself, to 1, where networks fail on most photographs.",
+    )
+    draws = st.number_input(
+        "Draws of each noise",
+        1,
+        MOST_DRAWS,
+        2,
+        key="sweep_draws",
+        persist_state="session",
+        help="Blur, JPEG and FGSM draw nothing: they are computed once.",
+    )
+    recipes = recipes_of(net, methods, bases)
+    missing = [
+        what
+        for what, given in (
+            ("a picture", pictures),
+            ("a method", recipes),
+            ("a kind of noise", kinds),
+            ("a level", levels),
+        )
+        if not given
+    ]
+    if missing:
+        st.warning(f"Choose {' and '.join(missing)} to measure.", icon=":material/checklist:")
+        return None
+    return Plan(pictures, net, fit, recipes, tuple(kinds), tuple(sorted(levels)), tuple(range(draws)))

@@ -1,0 +1,109 @@
+"""Take away what Explore shows: numbers, a figure, a report that opens anywhere, a bundle that opens here again."""
+
+from __future__ import annotations
+
+import re
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from camviz import bundle, takeaway
+from camviz.explain import Recipe
+from camviz.figure import figure
+from camviz.finding import RESULT, Finding, Score, Settings, as_png, likeliest
+from camviz.metrics.arcc import complexity
+from camviz.ui.compute import Scene, get_view, layer_maps, merged, predict
+from camviz.ui.engine import kept
+from camviz.ui.report import Report, report
+from camviz.ui.scores import ScoreRow, scores_html
+from camviz.ui.scoring import known_scores
+from camviz.ui.stripview import maps_message, strip_markup, tools_message
+
+
+def offer(place: DeltaGenerator, scene: Scene, recipe: Recipe, rows: list[ScoreRow], heading: str, words: str) -> None:
+    """Offer what is shown as files; each is made when it is asked for.
+
+    Args:
+        place: where the offer opens.
+        scene: what is explained.
+        recipe: how.
+        rows: its scores.
+        heading: the page's title, HTML.
+        words: what the scores mean, Markdown.
+    """
+    found = finding_of(scene, recipe)
+    name = _file_name(found)
+
+    def page() -> bytes:
+        shown = Report(
+            found.name,
+            heading,
+            tools_message(scene),
+            maps_message(scene, recipe, strip_markup(scene, recipe)),
+            scores_html(rows),
+            words,
+            takeaway.facts(found),
+        )
+        return report(shown).encode()
+
+    files = (
+        ("Report, HTML", "Opens anywhere, without a network; its maps can be played with", f"{name}.html", page),
+        ("Figure, PDF", "For a paper: vectors, text as text", f"{name}.pdf", lambda: figure(found)),
+        ("Maps, NPZ", "NumPy's format, with all settings", f"{name}.npz", lambda: takeaway.npz(found)),
+        ("Scores, CSV", "A table", f"{name}.csv", lambda: takeaway.csv(found)),
+        (
+            "Bundle",
+            "Picture, settings, maps and scores: it opens here again, and is checked against a fresh result",
+            f"{name}{bundle.SUFFIX}",
+            lambda: bundle.write(found),
+        ),
+    )
+    with place:
+        for title, hint, file, make in files:
+            st.download_button(
+                title, make, file, help=hint, key=f"take-{title}", on_click="ignore", width="stretch", type="tertiary"
+            )
+        st.caption("Pictures, PNG: *Save*, in the bar over the maps.")
+
+
+def finding_of(scene: Scene, recipe: Recipe) -> Finding:
+    """What is shown, as one value to keep; scores that were not computed are left out."""
+    probabilities = predict(scene)
+    return Finding(
+        settings=Settings(scene.net.info.name, recipe, scene.fit, scene.target, scene.noise),
+        name=scene.picture.title,
+        picture=_picture_bytes(scene),
+        view=get_view(scene)[0],
+        maps=layer_maps(scene, recipe)[:, 0].cpu().numpy(),
+        merged=merged(scene, recipe)[0].cpu().numpy(),
+        label=scene.net.labels[scene.target],
+        probability=float(probabilities[scene.target]),
+        top=likeliest(probabilities, scene.net.labels),
+        scores={
+            RESULT: _score(scene, recipe),
+            **{layer: _score(scene, Recipe(recipe.method, (layer,))) for layer in recipe.layers},
+        },
+        device=str(scene.net.device),
+    )
+
+
+def _score(scene: Scene, recipe: Recipe) -> Score:
+    row = known_scores(scene, recipe)
+    arcc, coherency, _, road = row.values
+    return Score(arcc, road, row.road_raw, coherency, float(complexity(merged(scene, recipe))), row.note)
+
+
+def _picture_bytes(scene: Scene) -> bytes:
+    """The bytes that the picture came as; a synthetic one's PNG."""
+    return scene.picture.data or kept((scene.picture.id, "png"), lambda: as_png(scene.picture.pixels))
+
+
+def _file_name(found: Finding) -> str:
+    """A name for files: picture, class and method, in letters that every system takes."""
+    parts = (found.name.rpartition(".")[0] or found.name, found.label, found.settings.recipe.method)
+    return (
+        "-".join(re.sub(r"[^a-z0-9]+", "-", part.lower().replace("+", "p")).strip("-")[:40] for part in parts).strip(
+            "-"
+        )
+        or "camviz"
+    )

@@ -1,0 +1,14 @@
+"""camviz's own version, and those of everything that a map's numbers depend on."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+
+__version__ = "1.0.0"
+
+
+def versions() -> dict[str, str]:
+    """The versions of camviz, torch, torchvision, numpy, pillow and Python that run now."""
+    packages = {name: version(name) for name in ("torch", "torchvision", "numpy", "pillow")}
+    return {"camviz": __version__, **packages, "python": platform.python_version()}

@@ -1,0 +1,46 @@
+"""Bundle: a finding from a file, above the same computed now, and whether the two agree."""
+
+from functools import partial
+
+import streamlit as st
+
+from camviz.agreement import compare
+from camviz.ui import opened, openedview
+from camviz.ui.engine import show_queue, spare_libraries
+from camviz.ui.frame import require_frame
+from camviz.ui.nets import gpu_memory
+from camviz.ui.slot import Slot
+from camviz.ui.style import show_style
+
+require_frame("pages/bundle.py")
+spare_libraries()
+show_style()
+
+main = st.container()
+show_queue(Slot(st.container()))
+with st.sidebar:
+    found = opened.choose_bundle()
+    onward = st.container()
+if found is None:
+    main.html(openedview.INTRO)
+    st.stop()
+
+places = openedview.Places(main)
+places.show_stored(found)
+with places.network:
+    net = opened.ready_net(found)
+with onward:
+    if opened.is_known(found):
+        opened.offer_explore(found, net)
+    opened.offer_to_close()
+with places.network:
+    if net is None or opened.was_stopped(found):
+        places.show_alone(found)
+        st.stop()
+
+with gpu_memory(net):
+    fresh = opened.compute_again(found, net, partial(places.show_waiting, found), places.verdict)
+    if fresh is None:
+        places.show_alone(found)
+    else:
+        places.show_fresh(found, fresh, compare(found.stored, fresh))

@@ -1,0 +1,69 @@
+"""Compare: many maps of one picture side by side, by method, layer, class, model, noise or merging rule."""
+
+from html import escape
+
+import streamlit as st
+
+from camviz.ui import compare, comparecontrols, comparelink, controls, source
+from camviz.ui.comparegrid import make_grid, size
+from camviz.ui.compareview import show_grid
+from camviz.ui.compute import Sight, predict, scene
+from camviz.ui.engine import show_queue, spare_libraries
+from camviz.ui.enginepanel import show_engine
+from camviz.ui.frame import require_frame
+from camviz.ui.nets import gpu_memory
+from camviz.ui.pinview import PinPlaces
+from camviz.ui.slot import Slot
+from camviz.ui.stripview import show_tools
+from camviz.ui.style import show_style
+from camviz.ui.words import ABOUT_ARCC, percent
+
+require_frame("pages/compare.py")
+spare_libraries()
+show_style()
+
+link = comparelink.open_link()
+main = st.container()
+title, tools = Slot(main.container()), Slot(main.container())
+pinned, grid_place = main.container(), main.container()
+with st.expander("What these numbers mean, and what they cannot tell", icon=":material/menu_book:"):
+    st.markdown(ABOUT_ARCC)
+show_queue(Slot(st.container()))
+
+with st.sidebar:
+    picture = source.choose_picture()
+    fit = source.choose_fit(picture)
+    mode = comparecontrols.choose_mode()
+    info = controls.choose_model(synthetic=picture.sample is not None)
+with main:
+    net = controls.ready_net(info)
+if net is None:
+    link.keep(picture, fit, info)
+    st.stop()
+
+with gpu_memory(net):
+    sight = Sight(picture, net, fit)
+    with st.sidebar:
+        target = comparecontrols.choose_target(mode, sight)
+        clean = scene(sight, target)
+        choice = comparecontrols.choose(mode, clean)
+        sort = comparecontrols.choose_sort(known=picture.sample is not None)
+        shared, told = st.columns(2)
+        engine = Slot(told.popover("Engine", icon=":material/memory:", width="stretch"))
+        link.keep(picture, fit, info, net, shared)
+
+    asked = [net.labels[each] for each in choice.classes or (target,)]
+    sure = percent(float(predict(sight)[choice.classes[0] if choice.classes else target]))
+    title.html(
+        f'<p class="cv-title" hidden>{compare.question(*map(escape, asked))}'
+        f"<small>{escape(picture.title)} · {escape(net.info.title)} is {sure} sure</small></p>"
+    )
+    show_tools(tools, clean, source.paste, merges=False)
+    pins = PinPlaces(pinned)
+    wrong = comparecontrols.missing(choice) or compare.too_many(*size(choice), compare.MODES[mode])
+    if wrong:
+        grid_place.info(wrong, icon=":material/checklist:")
+    else:
+        show_grid(grid_place, make_grid(choice, clean, comparecontrols.layers_of), clean, sort)
+    pins.score()
+show_engine(engine, net.device)

@@ -1,0 +1,57 @@
+"""Robustness: whether explanations follow the prediction under noise, compared over pictures and methods."""
+
+import streamlit as st
+
+from camviz.ui import controls, source, sweep, sweepcontrols, sweeplink
+from camviz.ui.engine import show_queue, spare_libraries
+from camviz.ui.frame import require_frame
+from camviz.ui.nets import gpu_memory
+from camviz.ui.slot import Slot
+from camviz.ui.style import show_style
+from camviz.ui.sweeprun import run_bar
+from camviz.ui.sweepview import show_pictures, show_point, show_results
+from camviz.ui.words import ABOUT_ROBUSTNESS, LIMITS_OF_ROBUSTNESS, ROBUSTNESS_GUIDE
+
+require_frame("pages/robustness.py")
+spare_libraries()
+show_style()
+
+link = sweeplink.open_link()
+main = st.container()
+main.html(ROBUSTNESS_GUIDE)
+bar, results = Slot(main.container()), main.container()
+bar.html('<p class="cv-waiting">Looking at the pictures …</p>')
+with st.expander("What these numbers mean, and what they cannot tell", icon=":material/menu_book:"):
+    st.markdown(ABOUT_ROBUSTNESS)
+    st.markdown(LIMITS_OF_ROBUSTNESS)
+show_queue(Slot(st.container()))
+
+with st.sidebar:
+    pictures = sweepcontrols.choose_pictures()
+    fit = source.choose_fit(None)
+    synthetic = bool(pictures) and all(picture.sample is not None for picture in pictures)
+    info = controls.choose_model(synthetic)
+with main:
+    net = controls.ready_net(info)
+if net is None:
+    link.keep(pictures, info)
+    st.stop()
+
+with gpu_memory(net):
+    with st.sidebar:
+        plan = sweepcontrols.choose_plan(pictures, net, fit)
+        link.keep(pictures, info, st.container())
+    if plan is None:
+        st.stop()
+    with bar.container(key="sweep-bar"):
+        running = run_bar(plan)
+    table = sweep.results(plan)
+    with results:
+        if table.empty:
+            show_pictures(plan)
+        else:
+            show_results(plan, table)
+            if not running:
+                show_point(plan, table)
+    if running:
+        running()

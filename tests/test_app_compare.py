@@ -1,0 +1,304 @@
+"""The Compare page by its script: every mode, what it sends to the browser, the best, the order, pins, bad input."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import streamlit as st
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+from viewing import messages
+
+import camviz
+from camviz.models import bundled
+from camviz.refine import RULES
+from camviz.robustness import Perturbation
+from camviz.samples import SAMPLES
+from camviz.ui import compareview, compute, nets, pins
+from camviz.ui.address import Compared, read
+from camviz.ui.comparegrid import Cell
+
+APP = str(Path(__file__).parent.parent / "app.py")
+METHODS = ["gradcam++", "gradcam"]
+
+
+@pytest.fixture
+def visit(monkeypatch):
+    """A function that opens a link to the page, without the scores of the Explore page before it."""
+
+    def open_(scores: bool = False, **said: str):
+        app = AppTest.from_file(APP, default_timeout=120)
+        with monkeypatch.context() as quick:
+            quick.setattr("camviz.ui.scoring.show_scores", lambda *args: st.stop())
+            app.run()
+        if not scores:
+            monkeypatch.setattr(compareview, "compute_scores", lambda *args: None)
+        del app.session_state["link_last"]  # a visit that has not read an address yet
+        app.switch_page("pages/compare.py")
+        app.query_params.update({"v": "1", "methods": "~".join(METHODS)} | said)
+        app.run()
+        assert not app.exception
+        return app
+
+    return open_
+
+
+@pytest.fixture(scope="module")
+def known():
+    """Coffee by the core alone: a function of method, class and noise -> maps, from the shallow layer on."""
+    net = camviz.load_model("efficientnet-lite0", "cpu")
+    view = net.view(camviz.load_image(SAMPLES["Coffee"].path))
+
+    def maps(method="gradcam++", target=None, noise=None):
+        seen = view if noise is None else camviz.noise.apply(view, *noise)
+        cap = camviz.capture(net.module, net.inputs(seen[None]), target, net.layers)
+        return camviz.cam(cap, method)
+
+    return maps
+
+
+def rows(app):
+    """The rows of the grid: everything that was sent to the viewer and can be pinned, but is not."""
+    return [m for m in messages(app) if m.header.get("picks") and not m.header["subject"].startswith("pinned")]
+
+
+def pinned(app):
+    return [m for m in messages(app) if m.header.get("picks") and m.header["subject"].startswith("pinned")]
+
+
+def numbers(app) -> list[str]:
+    return [b.proto.body for b in app.get("html") if b.proto.body.startswith('<div class="cv-grid cv-numbers"')]
+
+
+def title(app) -> str:
+    return next(b.proto.body for b in app.get("html") if b.proto.body.startswith('<p class="cv-title"'))
+
+
+def close(found, expected) -> None:
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def coffee(target: int | None = None, method: str = "gradcam") -> Cell:
+    sample = SAMPLES["Coffee"]
+    picture = compute.picture(sample.path.read_bytes(), sample.title, sample.credit)
+    sight = compute.Sight(picture, nets.get_net("efficientnet-lite0"), "crop")
+    net = sight.net
+    of = compute.scene(sight, compute.likeliest(sight) if target is None else target)
+    return Cell(of, camviz.Recipe(method, net.layers))
+
+
+def test_methods_by_layers(visit, known):
+    app = visit(compare="layers")
+    assert [row.header["subject"] for row in rows(app)] == [f"row-{name}" for name in METHODS]
+    for row, method in zip(rows(app), METHODS, strict=True):
+        maps = known(method)
+        close(row.maps[:4], maps.flip(0)[:, 0])
+        close(row.maps[4], camviz.refine(maps)[0])
+        assert row.markup.count("<canvas") == row.markup.count('class="cv-pin"') == 5
+        assert row.header["ranges"][:4] == [[0.0, 1.0]] * 4
+    head = next(m.markup for m in messages(app) if "cv-grid-head" in m.markup)
+    assert all(name in head for name in ("7 × 7", "deepest", "56 × 56", "finest", "RefineCAM"))
+
+
+def test_classes_and_why_this_and_not_that(visit, known):
+    app = visit(compare="classes", classes="967~285")
+    this, that, apart = rows(app)
+    a, b = (camviz.refine(known(target=target))[0] for target in (967, 285))
+    close(this.maps[0], a)
+    close(that.maps[0], b)
+    far = float((a - b).abs().max())
+    close(apart.maps[0], 0.5 + (a - b) / (2 * far))
+    assert apart.header["signed"] == [0, 1]
+    assert this.header["signed"] == []
+    assert apart.header["ranges"][0] == pytest.approx([0.5 - far / 2, 0.5 + far / 2], abs=1e-5)
+    assert f"differ by {far:.2f} at most" in numbers(app)[2]
+    assert "Why <b>espresso</b> and not Egyptian cat?" in title(app)
+    assert "not between classes" in "".join(m.markup for m in messages(app))
+
+
+def test_a_map_that_knows_no_class_has_no_difference(visit):
+    apart = rows(visit(compare="classes", classes="967~285", methods="eigencam"))[2]
+    assert (apart.maps == 0.5).all()
+
+
+def test_models_are_asked_for_the_same_class(visit):
+    names = [name for name, info in bundled.models().items() if info.data == camviz.models.IMAGENET]
+    app = visit(compare="models", **{"class": "968"})
+    assert [row.header["subject"] for row in rows(app)] == [f"row-model-{name}" for name in names]
+    for row, name in zip(rows(app), names, strict=True):
+        net = nets.get_net(name)
+        x = net.preprocess(camviz.load_image(SAMPLES["Coffee"].path))
+        maps = camviz.cam(camviz.capture(net.module, x, 968, net.layers), "gradcam++")
+        close(row.maps[0], camviz.refine(maps)[0])
+        assert row.header["label"].startswith(f"Maps of cup by {net.info.title}")
+        assert row.view.shape[0] == net.preprocessing.size
+
+
+def test_clean_and_noisy(visit, known):
+    app = visit(compare="noise", noise="blur", levels="0.3~0.9")
+    found = rows(app)
+    assert len(found) == 3
+    close(found[0].maps[0], camviz.refine(known(target=967))[0])
+    for row, level in zip(found[1:], (0.3, 0.9), strict=True):
+        close(row.maps[0], camviz.refine(known(target=967, noise=("blur", level)))[0])
+        assert camviz.noise.KINDS["blur"].strength(level) in row.markup
+    assert not np.array_equal(found[0].view, found[2].view)
+
+
+def test_merging_rules(visit, known):
+    app = visit(compare="rules", rule="mean")
+    for row, method in zip(rows(app), METHODS, strict=True):
+        for index, rule in enumerate(RULES):
+            close(row.maps[index], camviz.refine(known(method), rule)[0])
+
+
+def test_scores_the_best_of_each_row_and_the_order(visit):
+    app = visit(scores=True, compare="layers", layers="_blocks.10._swish~_swish", methods="gradcam~gradcam++")
+    assert "cv-wait" not in "".join(numbers(app))
+    net = nets.get_net("efficientnet-lite0")
+    layers = net.layers[-2:]
+    x = net.preprocess(camviz.load_image(SAMPLES["Coffee"].path))
+    scores = {}
+    for method in ("gradcam", "gradcam++"):
+        for chosen in ((layers[1],), (layers[0],), layers):
+            recipe = camviz.Recipe(method, chosen)
+            cap = camviz.capture(net.module, x, layers=chosen)
+            run = lambda x, target, recipe=recipe: camviz.explain(net.module, x, target, recipe)  # noqa: E731
+            fused = camviz.refine(camviz.cam(cap, method))
+            scores.setdefault(method, []).append(float(camviz.arcc(net.module, x, fused, cap.target, explain=run).arcc))
+    for line, method in zip(numbers(app), scores, strict=True):
+        for score in scores[method]:
+            assert f"ARCC {score:.2f}" in line
+        assert line.count("cv-best") == sum(np.isclose(scores[method], max(scores[method]), atol=1e-6))
+    app.selectbox(key="compare_sort").set_value("arcc").run()
+    assert not app.exception
+    ranked = sorted(scores, key=lambda method: -max(scores[method]))
+    assert [row.header["subject"] for row in rows(app)] == [f"row-{method}" for method in ranked]
+
+
+def test_shapes_have_scores_against_their_mask(visit):
+    app = visit(scores=True, compare="layers", shape="circle", layers="_swish", methods="gradcam++~gradcam")
+    assert all("mass inside" in line for line in numbers(app))
+    app.selectbox(key="compare_sort").set_value("mass").run()
+    assert not app.exception
+    assert rows(app)[0].markup.count('alt="outline of the true shape"') == 1
+
+
+def test_a_pin_stays_while_picture_model_and_mode_change(visit, known):
+    app = visit(compare="layers")
+    app.session_state["pins"] = [pin_of(coffee())]
+    app.run()
+    before = camviz.refine(known("gradcam"))[0]
+    close(pinned(app)[0].maps[0], before)
+    app.selectbox(key="sample").set_value("Cat")
+    app.selectbox(key="compare_mode").set_value("rules")
+    app.selectbox(key="model").set_value("efficientnet-lite1").run()
+    assert not app.exception
+    close(pinned(app)[0].maps[0], before)
+    for said in ("Grad-CAM, RefineCAM", "espresso by EfficientNet-Lite0", "Coffee"):
+        assert said in pinned(app)[0].markup
+    assert "EfficientNet-Lite1" in rows(app)[0].header["label"]
+
+
+def pin_of(cell: Cell, noise: Perturbation | None = None, recipe: camviz.Recipe | None = None) -> pins.Pin:
+    of = cell.scene
+    return pins.Pin(of.picture, of.picture.id, of.net.info.name, of.fit, noise, of.target, recipe or cell.recipe)
+
+
+def test_pins_are_bounded_each_once_and_can_be_let_go(monkeypatch):
+    state = {}
+    monkeypatch.setattr(pins.st, "session_state", state)
+    told = []
+    monkeypatch.setattr(pins.st, "toast", lambda text, icon: told.append(text))
+    for target in range(8):
+        pins.pin(coffee(target))
+    assert [pin.target for pin in pins.pins()] == list(range(pins.MOST))
+    assert "unpin one first" in told[-1]
+    pins.unpin(pins.pins()[0])
+    pins.pin(coffee(3))
+    assert "already" in told[-1]
+    assert len(pins.pins()) == pins.MOST - 1
+    assert len({pin.key for pin in pins.pins()}) == pins.MOST - 1
+
+
+def test_a_forgotten_picture_is_pinned_no_more(visit):
+    app = visit(compare="layers", layers="_swish")
+    app.segmented_control(key="source").set_value("Upload").run()
+    app.file_uploader[0].upload("flat.png", png(np.full((60, 60, 3), 90, np.uint8)), "image/png").run()
+    assert not app.exception
+    own = app.session_state["own_picture"]
+    cell = coffee()
+    sight = compute.Sight(own, cell.scene.net, "crop")
+    app.session_state["pins"] = [pin_of(Cell(compute.scene(sight, 3), cell.recipe)), pin_of(cell)]
+    app.run()
+    assert len(pinned(app)) == 2
+    next(button for button in app.button if button.label == "Forget my picture").click().run()
+    assert [pin.picture.title for pin in app.session_state["pins"]] == ["Coffee"]
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"compare": "layers", "methods": ""}, "Choose at least one method"),
+        ({"compare": "classes", "classes": ""}, "Choose at least one class"),
+        ({"compare": "models", "models": ""}, "Choose at least one model"),
+        ({"compare": "rules", "layers": "_swish"}, "switch on a second one"),
+        ({"compare": "classes", "classes": "~".join(map(str, range(13)))}, "24 are the most"),
+    ],
+)
+def test_what_cannot_be_shown_says_what_to_do(visit, said, expected):
+    app = visit(**said)
+    assert expected in app.info[0].value
+    assert rows(app) == []
+
+
+def test_one_layer_has_no_merge_and_one_colour_no_trouble(visit):
+    app = visit(scores=True, compare="layers", layers="_swish", methods="gradcam")
+    assert [len(row.maps) for row in rows(app)] == [1]
+    app.segmented_control(key="source").set_value("Upload").run()
+    app.file_uploader[0].upload("flat.png", png(np.full((60, 60, 3), 90, np.uint8)), "image/png").run()
+    assert not app.exception
+    assert "cv-wait" not in "".join(numbers(app))
+
+
+def test_a_slow_method_is_shown_and_its_coherency_left_out(visit, monkeypatch):
+    slow = camviz.Method(**{**vars(camviz.METHODS["layercam"]), "name": "ablationcam", "cost": "many passes"})
+    monkeypatch.setitem(camviz.METHODS, "ablationcam", slow)
+    app = visit(scores=True, compare="layers", layers="_swish", methods="gradcam~ablationcam")
+    assert len(rows(app)) == 2
+    assert "coherency would run this slow method again" in numbers(app)[1]
+    assert "cv-wait" not in numbers(app)[1]
+
+
+def test_a_link_opens_the_same_grid(visit):
+    app = visit(compare="noise", photo="Cat", model="efficientnet-lite1", noise="blur", levels="0.4", rule="mean")
+    said = {name: value if isinstance(value, str) else value[0] for name, value in app.query_params.items()}
+    state, ignored = read(Compared, said)
+    assert ignored == []
+    assert (state.mode, state.photo, state.levels, state.methods) == ("noise", "Cat", (0.4,), tuple(METHODS))
+    again = visit(**said)
+    assert dict(again.query_params) == dict(app.query_params)
+    for one, other in zip(rows(app), rows(again), strict=True):
+        assert one.header["id"] == other.header["id"]
+
+
+def test_a_link_names_what_it_cannot_show(visit):
+    app = visit(compare="models", models="efficientnet-lite0~shapes-vgg11")
+    assert "models `shapes-vgg11`" in app.warning[0].value
+    assert len(rows(app)) == 1
+
+
+def test_picture_model_and_class_stay_over_the_pages(visit):
+    app = visit(compare="layers", layers="_swish", photo="Cat", model="efficientnet-lite1", **{"class": "282"})
+    app.switch_page("pages/robustness.py").run()
+    app.switch_page("pages/compare.py").run()
+    assert app.selectbox(key="sample").value == "Cat"
+    assert "tiger cat" in title(app)
+    assert app.multiselect(key="compare_methods").value == METHODS

@@ -1,0 +1,88 @@
+"""Files taken from the page in a real browser, and the report opened without its server."""
+
+import base64
+import re
+
+import numpy as np
+import pytest
+import torch
+from browsing import SLOW, pixels, png, result, wait_for_change
+from playwright.sync_api import expect
+
+import camviz
+from camviz import bundle
+from camviz.render import overlay
+
+
+@pytest.fixture
+def taken(page, tmp_path):
+    """The report and the bundle of the first screen, with the picture that it showed."""
+    page.wait_for_selector(".cv-tools button")
+    page.wait_for_function("!document.querySelector('.cv-wait')")
+    page.get_by_role("button", name="Take away").click()
+    files = {}
+    for name in ("Report, HTML", "Bundle"):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=name).click()
+        files[name] = tmp_path / download.value.suggested_filename
+        download.value.save_as(files[name])
+    assert {file.name for file in files.values()} == {
+        "coffee-espresso-gradcampp.html",
+        "coffee-espresso-gradcampp.camviz.zip",
+    }
+    return files["Report, HTML"], bundle.read(files["Bundle"].read_bytes()), pixels(page, ".cv-result canvas")
+
+
+def test_the_report_opens_offline_with_the_viewer_working_in_it(browser, taken):
+    report, found, shown = taken
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, offline=True)
+    page = context.new_page()
+    page.set_default_timeout(SLOW)
+    wrong, asked = [], []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(report.as_uri())
+    page.wait_for_selector(".cv-tools button")
+    assert np.array_equal(pixels(page, ".cv-result canvas"), shown)
+    page.get_by_label("Colours").select_option("viridis")
+    page.wait_for_function("camvizViewers.pending === false")
+    refined = camviz.refine(camviz_maps(found))[0]
+    drawn = pixels(page, ".cv-result canvas").astype(int)
+    assert np.abs(drawn - overlay(found.view, refined, "viridis")).max() <= 2
+    box = page.locator(".cv-result canvas").bounding_box()
+    page.mouse.move(box["x"] + 40, box["y"] + 40)
+    page.mouse.wheel(0, -300)
+    expect(page.locator(".cv-zoomed")).to_have_count(1)
+    expect(page.locator(".cv-here")).to_contain_text("region")
+    text = page.locator("main").inner_text()
+    for word in ("RefineCAM scores", "efficientnet-lite0", "SHA-256", "camviz", "torch"):
+        assert word in text
+    assert asked == [report.as_uri()]
+    assert wrong == []
+    context.close()
+
+
+def camviz_maps(found):
+    """The stored maps (L, 1, h, w), as `refine` takes them."""
+    return torch.from_numpy(found.maps.copy())[:, None]
+
+
+PASTE = """data => {
+    const bytes = Uint8Array.from(atob(data.content), c => c.charCodeAt(0));
+    const clipboard = new DataTransfer();
+    clipboard.items.add(new File([bytes], data.name, { type: data.type }));
+    document.dispatchEvent(new ClipboardEvent('paste', { clipboardData: clipboard, bubbles: true }));
+}"""
+
+
+def test_a_picture_is_pasted_from_the_clipboard(page):
+    page.wait_for_selector(".cv-tools button")
+    before = result(page)
+    pixels_ = np.random.RandomState(0).randint(0, 256, (30, 30, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+    page.evaluate(PASTE, {"name": "image.png", "type": "image/png", "content": base64.b64encode(png(pixels_)).decode()})
+    after = wait_for_change(page, before)
+    expect(page.locator(".cv-title")).to_contain_text("image.png")
+    page.evaluate(PASTE, {"name": "x.png", "type": "image/png", "content": base64.b64encode(b"no picture").decode()})
+    expect(page.locator("[data-testid=stAlert]")).to_contain_text(re.compile("PNG, JPEG, WebP, BMP, GIF or TIFF"))
+    assert result(page) == after

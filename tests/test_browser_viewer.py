@@ -1,0 +1,341 @@
+"""The viewer in a real browser: what it draws, how it answers hands and keys, and what it tells the server."""
+
+import re
+
+import numpy as np
+import pytest
+from browsing import SLOW, choose, drawn, pixels, png, result, upload, wait_for_change
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+import camviz
+from camviz.render import COLORMAPS, overlay, palette
+from camviz.samples import SAMPLES
+
+RESULT = ".cv-result canvas"
+
+
+@pytest.fixture(scope="module")
+def known():
+    """What the first screen shows, by the core alone: the view, and the maps from the deepest layer on."""
+    net = camviz.load_model("efficientnet-lite0", "cpu")
+    image = camviz.load_image(SAMPLES["Coffee"].path)
+    maps = camviz.cam(camviz.capture(net.module, net.preprocess(image), layers=net.layers))
+    return net.view(image), maps.flip(0)[:, 0], camviz.refine(maps)[0]
+
+
+@pytest.fixture
+def calm(page):
+    """The first screen with its tools, once everything has come."""
+    page.wait_for_selector(".cv-tools button")
+    page.wait_for_function("!document.querySelector('.cv-wait')")
+    return page
+
+
+def settle(page: Page) -> None:
+    """Wait until what was changed is drawn."""
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def slide(page: Page, name: str, value: float) -> None:
+    page.get_by_role("slider", name=name).evaluate(
+        "(slider, value) => { slider.value = value; slider.dispatchEvent(new Event('input', { bubbles: true })) }",
+        value,
+    )
+    settle(page)
+
+
+def close_to(found: np.ndarray, expected: np.ndarray) -> bool:
+    """Equal but for rounding: half a step of a map or of a colour."""
+    return np.abs(found.astype(int) - expected.astype(int)).max() <= 2
+
+
+def panel(page: Page, number: int) -> np.ndarray:
+    """The layer alone, 0 the deepest, as it is drawn."""
+    return pixels(page, f".cv-strip canvas[data-map='{number}']")
+
+
+@pytest.mark.parametrize("colormap", COLORMAPS)
+def test_colours_are_those_of_the_colormap(calm, known, colormap):
+    view, alone, refined = known
+    calm.get_by_label("Colours").select_option(colormap)
+    settle(calm)
+    assert close_to(pixels(calm, RESULT), overlay(view, refined, colormap))
+    for number, map_ in enumerate(alone):
+        assert close_to(panel(calm, number), overlay(view, map_, colormap))
+    assert np.array_equal(pixels(calm, ".cv-input canvas"), view)
+
+
+def test_opacity_from_the_picture_to_the_colours_alone(calm, known):
+    view, alone, refined = known
+    slide(calm, "Opacity", 0)
+    assert close_to(pixels(calm, RESULT), view)
+    slide(calm, "Opacity", 0.4)
+    assert close_to(pixels(calm, RESULT), overlay(view, refined, opacity=0.4))
+    slide(calm, "Opacity", 1)
+    assert close_to(panel(calm, 0), palette()[(alone[0].numpy() * 255).round().astype(int)])
+
+
+def test_below_the_threshold_is_the_grey_picture(calm, known):
+    view, alone, _ = known
+    slide(calm, "Threshold", 0.5)
+    grey = (view @ np.array([0.299, 0.587, 0.114]))[..., None].repeat(3, 2)
+    expected = np.where((alone[0] < 0.5)[..., None], grey, overlay(view, alone[0]))
+    sure = ((alone[0] - 0.5).abs() > 1e-4).numpy()
+    assert close_to(panel(calm, 0)[sure], expected[sure])
+
+
+def test_contours_run_where_the_map_passes_a_quarter(calm, known):
+    _, alone, _ = known
+    before = panel(calm, 0)
+    calm.get_by_label("Contours").check()
+    settle(calm)
+    changed = (panel(calm, 0) != before).any(2)
+    band = (alone[0].numpy() * 4).astype(int).clip(0, 3)
+    border = np.zeros_like(changed)
+    border[1:, 1:] = (band[1:, 1:] != band[1:, :-1]) | (band[1:, 1:] != band[:-1, 1:])
+    assert (changed == border).mean() > 0.9995
+    assert border.any()
+
+
+def test_the_shared_scale_shows_merges_unstretched(calm, known):
+    view, alone, _ = known
+    calm.get_by_label("Shared scale").check()
+    settle(calm)
+    product = alone.prod(0)
+    assert float(product.max()) < 0.9
+    assert close_to(pixels(calm, RESULT), overlay(view, product))
+    assert close_to(panel(calm, 0), overlay(view, alone[0]))
+
+
+def zooms(page: Page) -> set[str]:
+    canvases = page.locator(".cv-strip canvas")
+    return set(
+        canvases.evaluate_all(
+            "all => all.map(c => { const style = getComputedStyle(c);"
+            " const m = new DOMMatrix(style.transform), w = parseFloat(style.width);"
+            " return [m.a, m.e / w, m.f / w].map(v => v.toFixed(3)).join(' ') })"
+        )
+    )
+
+
+def test_zoom_and_pan_are_linked_over_all_panels(calm):
+    assert zooms(calm) == {"1.000 0.000 0.000"}
+    box = calm.locator(RESULT).bounding_box()
+    spot = box["x"] + box["width"] * 0.25, box["y"] + box["height"] * 0.5
+    calm.mouse.move(*spot)
+    calm.mouse.wheel(0, -300 * np.log(2))
+    settle(calm)
+    (zoomed,) = zooms(calm)
+    assert [float(v) for v in zoomed.split()] == pytest.approx([2, -0.25, -0.5], abs=0.01), "what is pointed at stays"
+    calm.mouse.down()
+    calm.mouse.move(spot[0] + box["width"] * 0.1, spot[1] - box["height"] * 0.2, steps=5)
+    calm.mouse.up()
+    (moved,) = zooms(calm)
+    assert [float(v) for v in moved.split()] == pytest.approx([2, -0.15, -0.7], abs=0.02)
+    calm.mouse.dblclick(*spot)
+    assert zooms(calm) == {"1.000 0.000 0.000"}
+
+
+def test_the_pointer_is_shown_in_all_panels_with_its_values(calm, known):
+    view, alone, refined = known
+    box = calm.locator(".cv-input canvas").bounding_box()
+    calm.mouse.move(box["x"] + box["width"] * 100.5 / 224, box["y"] + box["height"] * 60.5 / 224)
+    values = calm.locator(".cv-strip output").all_inner_texts()
+    assert values[0] == ""
+    assert values[1:5] == [f"{float(map_[60, 100]):.2f}" for map_ in alone]
+    assert values[-1] == f"{float(refined[60, 100]):.2f}"
+    r, g, b = view[60, 100]
+    expect(calm.locator(".cv-here")).to_have_text(re.compile(rf"^x 100, y 60 · rgb {r}, {g}, {b} · region \d+$"))
+    calm.mouse.move(5, 5)
+    expect(calm.locator(".cv-here")).to_be_empty()
+
+
+def test_keys(calm):
+    calm.locator(".cv-viewer").focus()
+    calm.keyboard.press("ArrowRight")
+    expect(calm.locator(".cv-here")).to_contain_text("x 113, y 112")
+    calm.keyboard.press("Shift+ArrowUp")
+    expect(calm.locator(".cv-here")).to_contain_text("x 113, y 102")
+    calm.keyboard.press("+")
+    assert [zoom.split()[0] for zoom in zooms(calm)] == ["1.500"]
+    calm.keyboard.press("0")
+    assert zooms(calm) == {"1.000 0.000 0.000"}
+    before = result(calm)
+    for key in ("c", "[", ".", "n"):
+        calm.keyboard.press(key)
+        settle(calm)
+        now = result(calm)
+        assert now != before, f"{key} changes the picture"
+        before = now
+    assert calm.get_by_label("Colours").input_value() == list(COLORMAPS)[1]
+    calm.keyboard.press("l")
+    expect(calm.locator(".stSidebar")).to_be_hidden()
+    calm.keyboard.press("Escape")
+    expect(calm.locator(".stSidebar")).to_be_visible()
+
+
+def test_the_merge_plays_from_the_deepest_map_to_the_result(calm, known):
+    view, alone, _ = known
+    before = result(calm)
+    calm.get_by_role("button", name="Merge").click()
+    settle(calm)
+    assert close_to(pixels(calm, RESULT), overlay(view, alone[0]))
+    assert calm.locator(".cv-lit").count() == 2, "the deepest layer, alone and merged"
+    calm.wait_for_function("() => document.querySelectorAll('.cv-lit').length === 8")
+    calm.wait_for_function("() => document.querySelectorAll('.cv-lit').length === 0")
+    assert result(calm) == before
+
+
+def test_the_result_against_a_panel_by_swipe(calm, known):
+    view, alone, refined = known
+    calm.get_by_label("Result").select_option("swipe")
+    calm.locator(".cv-strip canvas[data-map='2']").locator("..").click()
+    settle(calm)
+    half = pixels(calm, RESULT)
+    border = round(0.5 * 223)
+    assert close_to(half[:, :border], overlay(view, alone[2])[:, :border])
+    assert close_to(half[:, border + 1 :], overlay(view, refined)[:, border + 1 :])
+    box = calm.locator(RESULT).bounding_box()
+    calm.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 30)
+    calm.mouse.down()
+    calm.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + 30, steps=4)
+    calm.mouse.up()
+    assert close_to(pixels(calm, RESULT)[:, :190], overlay(view, alone[2])[:, :190])
+
+
+def test_the_result_against_a_panel_by_blinking(calm, known):
+    view, alone, refined = known
+    calm.get_by_label("Result").select_option("blink")
+    wanted = {overlay(view, map_).tobytes(): name for map_, name in ((alone[0], "layer"), (refined, "result"))}
+    seen = set()
+    for _ in range(40):
+        shown = pixels(calm, RESULT)
+        seen |= {
+            name for data, name in wanted.items() if close_to(shown, np.frombuffer(data, np.uint8).reshape(shown.shape))
+        }
+        if len(seen) == 2:
+            return
+        calm.wait_for_timeout(100)
+    raise AssertionError(f"only the {seen} was shown")
+
+
+def test_no_traffic_while_one_plays_with_the_pictures(browser, address):
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.set_default_timeout(SLOW)
+    sent: list[object] = []
+    page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
+    page.goto(address)
+    page.wait_for_selector(".cv-tools button")
+    page.wait_for_function("document.querySelector('.cv-result canvas')?.ariaLabel.includes('ARCC')")
+    page.wait_for_timeout(500)
+    before, requests = len(sent), []
+    assert before, "the page speaks with its server otherwise"
+    page.on("request", lambda request: requests.append(request))
+    box = page.get_by_role("slider", name="Opacity").bounding_box()
+    page.mouse.move(box["x"] + 10, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] - 5, box["y"] + box["height"] / 2, steps=20)
+    page.mouse.up()
+    page.get_by_label("Colours").select_option("cividis")
+    canvas = page.locator(RESULT).bounding_box()
+    page.mouse.move(canvas["x"] + 50, canvas["y"] + 50)
+    page.mouse.wheel(0, -400)
+    page.mouse.down()
+    page.mouse.move(canvas["x"] + 150, canvas["y"] + 80, steps=10)
+    page.mouse.up()
+    page.locator(".cv-strip canvas[data-map='1']").locator("..").click()
+    page.wait_for_timeout(500)
+    assert len(sent) == before
+    assert requests == []
+    page.close()
+
+
+def test_the_look_is_kept_over_runs_and_pages(calm, known):
+    calm.get_by_label("Colours").select_option("viridis")
+    slide(calm, "Opacity", 0.8)
+    before = result(calm)
+    choose(calm, "method", "LayerCAM")
+    wait_for_change(calm, before)
+    calm.get_by_role("link", name="Robustness").click()
+    expect(calm.get_by_role("button", name="Start")).to_be_visible()
+    calm.get_by_role("link", name="Explore").click()
+    figcaption = calm.locator(".cv-viewer .cv-result figcaption")
+    expect(figcaption).to_contain_text("LayerCAM")
+    choose(calm, "method", "Grad-CAM++")
+    expect(figcaption).to_contain_text("Grad-CAM++")
+    settle(calm)
+    view, _, refined = known
+    assert calm.get_by_label("Colours").input_value() == "viridis"
+    assert close_to(pixels(calm, RESULT), overlay(view, refined, "viridis", 0.8))
+
+
+def test_words_for_those_who_do_not_see_the_pictures(calm):
+    result_ = calm.get_by_role(
+        "img", name=re.compile(r"RefineCAM: Grad-CAM\+\+ over 4 layers, .*espresso, ARCC 0\.\d\d")
+    )
+    expect(result_).to_have_count(1)
+    layers = calm.get_by_role("img", name=re.compile(r"^Map of .*_swish, \d+ by \d+, .*ARCC \d\.\d\d"))
+    expect(layers).to_have_count(4)
+    expect(calm.get_by_role("toolbar", name="How the maps are drawn")).to_be_visible()
+
+
+def test_a_name_full_of_markup_is_only_text_in_the_viewer(calm):
+    before = result(calm)
+    upload(calm, '"><img src=x onerror=alert(1)>.png', png(np.full((40, 40, 3), 90, np.uint8)))
+    wait_for_change(calm, before)
+    assert calm.locator(".cv-strip img").count() == 0
+
+
+@pytest.mark.parametrize(("what", "scale"), [("Result", 1), ("All panels", 4)])
+def test_pictures_are_saved_at_a_chosen_scale(calm, tmp_path, what, scale):
+    calm.get_by_text("Save", exact=True).click()
+    calm.get_by_label("Size").select_option(str(scale))
+    with calm.expect_download() as download:
+        calm.get_by_role("button", name=f"{what}, PNG").click()
+    file = tmp_path / "saved.png"
+    download.value.save_as(file)
+    saved = Image.open(file)
+    box = calm.locator(".cv-result" if what == "Result" else ".cv-strip").bounding_box()
+    assert saved.width >= scale * (box["width"] - 30)
+    shown = np.asarray(saved.convert("RGB"))
+    assert len(np.unique(shown.reshape(-1, 3), axis=0)) > 5000
+
+
+def test_a_blank_map_says_so(calm):
+    """One colour has no edges: whatever the maps are, nothing breaks, and the regions are left out."""
+    before = result(calm)
+    upload(calm, "grey.png", png(np.full((64, 64, 3), 128, np.uint8)))
+    wait_for_change(calm, before)
+    box = calm.locator(RESULT).bounding_box()
+    calm.mouse.move(box["x"] + 20, box["y"] + 20)
+    expect(calm.locator(".cv-here")).to_contain_text("rgb 128, 128, 128")
+    expect(calm.locator(".cv-here")).not_to_contain_text("region")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_tools_are_readable_in_both_themes(browser, address, scheme):
+    page = browser.new_page(viewport={"width": 1440, "height": 900}, color_scheme=scheme)
+    page.set_default_timeout(SLOW)
+    page.goto(address)
+    button = page.locator(".cv-tools button").first
+    expect(button).to_be_visible()
+    text, ground = (
+        np.array([float(n) for n in re.findall(r"[\d.]+", css)[:3]])
+        for css in (
+            button.evaluate("e => { const c = document.createElement('canvas').getContext('2d');"
+                            " c.fillStyle = getComputedStyle(e).color; c.fillRect(0, 0, 1, 1);"
+                            " return c.getImageData(0, 0, 1, 1).data.join(' ') }"),
+            page.locator(".stApp").evaluate("e => getComputedStyle(e).backgroundColor"),
+        )
+    )  # fmt: skip
+    assert abs(text.mean() - ground.mean()) > 100
+    page.close()
+
+
+def test_a_panel_is_one_tab_away(calm):
+    """The viewer takes the focus as a whole, and shows it."""
+    calm.get_by_text("Keys", exact=True).focus()
+    calm.keyboard.press("Tab")
+    assert calm.evaluate("document.activeElement.className") == "cv-viewer"
+    assert drawn(calm, RESULT)

@@ -1,0 +1,155 @@
+"""A class of thirty on one server: thirty sessions at once, each over its own connection."""
+
+import itertools
+import re
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.proto.Markdown_pb2 import Markdown
+from viewing import unpack
+from websockets.sync.client import connect
+
+from camviz import METHODS
+from camviz.samples import SAMPLES
+
+CLASS = 30
+DEEPEST = "7 × 7 · _swish"
+PATIENCE = 120  # seconds that a loaded machine may need for what the whole class asked for
+
+
+class Visitor:
+    """One tab, without the browser around it: it clicks and reads what the server sends."""
+
+    def __init__(self, address, person):
+        cookie = {"Cookie": f"_streamlit_xsrf={person}"}
+        url = address.replace("http", "ws") + "/_stcore/stream"
+        self.connection = connect(
+            url, subprotocols=["streamlit"], additional_headers=cookie, max_size=None, ping_interval=None, legacy=True
+        )
+        self.controls, self.options, self.chosen = {}, {}, {}
+        self.title = self.strip = self.words = self.engine = ""
+        self.told = []  # what the queue said
+
+    def ask(self, **choices):
+        """Change controls, as a click does: select boxes by one option, layers by a list; with none, run the page."""
+        self.chosen |= choices
+        message = BackMsg()
+        message.rerun_script.query_string = ""
+        for key, options in self.chosen.items():
+            state = message.rerun_script.widget_states.widgets.add(id=self.controls[key])
+            if isinstance(options, str):  # slow methods tell their time behind the name
+                names = [option.partition(" · about")[0] for option in self.options[key]]
+                state.string_value = self.options[key][names.index(options)]
+            else:
+                state.string_array_value.data.extend(options)
+        self.connection.send(message.SerializeToString())
+
+    def read(self, until):
+        """Take in what arrives until something holds."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            message = ForwardMsg.FromString(self.connection.recv(timeout=max(0.0, end - time.monotonic())))
+            if message.WhichOneof("type") == "delta":
+                self._take(message.delta.new_element)
+            if until(message):
+                return
+
+    def finish(self):
+        """Take in the rest of the run."""
+        finished = ForwardMsg.FINISHED_SUCCESSFULLY
+        self.read(lambda m: m.WhichOneof("type") == "script_finished" and m.script_finished == finished)
+
+    def explain(self, **choices):
+        self.ask(**choices)
+        self.finish()
+
+    def _take(self, element):
+        kind = element.WhichOneof("type")
+        assert kind != "exception", element.exception.message
+        if kind in ("selectbox", "button_group"):
+            control = getattr(element, kind)
+            self.controls[control.label], self.options[control.label] = control.id, list(control.options)
+        if kind == "markdown" and element.markdown.element_type != Markdown.Type.CAPTION:
+            self.words = element.markdown.body
+        if kind == "bidi_component":
+            markup = unpack(element.bidi_component.bytes).markup
+            if 'class="cv-strip"' in markup:
+                self.strip = markup
+        if kind == "html":
+            body = element.html.body
+            for name in ("title", "engine"):
+                if f'class="cv-{name}"' in body:
+                    setattr(self, name, body)
+            if 'class="cv-queue"' in body and "hidden" not in body:
+                self.told.append(re.sub("<[^>]*>", "", body))
+
+
+@pytest.fixture
+def visitors(address):
+    """A function that lets so many people in, each with a browser of its own, who all see the first page."""
+    inside = []
+
+    def enter(count):
+        with ThreadPoolExecutor(count) as pool:
+            new = list(pool.map(lambda number: Visitor(address, f"person {len(inside)} {number}"), range(count)))
+            inside.extend(new)
+            list(pool.map(Visitor.explain, new))
+        return new
+
+    yield enter
+    for visitor in inside:
+        visitor.connection.close()
+
+
+def test_a_whole_class_gets_what_it_asks_for(visitors):
+    """Thirty at once, with five photographs and six methods between them."""
+    photographs, methods = list(SAMPLES)[1:6], ("layercam", "hirescam", "gradcam", "xgradcam", "eigencam", "gradcam++")
+    crowd = visitors(CLASS)
+    assert all(visitor.strip.count("<canvas") == 10 for visitor in crowd)
+    begin = threading.Barrier(CLASS)
+
+    def learn(number):
+        begin.wait()
+        titles = photographs[number % 5], METHODS[methods[number // 5]].title
+        crowd[number].explain(Sample=titles[0], Method=titles[1], Layers=[DEEPEST])
+        return titles
+
+    with ThreadPoolExecutor(CLASS) as pool:
+        asked = list(pool.map(learn, range(CLASS)))
+    for visitor, (photograph, method) in zip(crowd, asked, strict=True):
+        assert photograph in visitor.title
+        assert f"{method}, 7 × 7" in visitor.strip
+        assert "One layer scores" in visitor.words
+    told = [words for visitor in crowd for words in visitor.told]
+    places = [int(found) for words in told for found in re.findall(r"turn: (\d+) before you", words)]
+    assert places
+    assert all(2 <= place <= CLASS for place in places)
+
+
+def test_a_newer_request_replaces_the_older_one(visitors):
+    (visitor,) = visitors(1)
+    visitor.ask(Method="slow · Score-CAM")
+    visitor.read(lambda message: message.delta.new_element.HasField("progress"))
+    visitor.explain(Method="HiResCAM")
+    assert "HiResCAM over 4 layers" in visitor.strip
+
+
+def test_the_work_of_closed_tabs_stops(visitors):
+    """Five people begin what takes minutes, and go; who stays has the server for herself."""
+    *gone, stays = visitors(6)
+    for visitor in gone:
+        visitor.ask(Method="slow · Score-CAM", Sample="Rocket")
+        visitor.read(lambda message: message.delta.new_element.HasField("progress"))
+        visitor.connection.close()
+    end = time.monotonic() + PATIENCE
+    for method in itertools.cycle(("LayerCAM", "HiResCAM", "XGrad-CAM", "Eigen-CAM")):
+        stays.told.clear()
+        stays.explain(Sample="Rocket", Method=method)
+        assert f"{method} over 4 layers" in stays.strip
+        if not stays.told and "nobody" in stays.engine:
+            break
+        assert time.monotonic() < end
