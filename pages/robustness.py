@@ -6,10 +6,11 @@ from camviz.ui import controls, source, sweep, sweepcontrols, sweeplink
 from camviz.ui.engine import show_queue, spare_libraries
 from camviz.ui.frame import require_frame
 from camviz.ui.nets import gpu_memory
+from camviz.ui.pointview import show_point
 from camviz.ui.slot import Slot
 from camviz.ui.style import show_style
 from camviz.ui.sweeprun import run_bar
-from camviz.ui.sweepview import show_pictures, show_point, show_results
+from camviz.ui.sweepview import show_pictures, show_results
 from camviz.ui.words import ABOUT_ROBUSTNESS, LIMITS_OF_ROBUSTNESS, ROBUSTNESS_GUIDE
 
 require_frame("pages/robustness.py")

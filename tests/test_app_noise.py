@@ -181,7 +181,7 @@ def test_a_sweep_starts_stops_goes_on_and_equals_the_core(page, monkeypatch):
     assert "0 of 4 noisy copies" in page.get("progress")[0].proto.text
     press(page, "Stop")
     assert "Stopped at 2 of 4 noisy copies" in page.get("progress")[0].proto.text
-    assert html(page, 'class="cv-regions"'), "what is known can be looked at"
+    assert viewer(page, "cv-regions"), "what is known can be looked at"
     monkeypatch.undo()
     press(page, "Go on")
     assert not page.exception

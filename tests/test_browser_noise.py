@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 from camviz import shapes
 
 NOISY = ".st-key-seen-noisy canvas"
+NOISY_REGIONS = ".st-key-regions-noisy canvas"
 
 
 def noisy(page: Page) -> str:
@@ -127,8 +128,8 @@ def test_a_sweep_is_stopped_resumed_looked_at_and_taken_away(robustness, tmp_pat
     expect(page.locator("[data-testid=stProgress]")).to_contain_text("Stopped at")
     page.get_by_role("button", name="Go on").click()
     expect(page.locator("[data-testid=stProgress]")).to_contain_text("Done")
-    expect(page.locator(".js-plotly-plot")).to_have_count(3)
-    expect(page.locator(".cv-regions img")).to_have_count(6)
+    expect(page.locator(".js-plotly-plot")).to_have_count(4)
+    expect(page.locator(".cv-regions canvas")).to_have_count(3)
     expect(page.locator(".cv-step")).to_have_count(5)
     with page.expect_download() as download:
         page.get_by_role("button", name="Every copy, CSV").click()
@@ -137,9 +138,18 @@ def test_a_sweep_is_stopped_resumed_looked_at_and_taken_away(robustness, tmp_pat
     rows = list(csv.DictReader(io.StringIO(file.read_text())))
     assert len(rows) == 4 * 20 * 5
     assert {row["image"] for row in rows} == {"Coffee", "Cat", "Rocket", "Astronaut"}
-    before = page.locator(".cv-regions img").nth(2).get_attribute("src")
+    before = drawn(page, NOISY_REGIONS)
     choose(page, "point_picture", "Cat")
-    page.wait_for_function("b => document.querySelectorAll('.cv-regions img')[2].src !== b", arg=before)
+    page.wait_for_function(f"before => {DRAWN}('{NOISY_REGIONS}') !== before", arg=before)
+    panel = page.locator(f"figure:has({NOISY_REGIONS}) .cv-pic")
+    panel.hover(position={"x": 20, "y": 30})
+    expect(panel.locator("output")).to_have_text(re.compile(r"\d+ of \d+"))
+    region = re.search(r"region (\d+)", page.locator(".cv-here").inner_text())
+    assert region
+    panel.click(position={"x": 20, "y": 30})
+    expect(page.get_by_text(f"Region {region[1]} (picked)")).to_be_visible()
+    choose(page, "point_level_5", "1")
+    expect(page.get_by_text(f"Region {region[1]} (picked)")).to_be_visible()
 
 
 def test_several_uploads_at_once(robustness):

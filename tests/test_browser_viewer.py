@@ -258,7 +258,7 @@ def test_the_look_is_kept_over_runs_and_pages(calm, known):
     choose(calm, "method", "LayerCAM")
     wait_for_change(calm, before)
     calm.get_by_role("link", name="Robustness").click()
-    expect(calm.get_by_role("button", name="Start")).to_be_visible()
+    expect(calm.get_by_text("Does the explanation follow the prediction?")).to_be_visible()
     calm.get_by_role("link", name="Explore").click()
     figcaption = calm.locator(".cv-viewer .cv-result figcaption")
     expect(figcaption).to_contain_text("LayerCAM")

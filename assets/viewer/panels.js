@@ -190,7 +190,13 @@ class Viewer {
     if (!at) return;
     style.setProperty("--cv-x", at.x * scale + left);
     style.setProperty("--cv-y", at.y * scale + top);
-    for (const { map, reading } of this.panels) reading.textContent = map === null ? "" : this.value(map, at).toFixed(2);
+    for (const { map, reading } of this.panels) reading.textContent = map === null ? "" : this.read(map, at);
+  }
+
+  /** What is told of a map at a place: its region's words, or its value. */
+  read(map, at) {
+    const words = this.header.regions[map];
+    return words ? words[store.regionAt(at)] ?? "" : this.value(map, at).toFixed(2);
   }
 
   /** A map's value at a place, as it is drawn. */

@@ -92,11 +92,17 @@ function swipe(viewer, at) {
   viewer.redrawResult();
 }
 
-/** A click: the map to hold the result against. */
+/** A click: the region under it, or the map to hold the result against. */
 function choose(viewer, at) {
+  if (viewer.header.regions.length) return pickRegion(viewer, pictureAt(at));
   if (at.map === null || at.result) return;
   viewer.chosen = at.map;
   store.redraw();
+}
+
+function pickRegion(viewer, at) {
+  const region = store.regionAt(at);
+  if (region !== null) viewer.tell?.(region);
 }
 
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -121,6 +127,7 @@ function press(viewer, event) {
     s: () => store.set({ shared: !shared }),
     m: () => playMerges(),
     l: () => enlarge(!store.large),
+    Enter: () => viewer.header.regions.length && pickRegion(viewer, at),
     Escape: () => enlarge(false),
   };
   const step = ARROWS[event.key];

@@ -44,6 +44,14 @@ class Store {
     this.follow();
   }
 
+  /** The region at a place of the picture; null where they are not known. */
+  regionAt({ x, y }) {
+    if (!this.regions) return null;
+    const { width, height, labels } = this.regions;
+    const [column, row] = [Math.floor(x * width), Math.floor(y * height)];
+    return labels[clamp(row, 0, height - 1) * width + clamp(column, 0, width - 1)];
+  }
+
   point(pointer) {
     this.pointer = pointer && { x: clamp(pointer.x, 0, 1), y: clamp(pointer.y, 0, 1) };
     this.follow();

@@ -16,6 +16,7 @@ const KEYS = [
   ["l, Esc", "large mode on, off"],
   ["Ctrl or ⌘ and v", "explain the picture in the clipboard"],
   ["click on a panel", "hold the result against it, by swipe or blink"],
+  ["click on a region, Enter", "pick it, where regions are ranked"],
 ];
 
 class Tools {
@@ -98,6 +99,7 @@ class Tools {
     for (const name of ["contours", "shared", "outline"]) this[name].checked = settings[name];
     this.outlined.hidden = !this.header.outline;
     this.merge.hidden = this.held.hidden = !this.header.merges;
+    this.root.classList.toggle("cv-short", !this.header.merges);
     this.large.textContent = store.large ? "Normal" : "Large";
     this.root.dataset.drawing = store.drawing.toFixed(2);
     this.here.textContent = store.pointer ? this.said(store.pointer) : "";
@@ -111,15 +113,8 @@ class Tools {
     const x = Math.min(width - 1, Math.floor(at.x * width));
     const y = Math.min(height - 1, Math.floor(at.y * height));
     const colour = rgb.slice((y * width + x) * 3, (y * width + x) * 3 + 3).join(", ");
-    const region = this.region(x / width, y / height);
-    return `x ${x}, y ${y} · rgb ${colour}${region}`;
-  }
-
-  region(u, v) {
-    const regions = store.regions;
-    if (!regions) return "";
-    const { width, height, labels } = regions;
-    return ` · region ${labels[Math.floor(v * height) * width + Math.floor(u * width)] + 1}`;
+    const region = store.regionAt(at);
+    return `x ${x}, y ${y} · rgb ${colour}${region === null ? "" : ` · region ${region + 1}`}`;
   }
 }
 

@@ -1,103 +1,151 @@
-"""The ranked regions of a picture, clean and noisy, and which of them rose or fell; as HTML."""
+"""The regions of a picture in the order of a map: how they are drawn, numbered and told apart; as HTML."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
 
-import matplotlib as mpl
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.ndimage import center_of_mass
 from scipy.stats import rankdata
-from skimage.segmentation import find_boundaries
 
-from camviz.render import data_uri, overlay
+from camviz.ui.truth import outline_path
 
-# How many regions are numbered: the best, and those that rose or fell most.
+# How many regions are numbered: the first, and those that rose or fell most.
 _NUMBERED, _MOVED = 5, 3
+Labels = NDArray[np.integer]
 
 
 @dataclass(frozen=True, eq=False)
 class Ranked:
-    """A view with the mean of a map in each of its segments.
+    """The regions of a picture in the order of a map.
 
     Attributes:
-        title: what it is called.
-        view: uint8 (h, w, 3).
-        scores: (m,).
+        labels: each pixel's region (h, w), from 0 on.
+        scores: the map's mean in each (m,).
     """
 
-    title: str
-    view: NDArray[np.uint8]
+    labels: Labels
     scores: NDArray[np.floating]
 
     @property
     def ranks(self) -> NDArray[np.float64]:
-        """Each segment's rank, 1 for the highest; ties share theirs."""
+        """Each region's rank (m,), 1 for the highest; ties share theirs."""
         return rankdata(-self.scores)
 
+    @property
+    def map(self) -> NDArray[np.float32]:
+        """The picture's regions (h, w): 1 where the first one is, 0 where the last."""
+        heights = 1 - (self.ranks - 1) / max(1, len(self.scores) - 1)
+        return heights.astype(np.float32)[self.labels]
 
-def regions_html(labels: NDArray[np.int64], clean: Ranked, noisy: Ranked) -> str:
-    """Three pictures: the regions by rank, clean and noisy, and how each has moved."""
-    centres = np.array(center_of_mass(np.ones(labels.shape), labels, range(labels.max() + 1)))
-    before, now = clean.ranks, noisy.ranks
-    rise = before - now
-    figures = [_ranked(labels, centres, each) for each in (clean, noisy)]
-    up, down = np.argsort(-rise)[:_MOVED], np.argsort(rise)[:_MOVED]
-    marks = {int(i): f"▲{before[i]:.0f}→{now[i]:.0f}" for i in up if rise[i] > 0}
-    marks |= {int(i): f"▼{before[i]:.0f}→{now[i]:.0f}" for i in down if rise[i] < 0}
-    moved = _figure(_diverging(noisy.view, labels, rise), "Risen (orange), fallen (violet)", labels, centres, marks)
-    return f'<div class="cv-regions" hidden>{"".join(figures)}{moved}</div>'
+    @property
+    def first(self) -> dict[int, str]:
+        """The ranks of the first few regions, in words."""
+        ranks = self.ranks
+        return {int(i): f"{ranks[i]:.0f}" for i in np.argsort(ranks, kind="stable")[:_NUMBERED]}
 
-
-def _ranked(labels: NDArray[np.int64], centres: NDArray[np.float64], of: Ranked) -> str:
-    """The regions, bright where they rank high, the first ones numbered."""
-    ranks = of.ranks
-    height = 1 - (ranks - 1) / max(1, len(ranks) - 1)
-    picture = overlay(of.view, torch.from_numpy(height[labels]))
-    first = {int(i): f"{ranks[i]:.0f}" for i in np.argsort(ranks, kind="stable")[:_NUMBERED]}
-    return _figure(picture, of.title, labels, centres, first)
+    @property
+    def said(self) -> list[str]:
+        """The rank of each region in words."""
+        return [f"{rank:g} of {len(self.scores)}" for rank in self.ranks]
 
 
-def _diverging(view: NDArray[np.uint8], labels: NDArray[np.int64], rise: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """A grey view, orange where a region has risen and violet where it has fallen."""
-    share = rise / max(1.0, np.abs(rise).max())
-    colours = mpl.colormaps["PuOr"](0.5 - share / 2)[:, :3]
-    cover = (0.15 + 0.75 * np.abs(share))[labels][..., None]
-    grey = (view @ np.array([0.299, 0.587, 0.114]))[..., None] / 255
-    return (255 * ((1 - cover) * grey + cover * colours[labels])).round().astype(np.uint8)
+@dataclass(frozen=True, eq=False)
+class Moved:
+    """How regions have moved from one order to another."""
+
+    before: Ranked
+    now: Ranked
+
+    @property
+    def rise(self) -> NDArray[np.float64]:
+        """By how many ranks each region rose (m,); below 0 where it fell."""
+        return self.before.ranks - self.now.ranks
+
+    @property
+    def map(self) -> NDArray[np.float32]:
+        """The picture's regions (h, w): above 0.5 where they rose, below where they fell."""
+        rise = self.rise
+        share = rise / max(1.0, np.abs(rise).max())
+        return (0.5 + share / 2).astype(np.float32)[self.before.labels]
+
+    @property
+    def reach(self) -> float:
+        """The largest move as a share of the largest that there could be."""
+        return float(np.abs(self.rise).max()) / max(1, len(self.now.scores) - 1)
+
+    @property
+    def most(self) -> dict[int, str]:
+        """The ranks, before and now, of those that rose and fell most."""
+        rise, said = self.rise, self.said
+        up, down = np.argsort(-rise, kind="stable")[:_MOVED], np.argsort(rise, kind="stable")[:_MOVED]
+        return {int(i): f"▲{said[i]}" for i in up if rise[i] > 0} | {int(i): f"▼{said[i]}" for i in down if rise[i] < 0}
+
+    @property
+    def said(self) -> list[str]:
+        """Each region's rank before and now, in words."""
+        return [f"{a:.0f}→{b:.0f}" for a, b in zip(self.before.ranks, self.now.ranks, strict=True)]
 
 
-def _figure(
-    picture: NDArray[np.uint8],
-    title: str,
-    labels: NDArray[np.int64],
-    centres: NDArray[np.float64],
-    marks: Mapping[int, str],
-) -> str:
-    """A picture with thin lines between the regions, and words on some of them."""
-    lined = picture.copy()
-    lined[find_boundaries(labels, mode="inner")] //= 2
+def panel_html(labels: Labels, index: int, title: str, marks: Mapping[int, str], picked: int) -> str:
+    """A canvas for a map of regions; over it their borders, words on some of them, and the one picked outlined.
+
+    Args:
+        labels: each pixel's region (h, w).
+        index: of the map among those sent with it.
+        title: what it is called.
+        marks: words by region.
+        picked: a region.
+    """
+    said = escape(title)
+    over = _over(labels, marks, picked)
     return (
-        f'<figure><div class="cv-pic"><img src="{data_uri(lined)}" alt="{escape(title)}">'
-        f'<img src="{_words(labels.shape, centres, marks)}" alt="{escape(", ".join(marks.values()))}"></div>'
-        f"<figcaption>{escape(title)}</figcaption></figure>"
+        f'<figure><div class="cv-pic"><canvas role="img" aria-label="{said}" data-map="{index}"></canvas>'
+        f'<img class="cv-over" src="{over}" alt="{escape(", ".join(marks.values()))}"></div>'
+        f'<figcaption title="{said}">{said}</figcaption></figure>'
     )
 
 
-def _words(size: tuple[int, ...], centres: NDArray[np.float64], marks: Mapping[int, str]) -> str:
-    """Words at the centres of regions, a data URI of an SVG; those that would lie on others move down."""
-    big = size[0] / 20
+def _over(labels: Labels, marks: Mapping[int, str], picked: int) -> str:
+    """What lies over a map of regions, a data URI of an SVG."""
+    box = f"0 0 {labels.shape[1]} {labels.shape[0]}"
+    stroke = "fill='none' stroke='#000' stroke-opacity='.55' vector-effect='non-scaling-stroke'"
+    lines = f"<path d='{_borders(labels)}' {stroke}/>"
+    body = lines + outline_path(labels == picked) + _words(labels, marks)
+    svg = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='{box}'>{body}</svg>"
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+
+
+def _borders(labels: Labels) -> str:
+    """Where two regions meet, a path along the edges of pixels."""
+    upright = [f"M{x + 1} {start}V{end}" for x, start, end in _runs((labels[:, 1:] != labels[:, :-1]).T)]
+    level = [f"M{start} {y + 1}H{end}" for y, start, end in _runs(labels[1:] != labels[:-1])]
+    return "".join(upright + level)
+
+
+def _runs(marked: NDArray[np.bool_]) -> Iterator[tuple[int, int, int]]:
+    """Each run of marked places along the rows of (n, k): its row, its first place, and the one after its last."""
+    change = np.diff(np.pad(marked, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    rows, starts = np.nonzero(change == 1)
+    ends = np.nonzero(change == -1)[1]
+    return zip(rows.tolist(), starts.tolist(), ends.tolist(), strict=True)
+
+
+def _words(labels: Labels, marks: Mapping[int, str]) -> str:
+    """Words at the centres of regions; those that would lie on others move down."""
+    height, width = labels.shape
+    centres = dict(zip(marks, center_of_mass(np.ones(labels.shape), labels, list(marks)), strict=True))
+    big = height / 20
     texts: list[str] = []
     taken: list[tuple[float, float, float]] = []  # middle, and half the width
     for i in sorted(marks, key=lambda i: centres[i][0]):
         y, x = centres[i]
         half = big * len(marks[i]) / 2.8
-        x = float(np.clip(x, half, size[1] - half))
+        x = float(np.clip(x, half, width - half))
         while any(abs(y - other) < 1.1 * big and abs(x - at) < half + wide for other, at, wide in taken):
             y += 0.3 * big
         taken.append((y, x, half))
@@ -106,9 +154,7 @@ def _words(size: tuple[int, ...], centres: NDArray[np.float64], marks: Mapping[i
         f"font: 600 {big:.1f}px sans-serif; text-anchor: middle; fill: #fff; stroke: #000; "
         f"stroke-width: {big / 4:.1f}px; paint-order: stroke"
     )
-    box = f"0 0 {size[1]} {size[0]}"
-    svg = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='{box}'><g style='{style}'>{''.join(texts)}</g></svg>"
-    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+    return f"<g style='{style}'>{''.join(texts)}</g>"
 
 
 def path_html(steps: list[tuple[str, str, float, bool, bool]]) -> str:
@@ -118,7 +164,7 @@ def path_html(steps: list[tuple[str, str, float, bool, bool]]) -> str:
         steps: level in words, class, its probability, whether it differs from the clean one, whether it is looked at.
     """
     chips = "".join(
-        f'<span class="cv-step{" cv-flip" if flipped else ""}{" cv-here" if here else ""}" title="{escape(strength)}">'
+        f'<span class="cv-step{" cv-flip" if flipped else ""}{" cv-now" if here else ""}" title="{escape(strength)}">'
         f"<small>{escape(strength)}</small>{escape(label)} <b>{probability:.0%}</b></span>"
         for strength, label, probability, flipped, here in steps
     )

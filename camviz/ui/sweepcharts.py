@@ -167,3 +167,45 @@ def ranks_figure(comparison: Comparison) -> go.Figure:
         dragmode=False,
     )
     return chart
+
+
+def region_figure(
+    clean: float, levels: Sequence[float], ranks: Sequence[float], flipped: Sequence[bool], here: float, count: int
+) -> go.Figure:
+    """One region's rank over the level of noise, the first rank on top; hollow where the class has changed.
+
+    Args:
+        clean: its rank in the clean picture.
+        levels: where its rank is known, from faint to strong.
+        ranks: its rank at each.
+        flipped: whether the class is another one there.
+        here: the level that is looked at.
+        count: how many regions there are.
+    """
+    chart = go.Figure()
+    chart.add_scatter(
+        x=[0, *levels],
+        y=[clean, *ranks],
+        mode="lines+markers",
+        line={"color": COLOURS[0], "width": 2},
+        marker={
+            "size": 9,
+            "symbol": ["circle", *("circle-open" if changed else "circle" for changed in flipped)],
+        },
+        hovertemplate="level %{x}<br>rank %{y:g}<extra></extra>",
+        showlegend=False,
+    )
+    chart.add_vline(here, line={"color": _GREY, "width": 1, "dash": "dot"})
+    chart.update_layout(
+        height=150,
+        margin={"l": 8, "r": 8, "t": 4, "b": 8},
+        xaxis={"title": {"text": "noise level", "standoff": 4}, "range": [-0.05, 1.06], "fixedrange": True},
+        yaxis={
+            "title": {"text": "rank", "standoff": 4},
+            "range": [count + 2, -1],
+            "tickvals": [1, count // 2, count],
+            "fixedrange": True,
+        },
+        dragmode=False,
+    )
+    return chart

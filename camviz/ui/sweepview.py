@@ -1,27 +1,22 @@
-"""The results of a sweep: measures, curves, statistics, and any point of it looked at closely."""
+"""The results of a sweep: measures, curves, statistics."""
 
 from __future__ import annotations
 
-import math
 from html import escape
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from camviz.explain import Recipe
 from camviz.noise import KINDS
 from camviz.ranks import chance
-from camviz.robustness import Outcome, Perturbation
-from camviz.segments import segment_means
 from camviz.statistics import Interval, bootstrap, compare, in_words
 from camviz.study import per_image
-from camviz.ui.compute import Scene, Sight, get_view, likeliest, merged, scene
-from camviz.ui.regions import Ranked, path_html, regions_html
-from camviz.ui.robust import count_segments, get_segments
+from camviz.ui.compute import get_view, scene
+from camviz.ui.robust import count_segments
 from camviz.ui.sweep import Plan, usable
 from camviz.ui.sweepcharts import MEASURES, curves_figure, measures_figure, ranks_figure
-from camviz.ui.words import ROBUSTNESS_STEPS, percent
+from camviz.ui.words import ROBUSTNESS_STEPS
 
 _ALL = "All noise"
 # Pictures shown before a sweep.
@@ -139,66 +134,3 @@ def _show_numbers(table: pd.DataFrame, values: pd.DataFrame) -> None:
         "text/csv",
         width="stretch",
     )
-
-
-def show_point(plan: Plan, table: pd.DataFrame) -> None:
-    """Let a person look closely at one copy: its ranked regions beside the clean ones, and the prediction's path."""
-    st.markdown("**One copy, closely:** which regions rose, which fell")
-    pictures = {picture.title: picture for picture in usable(plan) if picture.title in set(table.image)}
-    columns = st.columns([1.2, 1.4, 1.2, 1, 0.8])
-    picture = pictures[columns[0].selectbox("Picture", list(pictures), key="point_picture")]
-    name = columns[1].selectbox("Explanation", list(plan.recipes), key="point_method")
-    kind = columns[2].selectbox("Noise", plan.kinds, format_func=lambda k: KINDS[k].title, key="point_kind")
-    seed = columns[4].selectbox("Draw", plan.seeds, key="point_seed", disabled=not KINDS[kind].seeded)
-    path = _outcomes(table, picture.title, name, kind, seed)
-    if not path:
-        st.info("This one has not been measured yet. Go on with the sweep.", icon=":material/hourglass_empty:")
-        return
-    levels = [outcome.level for outcome in path]
-    level = columns[3].selectbox("Level", levels, index=len(levels) // 2, key=f"point_level_{len(levels)}")
-    here = path[levels.index(level)]
-    clean = scene(plan.sight(picture), likeliest(plan.sight(picture)))
-    left, right = st.columns([2.35, 1], gap="medium")
-    left.html(_regions(plan, clean, here, plan.recipes[name]))
-    with right:
-        st.markdown(_said(clean, here))
-        st.html(path_html([_step(clean, outcome, level) for outcome in path]))
-
-
-def _outcomes(table: pd.DataFrame, image: str, method: str, kind: str, seed: int) -> list[Outcome]:
-    """The outcomes of one picture, explanation, kind and draw, from faint to strong."""
-    of = (table.image == image) & (table.method == method) & (table.kind == kind) & (table.seed == seed)
-    found = table[of].sort_values("level").drop(columns=["image", "method"])
-    return [Outcome(*row) for row in found.itertuples(index=False)]
-
-
-def _regions(plan: Plan, clean: Scene, here: Outcome, recipe: Recipe) -> str:
-    """The regions ranked by the clean map, and by that of the class now predicted."""
-    seen = Sight(clean.picture, plan.net, clean.fit, Perturbation(here.kind, here.level, here.seed))
-    labels = get_segments(clean)
-    ranked = []
-    for of, words in ((clean, "Clean"), (scene(seen, here.predicted), KINDS[here.kind].strength(here.level))):
-        scores = segment_means(merged(of, recipe), labels)[0].cpu().numpy()
-        ranked.append(Ranked(f"{words}: {plan.net.labels[of.target]}", get_view(of)[0], scores))
-    return regions_html(labels, *ranked)
-
-
-def _said(clean: Scene, here: Outcome) -> str:
-    """The outcome in words."""
-    labels = clean.net.labels
-    if math.isnan(here.overlap):
-        return "A map is blank here, so there are no regions to rank."
-    change = f"changed to **{labels[here.predicted]}**" if here.flipped else f"stayed **{labels[clean.target]}**"
-    same = f" For {labels[clean.target]} still: {here.overlap_same:.2f}." if here.flipped else ""
-    return (
-        f"The prediction {change} ({percent(here.probability)}). Overlap of the two rankings **{here.overlap:.2f}**, "
-        f"by chance {chance(count_segments(clean)):.2f}.{same}\n\n:gray[The maps pixel by pixel: "
-        f"Pearson {here.pearson:.2f}, Spearman {here.spearman:.2f}, SSIM {here.ssim:.2f}.]"
-    )
-
-
-def _step(clean: Scene, outcome: Outcome, level: float) -> tuple[str, str, float, bool, bool]:
-    """One step of the prediction's path."""
-    strength = KINDS[outcome.kind].strength(outcome.level)
-    label = clean.net.labels[outcome.predicted]
-    return strength, label, outcome.probability, outcome.flipped, outcome.level == level

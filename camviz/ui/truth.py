@@ -46,7 +46,7 @@ def get_truth(scene: Scene) -> Truth | None:
         chosen = names.index(target) if target in names else 0
         if not masks[chosen].any():
             return None
-        outline = "".join(_path(mask, dashed=number != chosen) for number, mask in enumerate(masks))
+        outline = "".join(outline_path(mask, dashed=number != chosen) for number, mask in enumerate(masks))
         return Truth(names[chosen], target in names, masks[chosen], _svg(outline, masks[chosen].shape))
 
     return cached(scene, "truth", compute=compute)
@@ -66,8 +66,8 @@ def get_truth_scores(scene: Scene, recipe: Recipe) -> dict[str, float]:
     return cached(scene, "truth scores", recipe, compute=compute)
 
 
-def _path(mask: NDArray[np.bool_], dashed: bool) -> str:
-    """A mask's outline as an SVG path, dark under light so that it shows on every map."""
+def outline_path(mask: NDArray[np.bool_], dashed: bool = False) -> str:
+    """A mask's outline (h, w) as SVG paths, dark under light so that it shows on every map."""
     rings = find_contours(np.pad(mask, 1).astype(float), 0.5)
     # Contours run through pixel centres of the padded mask, (row, column): half a pixel from its corner.
     smooth: list[NDArray[np.float64]] = [approximate_polygon(ring - 0.5, 0.4) for ring in rings]

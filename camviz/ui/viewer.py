@@ -22,7 +22,7 @@ from camviz.render import COLORMAPS, DIVERGING, palette
 from camviz.ui.slot import Slot
 
 _FOLDER = Path(__file__).parents[2] / "assets" / "viewer"
-# What is told the number of a button that was clicked.
+# What is told the number of a region or of a button that was clicked.
 OnPick = Callable[[int], None]
 # What is told the name and the bytes of a picture from the clipboard; names are cut after so many letters.
 OnPaste = Callable[[str, bytes], None]
@@ -44,7 +44,9 @@ class Arrangement:
         result: the index of the result.
         partner: the index of the map that the result is held against at first.
         signed: the indices of differences, whose 0.5 is none.
-        picks: whether the server hears of a click on a button that has a `data-pick`.
+        regions: for each map what is told of each region under the pointer, in place of the map's value; a click on a
+            panel then picks the region.
+        picks: whether the server hears of a click on a region, or on a button that has a `data-pick`.
     """
 
     subject: str
@@ -55,6 +57,7 @@ class Arrangement:
     result: int | None = None
     partner: int | None = None
     signed: Sequence[int] = field(default=())
+    regions: Sequence[Sequence[str]] = field(default=())
     picks: bool = False
 
 
@@ -132,7 +135,7 @@ def show(place: Slot, key: str, message: bytes, on_pick: OnPick | None = None, o
         place: the place.
         key: of the component in the session.
         message: what `pack`, `pack_tools` or `pack_scores` made.
-        on_pick: called with the number of a button that was clicked.
+        on_pick: called with the number of a region or of a button that was clicked.
         on_paste: called with the name and the bytes of a picture from the clipboard.
     """
 

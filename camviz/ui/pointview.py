@@ -1,0 +1,171 @@
+"""One noisy copy of a sweep looked at closely: which regions rose and fell, and how its prediction came about."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from numpy.typing import NDArray
+
+from camviz.explain import Recipe
+from camviz.methods import METHODS
+from camviz.noise import KINDS
+from camviz.ranks import chance
+from camviz.robustness import Outcome, Perturbation
+from camviz.segments import segment_means
+from camviz.ui import viewer
+from camviz.ui.compute import Scene, Sight, get_view, is_ready, likeliest, merged, scene
+from camviz.ui.regions import Moved, Ranked, panel_html, path_html
+from camviz.ui.robust import count_segments, get_segments
+from camviz.ui.slot import Slot
+from camviz.ui.stripview import subject, tools_message
+from camviz.ui.sweep import Plan, usable
+from camviz.ui.sweepcharts import region_figure
+from camviz.ui.viewer import Arrangement
+from camviz.ui.words import percent
+
+# Session key: the region that was picked last, with the picture that it belongs to.
+_PICKED = "point_region"
+
+
+@dataclass(frozen=True, eq=False)
+class _Panel:
+    """A map of regions, with words on some of them and on all under the pointer, and what its 0 and 1 stand for."""
+
+    title: str
+    map: NDArray[np.float32]
+    marks: Mapping[int, str]
+    said: Sequence[str]
+    range: tuple[float, float] = (0.0, 1.0)
+
+
+def show_point(plan: Plan, table: pd.DataFrame) -> None:
+    """Let a person choose one copy, and show its ranked regions beside the clean ones, and the prediction's path."""
+    st.markdown("**One copy, closely:** which regions rose, which fell")
+    pictures = {picture.title: picture for picture in usable(plan) if picture.title in set(table.image)}
+    columns = st.columns([1.2, 1.4, 1.2, 1, 0.8])
+    picture = pictures[columns[0].selectbox("Picture", list(pictures), key="point_picture")]
+    name = columns[1].selectbox("Explanation", list(plan.recipes), key="point_method")
+    kind = columns[2].selectbox("Noise", plan.kinds, format_func=lambda k: KINDS[k].title, key="point_kind")
+    seed = columns[4].selectbox("Draw", plan.seeds, key="point_seed", disabled=not KINDS[kind].seeded)
+    path = _outcomes(table, picture.title, name, kind, seed)
+    if not path:
+        st.info("This one has not been measured yet. Go on with the sweep.", icon=":material/hourglass_empty:")
+        return
+    levels = [outcome.level for outcome in path]
+    level = columns[3].selectbox("Level", levels, index=len(levels) // 2, key=f"point_level_{len(levels)}")
+    clean = scene(plan.sight(picture), likeliest(plan.sight(picture)))
+    _show(clean, plan.recipes[name], path, path[levels.index(level)])
+
+
+def _outcomes(table: pd.DataFrame, image: str, method: str, kind: str, seed: int) -> list[Outcome]:
+    """The outcomes of one picture, explanation, kind and draw, from faint to strong."""
+    of = (table.image == image) & (table.method == method) & (table.kind == kind) & (table.seed == seed)
+    found = table[of].sort_values("level").drop(columns=["image", "method"])
+    return [Outcome(*row) for row in found.itertuples(index=False)]
+
+
+def _show(clean: Scene, recipe: Recipe, path: list[Outcome], here: Outcome) -> None:
+    """Show the regions on the left, and on the right what became of the prediction and of one region."""
+    viewer.show(Slot(st.container()), "tools", tools_message(clean, merges=False))
+    moved = Moved(_ranked(clean, recipe), _ranked(_noisy(clean, here), recipe))
+    region, chosen = _picked(clean, moved)
+    left, right = st.columns([2.35, 1], gap="medium")
+    with left:
+        with st.container(key="regions"):
+            _show_regions(clean, recipe, here, moved, region)
+        _follow(clean, recipe, path, here, region, chosen)
+    with right:
+        st.markdown(_said(clean, here))
+        st.html(path_html([_step(clean, outcome, here.level) for outcome in path]))
+
+
+def _noisy(clean: Scene, outcome: Outcome) -> Scene:
+    """The copy, with the class that is predicted for it."""
+    noise = Perturbation(outcome.kind, outcome.level, outcome.seed)
+    return scene(Sight(clean.picture, clean.net, clean.fit, noise), outcome.predicted)
+
+
+def _ranked(of: Scene, recipe: Recipe) -> Ranked:
+    """The regions of the clean picture in the order of a scene's map."""
+    labels = get_segments(of)
+    return Ranked(labels, segment_means(merged(of, recipe), labels)[0].cpu().numpy())
+
+
+def _picked(clean: Scene, moved: Moved) -> tuple[int, bool]:
+    """The region that was picked in this picture, else the one that moved most; and which of both."""
+    picture, region = st.session_state.get(_PICKED, (None, 0))
+    if picture == clean.seen:
+        return region, True
+    return int(np.abs(moved.rise).argmax()), False
+
+
+def _show_regions(clean: Scene, recipe: Recipe, here: Outcome, moved: Moved, region: int) -> None:
+    """Show the regions by the clean map, by that of the class now predicted, and how they moved."""
+    noisy = _noisy(clean, here)
+    before, now, reach = moved.before, moved.now, moved.reach / 2
+    title = f"Clean: {clean.net.labels[clean.target]}"
+    _send(clean, recipe, [_Panel(title, before.map, before.first, before.said)], region)
+    title = f"{KINDS[here.kind].strength(here.level)}: {noisy.net.labels[noisy.target]}"
+    shown = _Panel(title, now.map, now.first, now.said)
+    far = (0.5 - reach, 0.5 + reach) if reach else (0.0, 1.0)
+    _send(noisy, recipe, [shown, _Panel("Risen (red), fallen (blue)", moved.map, moved.most, moved.said, far)], region)
+
+
+def _send(of: Scene, recipe: Recipe, panels: list[_Panel], region: int) -> None:
+    """Send maps of regions to the browser; a click picks the region under it."""
+    labels = get_segments(of)
+    figures = [panel_html(labels, index, each.title, each.marks, region) for index, each in enumerate(panels)]
+    arrangement = Arrangement(
+        subject(of, recipe),
+        f'<div class="cv-regions" hidden style="--cells:{len(panels)}">{"".join(figures)}</div>',
+        label=f"Regions in their order, {panels[0].title}",
+        ranges=[each.range for each in panels],
+        signed=range(1, len(panels)),
+        regions=[each.said for each in panels],
+        picks=True,
+    )
+    message = viewer.pack(arrangement, get_view(of)[0], np.stack([each.map for each in panels]))
+
+    def pick(region: int) -> None:
+        st.session_state[_PICKED] = of.clean.seen, region
+
+    viewer.show(Slot(st.container()), f"regions-{'clean' if of.noise is None else 'noisy'}", message, pick)
+
+
+def _follow(clean: Scene, recipe: Recipe, path: list[Outcome], here: Outcome, region: int, chosen: bool) -> None:
+    """Show one region's rank over the levels, as far as that takes no long work."""
+    at_once = METHODS[recipe.method].cost == "at once"
+    known = [outcome for outcome in path if at_once or is_ready(_noisy(clean, outcome), recipe)]
+    ranks = [_ranked(_noisy(clean, outcome), recipe).ranks[region] for outcome in known]
+    first = _ranked(clean, recipe).ranks[region]
+    how = "picked" if chosen else "moved most"
+    st.markdown(f"**Region {region + 1}** ({how}), its rank over the levels. :gray[Click a region to follow it.]")
+    levels, flipped = [outcome.level for outcome in known], [outcome.flipped for outcome in known]
+    chart = region_figure(first, levels, ranks, flipped, here.level, count_segments(clean))
+    st.plotly_chart(chart, key="point_ranks", config={"displayModeBar": False})
+
+
+def _said(clean: Scene, here: Outcome) -> str:
+    """The outcome in words."""
+    labels = clean.net.labels
+    if math.isnan(here.overlap):
+        return "A map is blank here, so there are no regions to rank."
+    change = f"changed to **{labels[here.predicted]}**" if here.flipped else f"stayed **{labels[clean.target]}**"
+    same = f" For {labels[clean.target]} still: {here.overlap_same:.2f}." if here.flipped else ""
+    return (
+        f"The prediction {change} ({percent(here.probability)}). Overlap of the two rankings **{here.overlap:.2f}**, "
+        f"by chance {chance(count_segments(clean)):.2f}.{same}\n\n:gray[The maps pixel by pixel: "
+        f"Pearson {here.pearson:.2f}, Spearman {here.spearman:.2f}, SSIM {here.ssim:.2f}.]"
+    )
+
+
+def _step(clean: Scene, outcome: Outcome, level: float) -> tuple[str, str, float, bool, bool]:
+    """One step of the prediction's path."""
+    strength = KINDS[outcome.kind].strength(outcome.level)
+    label = clean.net.labels[outcome.predicted]
+    return strength, label, outcome.probability, outcome.flipped, outcome.level == level
