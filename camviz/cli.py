@@ -23,6 +23,7 @@ from camviz.models import DEFAULT_MODEL, DownloadError, ModelError, Net, list_mo
 from camviz.models.checkpoint import SUFFIX
 from camviz.noise import KINDS
 from camviz.refine import RULES
+from camviz.render import COLORMAP, COLORMAPS
 from camviz.robustness import Perturbation
 from camviz.takeaway import csv, npz, panels
 
@@ -82,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--fit", choices=get_args(Fit), help="how a picture that is not square is fitted (default crop)")
     add("--noise", type=_among("noise", KINDS), metavar="KIND", help=f"one of {', '.join(KINDS)}")
     add("--level", type=_level, metavar="X", help="of the noise, from 0 to 1")
+    add("--colours", default=COLORMAP, choices=COLORMAPS, help=f"of the pictures (default {COLORMAP})")
     add("--seed", type=_seed, default=0, help="of all that is drawn at random (default 0)")
     add("--device", type=_device, help="such as cpu or cuda (default: the best at hand)")
     add("--no-scores", action="store_true", help="leave out ARCC, which runs a slow method twice more")
@@ -109,7 +111,7 @@ def _explain(args: argparse.Namespace) -> int:
         noise=None if args.noise is None else Perturbation(args.noise, args.level, args.seed),
     )
     finding = _found(net, data, name, settings, scores=not args.no_scores)
-    _write(finding, args.out)
+    _write(finding, args.out, args.colours)
     _tell(finding)
     print(f"written: {args.out}")
     return 0
@@ -265,13 +267,13 @@ def _device(text: str) -> torch.device:
         raise argparse.ArgumentTypeError(f"there is no device {text!r} here") from error
 
 
-def _write(finding: Finding, folder: Path) -> None:
+def _write(finding: Finding, folder: Path, colours: str) -> None:
     """Write all files, each whole or not at all; those of an earlier run that have no successor go."""
     files = {
-        **panels(finding),
+        **panels(finding, colours),
         "maps.npz": npz(finding),
         "scores.csv": csv(finding),
-        "figure.pdf": figure(finding),
+        "figure.pdf": figure(finding, colormap=colours),
         BUNDLE: bundle.write(finding),
     }
     for old in folder.iterdir():

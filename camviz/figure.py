@@ -20,7 +20,7 @@ from camviz.finding import RESULT, Finding
 from camviz.manifest import plain
 from camviz.methods import METHODS
 from camviz.noise import KINDS
-from camviz.render import overlay
+from camviz.render import COLORMAP, COLORMAPS, overlay
 from camviz.takeaway import result_title, running_merges
 
 Kind = Literal["pdf", "png"]
@@ -42,17 +42,20 @@ _STYLE: Any = {
 }
 
 
-def figure(finding: Finding, kind: Kind = "pdf", scale: float = 1) -> bytes:
+def figure(finding: Finding, kind: Kind = "pdf", scale: float = 1, colormap: str = COLORMAP) -> bytes:
     """Draw a figure ready for a paper; the same finding gives the same bytes.
 
     Args:
         finding: what to draw.
         kind: "pdf" with text as text and fonts embedded, or "png" at 300 dots an inch.
         scale: 1 for 7.2 inches in width, or more where the layers are many; the letters keep their size.
+        colormap: a name in `camviz.render.COLORMAPS`.
 
     Raises:
-        ValueError: another kind, or a scale outside 0.5 to 4.
+        ValueError: another kind or colormap, or a scale outside 0.5 to 4.
     """
+    if colormap not in COLORMAPS:
+        raise ValueError(f"colormap must be one of {', '.join(COLORMAPS)}, got {colormap!r}")
     if kind not in ("pdf", "png"):
         raise ValueError(f"kind must be 'pdf' or 'png', got {kind!r}")
     if not 0.5 <= scale <= 4:
@@ -60,7 +63,7 @@ def figure(finding: Finding, kind: Kind = "pdf", scale: float = 1) -> bytes:
     stream = io.BytesIO()
     with _LOCK, mpl.rc_context(_STYLE), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a letter that the font has not is drawn as a box
-        drawn = _drawn(finding, scale)
+        drawn = _drawn(finding, scale, colormap)
         if kind == "pdf":
             FigureCanvasPdf(drawn)
             drawn.savefig(stream, format="pdf", metadata={"Title": _heading(finding), "CreationDate": None})
@@ -70,7 +73,7 @@ def figure(finding: Finding, kind: Kind = "pdf", scale: float = 1) -> bytes:
     return stream.getvalue()
 
 
-def _drawn(finding: Finding, scale: float) -> Figure:
+def _drawn(finding: Finding, scale: float, colormap: str) -> Figure:
     layers = finding.settings.recipe.layers
     columns = len(layers) if len(layers) > 1 else 0  # one layer is the result itself
     cells = 2 * _LARGE + columns + _BAR + (columns + 3) * _SPACE + 0.3
@@ -84,17 +87,20 @@ def _drawn(finding: Finding, scale: float) -> Figure:
         shape = ((side if breadth is None else breadth) * cell / width, side * cell / height)
         return drawn.add_axes((left * cell / width, (top - (upper + side) * cell) / height, *shape))
 
+    def over(map_: NDArray[np.float32]) -> NDArray[np.uint8]:
+        return overlay(finding.view, torch.tensor(map_), colormap)
+
     at = _SPACE
     _show(place(at, _LARGE), finding.view, _seen(finding))
     at += _LARGE + _SPACE
     merges = running_merges(finding)
     lower = _LARGE - 1
     for index in reversed(range(columns)):
-        _show(place(at, 1), _over(finding, finding.maps[index]), _cut(layers[index], 20), _arcc(finding, layers[index]))
-        _show(place(at, 1, lower), _over(finding, merges[index]), "merged so far" if index < columns - 1 else "deepest")
+        _show(place(at, 1), over(finding.maps[index]), _cut(layers[index], 20), _arcc(finding, layers[index]))
+        _show(place(at, 1, lower), over(merges[index]), "merged so far" if index < columns - 1 else "deepest")
         at += 1 + _SPACE
-    _show(place(at, _LARGE), _over(finding, finding.merged), result_title(finding), _parts(finding))
-    _bar(place(at + _LARGE + _SPACE, _LARGE, breadth=_BAR))
+    _show(place(at, _LARGE), over(finding.merged), result_title(finding), _parts(finding))
+    _bar(place(at + _LARGE + _SPACE, _LARGE, breadth=_BAR), colormap)
     drawn.text(
         _SPACE * cell / width,
         1 - 0.02 / height,
@@ -113,14 +119,10 @@ def _show(axes: Axes, picture: NDArray[np.uint8], below: str, more: str = "") ->
     axes.set_xlabel("\n".join(filter(None, (below, more))), fontsize=_SMALL, labelpad=2)
 
 
-def _over(finding: Finding, map_: NDArray[np.float32]) -> NDArray[np.uint8]:
-    return overlay(finding.view, torch.tensor(map_))
-
-
-def _bar(axes: Axes) -> None:
+def _bar(axes: Axes, colormap: str) -> None:
     """The colours that a map has over mid-grey."""
     values = torch.linspace(1, 0, 256)[:, None]
-    axes.imshow(overlay(np.full((256, 1, 3), 128, np.uint8), values), aspect="auto", extent=(0, 1, 0, 1))
+    axes.imshow(overlay(np.full((256, 1, 3), 128, np.uint8), values, colormap), aspect="auto", extent=(0, 1, 0, 1))
     axes.set(xticks=[], yticks=[0, 0.5, 1])
     axes.yaxis.tick_right()
     axes.tick_params(labelsize=_SMALL, width=0.4, length=2, pad=1)

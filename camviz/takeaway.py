@@ -16,7 +16,7 @@ from camviz.finding import RESULT, Finding, as_png
 from camviz.manifest import described, plain
 from camviz.methods import METHODS
 from camviz.refine import running
-from camviz.render import overlay
+from camviz.render import COLORMAP, overlay
 
 COLUMNS = ("map", "method", "rule", "class", "arcc", "coherency", "complexity", "road", "road_raw", "note")
 
@@ -52,7 +52,7 @@ def csv(finding: Finding) -> bytes:
         score = finding.scores[key]
         numbers = (score.arcc, score.coherency, score.complexity, score.road, score.road_raw)
         texts = (key, recipe.method, recipe.rule if key == RESULT else "", finding.label)
-        table.writerow([*map(_cell, texts), *("" if n is None else repr(n) for n in numbers), _cell(score.note)])
+        table.writerow([*map(as_cell, texts), *("" if n is None else repr(n) for n in numbers), as_cell(score.note)])
     return stream.getvalue().encode()
 
 
@@ -74,25 +74,25 @@ def facts(finding: Finding) -> dict[str, str]:
     }
 
 
-def _cell(text: str) -> str:
+def as_cell(text: str) -> str:
     """Text that no spreadsheet takes for a formula."""
     text = plain(text)
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
-def panels(finding: Finding) -> dict[str, bytes]:
+def panels(finding: Finding, colormap: str = COLORMAP) -> dict[str, bytes]:
     """The pictures of the strip by file name, each a PNG: the view, each layer's map over it, the merges, the result.
 
-    Layers are numbered from the deepest, as they are merged.
+    Layers are numbered from the deepest, as they are merged. `colormap` is a name in `camviz.render.COLORMAPS`.
     """
     merges = running_merges(finding)
     found = {"view.png": as_png(finding.view)}
     layers = list(zip(finding.settings.recipe.layers, finding.maps, merges, strict=True))
     for number, (layer, map_, merge) in enumerate(reversed(layers), 1):
         name = f"{number:02d}-{re.sub(r'[^A-Za-z0-9._-]', '-', layer)[:80]}.png"
-        found[f"layer-{name}"] = laid_over(finding, map_)
-        found[f"merge-{name}"] = laid_over(finding, merge)
-    return {**found, "result.png": laid_over(finding, finding.merged)}
+        found[f"layer-{name}"] = laid_over(finding, map_, colormap)
+        found[f"merge-{name}"] = laid_over(finding, merge, colormap)
+    return {**found, "result.png": laid_over(finding, finding.merged, colormap)}
 
 
 def running_merges(finding: Finding) -> NDArray[np.float32]:
@@ -100,9 +100,9 @@ def running_merges(finding: Finding) -> NDArray[np.float32]:
     return running(torch.tensor(finding.maps)[:, None], finding.settings.recipe.rule)[:, 0].numpy()
 
 
-def laid_over(finding: Finding, map_: NDArray[np.float32]) -> bytes:
+def laid_over(finding: Finding, map_: NDArray[np.float32], colormap: str = COLORMAP) -> bytes:
     """A map (h, w) over the grey view, as PNG."""
-    return as_png(overlay(finding.view, torch.tensor(map_)))
+    return as_png(overlay(finding.view, torch.tensor(map_), colormap))
 
 
 def result_title(finding: Finding) -> str:

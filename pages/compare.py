@@ -6,6 +6,7 @@ import streamlit as st
 
 from camviz.ui import compare, comparecontrols, comparelink, controls, source
 from camviz.ui.comparegrid import make_grid, size
+from camviz.ui.comparetake import offer_grid
 from camviz.ui.compareview import show_grid
 from camviz.ui.compute import Sight, predict, scene
 from camviz.ui.engine import show_queue, spare_libraries
@@ -22,10 +23,14 @@ require_frame("pages/compare.py")
 spare_libraries()
 show_style()
 
+first = comparecontrols.MODE not in st.session_state  # the first run of this page in a visit
 link = comparelink.open_link()
 main = st.container()
 title, tools = Slot(main.container()), Slot(main.container())
 pinned, grid_place = main.container(), main.container()
+if first:  # hold the places until there is more to see
+    title.html('<p class="cv-title" hidden>&nbsp;<small>&nbsp;</small></p>')
+    tools.html('<div class="cv-tools"></div>')
 with st.expander("What these numbers mean, and what they cannot tell", icon=":material/menu_book:"):
     st.markdown(ABOUT_ARCC)
 show_queue(Slot(st.container()))
@@ -48,6 +53,7 @@ with gpu_memory(net):
         clean = scene(sight, target)
         choice = comparecontrols.choose(mode, clean)
         sort = comparecontrols.choose_sort(known=picture.sample is not None)
+        taken = st.popover("Take away", icon=":material/download:", width="stretch")
         shared, told = st.columns(2)
         engine = Slot(told.popover("Engine", icon=":material/memory:", width="stretch"))
         link.keep(picture, fit, info, net, shared)
@@ -64,6 +70,8 @@ with gpu_memory(net):
     if wrong:
         grid_place.info(wrong, icon=":material/checklist:")
     else:
-        show_grid(grid_place, make_grid(choice, clean, comparecontrols.layers_of), clean, sort)
+        grid = make_grid(choice, clean, comparecontrols.layers_of)
+        show_grid(grid_place, grid, clean, sort, first)
+        offer_grid(taken, grid)
     pins.score()
 show_engine(engine, net.device)

@@ -1,10 +1,7 @@
 """Explore: one picture, its layer-wise maps merging into RefineCAM, and how far the result can be trusted."""
 
-from html import escape
-
 import streamlit as st
 
-from camviz.methods import METHODS
 from camviz.ui import controls, explorelink, source
 from camviz.ui.compute import Sight, predict, scene
 from camviz.ui.curve import show_curve
@@ -17,11 +14,11 @@ from camviz.ui.pairview import PairPlaces
 from camviz.ui.scoring import ScorePlaces, conclusion, show_scores, show_waiting
 from camviz.ui.slot import Slot
 from camviz.ui.strip import strip_skeleton
-from camviz.ui.stripview import result_title, show_strip, show_tools
+from camviz.ui.stripview import heading_html, result_title, show_strip, show_tools
 from camviz.ui.style import show_style
 from camviz.ui.takeaway import offer
 from camviz.ui.truth import get_truth, get_truth_scores
-from camviz.ui.words import ABOUT_ARCC, ABOUT_ROBUSTNESS, guide_html, percent, truth_table
+from camviz.ui.words import ABOUT_ARCC, ABOUT_ROBUSTNESS, guide_html, truth_table
 
 require_frame("pages/explore.py")
 spare_libraries()
@@ -74,12 +71,7 @@ with gpu_memory(net):
         link.keep(picture, fit, info, net, shared)
         engine = Slot(told.popover("Engine", icon=":material/memory:", width="stretch"))
 
-    label, probability = net.labels[target], float(predict(sight)[target])
-    heading = (
-        f'<p class="cv-title" hidden>Where does {escape(net.info.title)} see <b>{escape(label)}</b>?'
-        f"<small>{escape(picture.title)} · {percent(probability)} sure · "
-        f"{METHODS[recipe.method].title}</small></p>"
-    )
+    heading = heading_html(clean, recipe)
     title.html(heading)
     if noise and pair:
         pair.show((clean, shown), recipe, on_wait=lambda: show_waiting(scores, shown, recipe))

@@ -1,11 +1,14 @@
 """The Compare page by its script: every mode, what it sends to the browser, the best, the order, pins, bad input."""
 
+import csv
 import io
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import streamlit as st
+import torch
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 from viewing import messages
@@ -18,6 +21,8 @@ from camviz.samples import SAMPLES
 from camviz.ui import compareview, compute, nets, pins
 from camviz.ui.address import Compared, read
 from camviz.ui.comparegrid import Cell
+from camviz.ui.comparetake import maps_npz, scores_csv
+from camviz.ui.scoring import compute_scores, known_scores
 
 APP = str(Path(__file__).parent.parent / "app.py")
 METHODS = ["gradcam++", "gradcam"]
@@ -275,6 +280,60 @@ def test_a_slow_method_is_shown_and_its_coherency_left_out(visit, monkeypatch):
     assert len(rows(app)) == 2
     assert "coherency would run this slow method again" in numbers(app)[1]
     assert "cv-wait" not in numbers(app)[1]
+
+
+def test_slow_methods_are_scored_when_asked_for(visit, monkeypatch):
+    slow = camviz.Method(**{**vars(camviz.METHODS["layercam"]), "name": "ablationcam", "cost": "many passes"})
+    monkeypatch.setitem(camviz.METHODS, "ablationcam", slow)
+    app = visit(scores=True, compare="rules", methods="ablationcam", photo="Rocket")
+    assert "ARCC" not in numbers(app)[0]
+    next(button for button in app.button if button.label.startswith("Score the slow methods too")).click()
+    app.run()
+    assert not app.exception
+    assert numbers(app)[0].count("ARCC</i>") == len(RULES)
+    assert not [button for button in app.button if "scor" in button.label.casefold()]
+
+
+@pytest.fixture
+def pair():
+    """A map that is scored, and one of a noisy copy that is not."""
+    scored = coffee(method="layercam")
+    compute_scores(scored.scene, scored.recipe)
+    of = scored.scene
+    noisy = compute.scene(compute.Sight(of.picture, of.net, of.fit, Perturbation("blur", 0.3, 0)), of.target)
+    return [scored, Cell(noisy, camviz.Recipe("gradcam", of.net.layers[-1:]))]
+
+
+def test_the_numbers_of_the_grid_as_a_table(pair):
+    first, second = csv.DictReader(io.StringIO(scores_csv(pair).decode()))
+    row = known_scores(pair[0].scene, pair[0].recipe)
+    assert (first["picture"], first["method"], first["noise"]) == ("Coffee", "layercam", "")
+    assert float(first["arcc"]) == pytest.approx(row.values[0])
+    assert float(first["road_raw"]) == pytest.approx(row.road_raw)
+    assert (second["noise"], second["level"], second["arcc"]) == ("blur", "0.3", "")
+    assert second["layers"] == pair[1].recipe.layers[0]
+
+
+def test_the_maps_of_the_grid_in_numpys_format(pair, known):
+    with np.load(io.BytesIO(maps_npz(pair)), allow_pickle=False) as stored:
+        close(stored["map_0"], camviz.refine(known("layercam"))[0])
+        close(stored["map_1"], known("gradcam", torch.tensor([pair[0].scene.target]), ("blur", 0.3))[-1, 0])
+        view = compute.get_view(pair[0].scene)[0]
+        assert np.array_equal(stored["view_0"], view)
+        assert np.array_equal(stored["view_1"], camviz.noise.apply(view, "blur", 0.3))
+        told = json.loads(str(stored["metadata"]))
+    assert [each["settings"]["noise"] is None for each in told] == [True, False]
+
+
+def test_one_map_of_the_grid_can_be_taken_away(visit):
+    app = visit(compare="classes", methods="gradcam")
+    choice = app.selectbox(key="take_cell")
+    assert len(choice.options) == 3, "the differences are none"
+    titles = [button.proto.label for button in app.get("download_button")]
+    assert titles[:2] == ["All scores, CSV", "All maps, NPZ"]
+    assert titles[-1] == "Bundle"
+    choice.set_value(2).run()
+    assert not app.exception
 
 
 def test_a_link_opens_the_same_grid(visit):

@@ -1,8 +1,9 @@
-"""A bundle as a person opens it: it agrees, and Explore goes on with its picture."""
+"""A bundle as a person opens it: it agrees, and Explore goes on with its picture; bundles of every page come back."""
 
 import numpy as np
+import pytest
 from browsing import pixels, result
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from camviz import bundle
 from camviz.explain import Recipe
@@ -35,3 +36,39 @@ def test_a_bundle_is_opened_agrees_and_goes_on_in_explore(page, lite0):
     expect(page.locator(".cv-strip canvas")).to_have_count(6)
     assert result(page)
     assert "class=285" in page.url
+
+
+def take_a_bundle(page: Page, popover: str) -> bytes:
+    page.get_by_role("button", name=popover).click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Bundle", exact=True).click()
+    page.keyboard.press("Escape")
+    return download.value.path().read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("link", "popover", "method"),
+    [
+        ("/?v=1&photo=Cat&method=layercam&noise=shot&level=0.2", "Take away", "layercam"),
+        ("/compare?v=1&compare=rules&photo=Cat&methods=gradcam", "Take away", "gradcam"),
+        (
+            "/robustness?v=1&photos=Cat&shapes=0&methods=hirescam&merged=&noises=blur&levels=0.5&draws=1",
+            "Take this copy away",
+            "hirescam",
+        ),
+    ],
+)
+def test_the_bundle_of_every_page_comes_back_and_agrees(visit, link, popover, method):
+    page = visit(link)
+    if "robustness" in link:
+        page.get_by_role("button", name="Start").click()
+    data = take_a_bundle(page, popover)
+    found = bundle.read(data)
+    assert found.settings.recipe.method == method
+    assert found.name == "Cat"
+    page.locator("header").get_by_text("Bundle").click()
+    file = {"name": "cat.camviz.zip", "mimeType": "application/zip", "buffer": data}
+    page.locator("input[type=file]").set_input_files(file)
+    expect(page.locator("[data-testid=stAlert]")).to_contain_text("the one computed now agree.")
+    page.wait_for_selector(".st-key-bundle-fresh canvas")
+    np.testing.assert_array_equal(pixels(page, ".st-key-bundle-fresh canvas"), found.view)

@@ -141,7 +141,7 @@ def test_a_sweep_is_stopped_resumed_looked_at_and_taken_away(robustness, tmp_pat
     before = drawn(page, NOISY_REGIONS)
     choose(page, "point_picture", "Cat")
     page.wait_for_function(f"before => {DRAWN}('{NOISY_REGIONS}') !== before", arg=before)
-    panel = page.locator(f"figure:has({NOISY_REGIONS}) .cv-pic")
+    panel = page.locator(".st-key-regions-noisy .cv-pic").first
     panel.hover(position={"x": 20, "y": 30})
     expect(panel.locator("output")).to_have_text(re.compile(r"\d+ of \d+"))
     region = re.search(r"region (\d+)", page.locator(".cv-here").inner_text())

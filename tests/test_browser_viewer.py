@@ -302,6 +302,38 @@ def test_pictures_are_saved_at_a_chosen_scale(calm, tmp_path, what, scale):
     assert len(np.unique(shown.reshape(-1, 3), axis=0)) > 5000
 
 
+def test_the_panel_that_is_clicked_is_saved(calm, tmp_path):
+    calm.get_by_text("Save", exact=True).click()
+    calm.get_by_label("Size").select_option("2")
+    calm.get_by_role("button", name="One panel, PNG").click()
+    frame = calm.locator(".cv-pic:has(canvas[data-map='1'])")
+    box = frame.bounding_box()
+    with calm.expect_download() as download:
+        frame.click()
+    file = tmp_path / "panel.png"
+    download.value.save_as(file)
+    saved = Image.open(file)
+    margin = 2 * 16
+    assert abs(saved.width - 2 * box["width"] - 2 * margin) <= 4
+    assert saved.height > saved.width + margin, "with its words below"
+    inside = saved.convert("RGB").crop((margin, margin, saved.width - margin, saved.width - margin))
+    expected = Image.fromarray(panel(calm, 1)).resize(inside.size, Image.Resampling.BILINEAR)
+    assert np.abs(np.asarray(inside, float) - np.asarray(expected, float)).mean() < 6
+    assert calm.locator(".cv-partner").count() == 0, "nothing was chosen for another purpose"
+    frame.click()
+    calm.get_by_label("Result").select_option("swipe")
+    expect(calm.locator(".cv-partner")).to_have_count(1)
+
+
+def test_a_key_lets_go_of_saving_a_panel(calm):
+    calm.get_by_text("Save", exact=True).click()
+    calm.get_by_role("button", name="One panel, PNG").click()
+    assert calm.evaluate("camvizViewers.awaited !== null")
+    calm.keyboard.press("Escape")
+    assert calm.evaluate("camvizViewers.awaited === null")
+    assert not calm.evaluate("document.documentElement.classList.contains('cv-awaiting')")
+
+
 def test_a_blank_map_says_so(calm):
     """One colour has no edges: whatever the maps are, nothing breaks, and the regions are left out."""
     before = result(calm)

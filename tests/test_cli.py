@@ -138,6 +138,13 @@ def test_every_option(picture, tmp_path):
     assert asked.noise == Perturbation("gaussian", 0.25, 9)
 
 
+def test_colours(picture, tmp_path):
+    assert explain(picture, tmp_path / "out", "--colours", "viridis") == 0
+    finding = stored(tmp_path / "out")
+    result = np.asarray(Image.open(tmp_path / "out" / "result.png"))
+    np.testing.assert_array_equal(result, overlay(finding.view, torch.tensor(finding.merged), "viridis"))
+
+
 def test_defaults(picture, tmp_path):
     assert explain(picture, tmp_path / "out") == 0
     finding = stored(tmp_path / "out")

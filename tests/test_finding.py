@@ -290,10 +290,27 @@ def test_figure_leaves_matplotlib_alone(found):
     assert dict(mpl.rcParams) == before
 
 
-@pytest.mark.parametrize(("kind", "scale"), [("svg", 1), ("pdf", 0.1), ("pdf", float("nan")), ("png", 100)])
-def test_figure_that_cannot_be(found, kind, scale):
+@pytest.mark.parametrize(
+    ("kind", "scale", "colormap"),
+    [
+        ("svg", 1, "inferno"),
+        ("pdf", 0.1, "inferno"),
+        ("pdf", float("nan"), "inferno"),
+        ("png", 100, "inferno"),
+        ("pdf", 1, "jet"),
+    ],
+)
+def test_figure_that_cannot_be(found, kind, scale, colormap):
     with pytest.raises(ValueError, match="must be"):
-        figure(found, kind, scale)
+        figure(found, kind, scale, colormap)
+
+
+def test_other_colours(found):
+    grey = np.asarray(Image.open(io.BytesIO(figure(found, "png", 0.5, "gray"))).convert("RGB")).astype(int)
+    maps = grey[:, grey.shape[1] // 2 :]  # the view on the left keeps its own
+    assert np.ptp(maps, axis=2).max() <= 1
+    result = np.asarray(Image.open(io.BytesIO(panels(found, "viridis")["result.png"])))
+    np.testing.assert_array_equal(result, overlay(found.view, torch.tensor(found.merged), "viridis"))
 
 
 def test_a_finding_agrees_with_itself(found):

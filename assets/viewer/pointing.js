@@ -23,7 +23,7 @@ function listen(viewer) {
     if (!at || event.button > 0) return;
     fingers.set(event.pointerId, event);
     slipped = 0;
-    viewer.swiping = fingers.size === 1 && at.result && viewer.compares() && store.settings.result === "swipe";
+    viewer.swiping = !store.awaited && fingers.size === 1 && at.result && viewer.compares() && store.settings.result === "swipe";
     at.frame.setPointerCapture(event.pointerId);
     if (viewer.swiping) swipe(viewer, at);
   });
@@ -92,8 +92,12 @@ function swipe(viewer, at) {
   viewer.redrawResult();
 }
 
-/** A click: the region under it, or the map to hold the result against. */
+/** A click: the panel to save, the region under it, or the map to hold the result against. */
 function choose(viewer, at) {
+  if (store.awaited) {
+    store.awaited(at.frame);
+    return store.awaitPanel(null);
+  }
   if (viewer.header.regions.length) return pickRegion(viewer, pictureAt(at));
   if (at.map === null || at.result) return;
   viewer.chosen = at.map;

@@ -1,6 +1,7 @@
 // Pictures out: the result or the whole arrangement, drawn anew at a chosen scale, with a caption if wanted.
 
 const MARGIN = 16;
+const LINE = 16;
 const WORDS = "h4, figcaption, .cv-class";
 
 function saveMenu() {
@@ -8,25 +9,61 @@ function saveMenu() {
   scale.value = "2";
   const captions = box(() => {});
   captions.checked = true;
-  const choose = (what) => () => save(what, Number(scale.value), captions.checked);
+  const how = (act) => () => act(Number(scale.value), captions.checked);
   return element(
     "div",
     { className: "cv-save" },
     labelled("Size", scale, "Times the size on the screen"),
     labelled("With captions", captions, "Burn the words into the picture"),
-    button("Result, PNG", "The large picture", choose("result")),
-    button("All panels, PNG", "The whole arrangement", choose("all")),
+    button("Result, PNG", "The large picture", how((size, words) => save("result", size, words))),
+    button("All panels, PNG", "The whole arrangement", how((size, words) => save("all", size, words))),
+    button("One panel, PNG …", "Click the panel that you want; any key lets go", how(awaitPanel)),
   );
 }
 
 function save(what, scale, captions) {
-  const area = areaOf(what);
-  const picture = compose(area, scale, captions, what === "result");
+  download(compose(areaOf(what), scale, captions, what === "result"), what);
+}
+
+function download(picture, name) {
   picture.toBlob((blob) => {
-    const link = element("a", { href: URL.createObjectURL(blob), download: `camviz-${what}.png` });
+    const link = element("a", { href: URL.createObjectURL(blob), download: `camviz-${name}.png` });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
   });
+}
+
+/** Let the next click choose the panel that is saved; until then a key lets go. */
+function awaitPanel(scale, captions) {
+  document.querySelectorAll(".cv-tools details").forEach((sheet) => (sheet.open = false));
+  store.awaitPanel((frame) => download(composePanel(frame, scale, captions), "panel"));
+  document.addEventListener("keydown", () => store.awaitPanel(null), { once: true });
+}
+
+/** One panel, and below it the words that stand for it. */
+function composePanel(frame, scale, captions) {
+  const { left, top, right, bottom, width } = frame.getBoundingClientRect();
+  const measure = element("canvas").getContext("2d");
+  const { fontFamily, color } = getComputedStyle(frame.parentElement);
+  measure.font = `12px ${fontFamily}`;
+  const lines = captions ? wrapped(measure, frame.querySelector("canvas").ariaLabel, width) : [];
+  const below = lines.length ? lines.length * LINE + MARGIN / 2 : 0;
+  const [canvas, context] = sheet(left - MARGIN, top - MARGIN, right + MARGIN, bottom + MARGIN + below, scale);
+  drawFrame(context, frame, frame.getBoundingClientRect());
+  Object.assign(context, { font: measure.font, fillStyle: color, textBaseline: "top" });
+  lines.forEach((line, index) => context.fillText(line, left, bottom + MARGIN / 2 + index * LINE));
+  return canvas;
+}
+
+/** A text in lines that are no wider than they may be, as far as its words allow. */
+function wrapped(context, text, width) {
+  const lines = [];
+  for (const word of text.split(" ")) {
+    const longer = lines.length ? `${lines.at(-1)} ${word}` : word;
+    if (lines.length && context.measureText(longer).width <= width) lines[lines.length - 1] = longer;
+    else lines.push(word);
+  }
+  return lines;
 }
 
 /** The elements that are drawn. */
@@ -46,15 +83,21 @@ function compose(parts, scale, captions, alone) {
   const bottom = Math.max(...boxes.map((b) => b.bottom)) + MARGIN;
   const title = captions ? document.querySelector(".cv-title") : null;
   const top = Math.min(...boxes.map((b) => b.top)) - MARGIN - (title ? 56 : 0);
+  const [canvas, context] = sheet(left, top, right, bottom, scale);
+  drawn.forEach((one, index) => (one.matches(".cv-pic") ? drawFrame : write)(context, one, boxes[index]));
+  if (title) writeTitle(context, title, left + MARGIN, top + MARGIN, right - left - 2 * MARGIN, alone);
+  return canvas;
+}
+
+/** An empty sheet in the page's colour, on which one draws at places of the window. */
+function sheet(left, top, right, bottom, scale) {
   const canvas = element("canvas", { width: (right - left) * scale, height: (bottom - top) * scale });
   const context = canvas.getContext("2d");
   context.scale(scale, scale);
   context.translate(-left, -top);
   context.fillStyle = getComputedStyle(document.querySelector(".stApp") ?? document.body).backgroundColor;
   context.fillRect(left, top, right - left, bottom - top);
-  drawn.forEach((one, index) => (one.matches(".cv-pic") ? drawFrame : write)(context, one, boxes[index]));
-  if (title) writeTitle(context, title, left + MARGIN, top + MARGIN, right - left - 2 * MARGIN, alone);
-  return canvas;
+  return [canvas, context];
 }
 
 /** A panel as it is seen: its part in view, with what lies over it. */

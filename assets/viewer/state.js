@@ -19,6 +19,7 @@ class Store {
     this.regions = null; // { width, height, labels } once they are known
     this.scores = {}; // by subject and map, for those who do not see them
     this.large = false;
+    this.awaited = null; // what is done with the panel that is clicked next
     this.viewers = new Set();
     this.listeners = new Set(); // told of every change, before the next frame
     this.pending = false;
@@ -42,6 +43,12 @@ class Store {
   look(scale, left, top) {
     this.zoom = { scale, left: clamp(left, 1 - scale, 0), top: clamp(top, 1 - scale, 0) };
     this.follow();
+  }
+
+  /** Do something with the panel that is clicked next; null to let it be. */
+  awaitPanel(act) {
+    this.awaited = act;
+    document.documentElement.classList.toggle("cv-awaiting", act !== null);
   }
 
   /** The region at a place of the picture; null where they are not known. */

@@ -13,15 +13,18 @@ from camviz.ui import comparecontrols, controls, viewer
 from camviz.ui.compare import Scores, Sort, order
 from camviz.ui.comparegrid import Cell, Grid, Row, describe, make_map, make_panel, make_range, reach_of
 from camviz.ui.comparehtml import Panel, head_html, numbers_html, row_html, row_skeleton, width
-from camviz.ui.compute import Scene, get_view, is_ready, layer_maps
+from camviz.ui.compute import Scene, get_coherency, get_view, is_ready, layer_maps
 from camviz.ui.nets import expected_seconds, gpu_memory
 from camviz.ui.pins import pin
-from camviz.ui.scoring import are_known, compute_scores, known_scores
+from camviz.ui.scores import ScoreRow
+from camviz.ui.scoring import are_known, compute_scores, known_scores, lacks_slow_score
 from camviz.ui.slot import Slot
 from camviz.ui.viewer import Arrangement
 
-# Session key: the grid that was sorted last, so that one whose scores do not fit into the cache is sorted once.
-_SORTED = "compare_sorted"
+# Session keys: the grid that was sorted last, so that one whose scores do not fit into the cache is sorted once, and
+# the grid whose slow methods are to be scored too.
+_SORTED, _SLOW = "compare_sorted", "compare_slow_scores"
+_UNKNOWN = ScoreRow("", "", "layer", (None,) * 4)
 
 
 class RowPlaces:
@@ -31,22 +34,30 @@ class RowPlaces:
         self.maps, self.numbers = Slot(parent.container()), Slot(parent.container())
 
 
-def show_grid(place: DeltaGenerator, grid: Grid, of: Scene, sort: Sort) -> None:
-    """Show all maps, those of slow methods last, then the numbers; sorted as soon as all of them are known."""
+def show_grid(place: DeltaGenerator, grid: Grid, of: Scene, sort: Sort, first: bool) -> None:
+    """Show all maps, those of slow methods last, then the numbers; sorted as soon as all of them are known.
+
+    The `first` time the places are held while nothing is known.
+    """
     wide = width(len(grid.rows))
     shown = _sorted(grid, sort)
     with place.container(key="grid"):
         head, inside = Slot(st.container()), [RowPlaces(st.container()) for _ in shown.rows]
     _show_head(head, shown, of, wide)
     rows = list(zip(inside, shown.rows, strict=True))
+    for places, row in rows if first else ():
+        places.maps.html(row_skeleton(row.head, len(row.cells), wide))
+        places.numbers.html(numbers_html([_UNKNOWN] * len(row.cells), [None] * len(row.cells), wide))
     for slow in (False, True):
         for places, row in rows:
             if _is_slow(row) == slow:
                 _show_row(places, row, wide)
     for places, row in rows:
         _score_row(places, row, wide)
-    if _sorted(grid, sort) != shown and st.session_state.get(_SORTED) != (_identity(grid), sort):
-        st.session_state[_SORTED] = _identity(grid), sort
+    _score_slowly(place, grid, rows, wide)
+    once = _identity(grid), sort, st.session_state.get(_SLOW)
+    if _sorted(grid, sort) != shown and st.session_state.get(_SORTED) != once:
+        st.session_state[_SORTED] = once
         st.rerun()
 
 
@@ -114,6 +125,39 @@ def _score_row(places: RowPlaces, row: Row, wide: float) -> None:
             if cell.against is None and not are_known(cell.scene, cell.recipe):
                 compute_scores(cell.scene, cell.recipe)
                 _show_numbers(places, row, wide)
+
+
+def _score_slowly(place: DeltaGenerator, grid: Grid, rows: list[tuple[RowPlaces, Row]], wide: float) -> None:
+    """Offer to score slow methods, whose coherency runs them again; once asked for, do so map by map."""
+    missing = [
+        (places, row, cell)
+        for places, row in rows
+        for cell in row.cells
+        if cell.against is None and lacks_slow_score(cell.scene, cell.recipe)
+    ]
+    if not missing:
+        return
+    if st.session_state.get(_SLOW) != _identity(grid):
+        seconds = [expected_seconds(cell.scene.net, cell.recipe.method, cell.recipe.layers) for *_, cell in missing]
+        place.button(
+            f"Score the slow methods too · {controls.duration(sum(seconds))}",
+            on_click=lambda: st.session_state.update({_SLOW: _identity(grid)}),
+            help="Coherency, and with it ARCC, runs the whole method again on each masked picture.",
+        )
+        return
+    left, right = place.columns([5, 1], vertical_alignment="center")
+    bar = left.progress(0.0, "Running the slow methods again on the masked pictures")
+    right.button("Stop scoring", icon=":material/stop:", on_click=lambda: st.session_state.pop(_SLOW, None))
+    for index, (places, row, cell) in enumerate(missing):
+
+        def show(done: int, total: int, index: int = index) -> None:
+            share = (index + done / total) / len(missing)
+            bar.progress(share, f"Running the slow methods again: {share:.0%}")
+
+        with gpu_memory(cell.scene.net):
+            get_coherency(cell.scene, cell.recipe, show)
+            _show_numbers(places, row, wide)
+    st.rerun()  # without bar and button
 
 
 def _show_numbers(places: RowPlaces, row: Row, wide: float) -> None:

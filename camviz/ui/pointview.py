@@ -25,6 +25,7 @@ from camviz.ui.slot import Slot
 from camviz.ui.stripview import subject, tools_message
 from camviz.ui.sweep import Plan, usable
 from camviz.ui.sweepcharts import region_figure
+from camviz.ui.takeaway import offer_one
 from camviz.ui.viewer import Arrangement
 from camviz.ui.words import percent
 
@@ -82,6 +83,7 @@ def _show(clean: Scene, recipe: Recipe, path: list[Outcome], here: Outcome) -> N
     with right:
         st.markdown(_said(clean, here))
         st.html(path_html([_step(clean, outcome, here.level) for outcome in path]))
+        offer_one(st.popover("Take this copy away", icon=":material/download:"), _noisy(clean, here), recipe)
 
 
 def _noisy(clean: Scene, outcome: Outcome) -> Scene:

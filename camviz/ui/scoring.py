@@ -106,6 +106,14 @@ def known_scores(scene: Scene, recipe: Recipe) -> ScoreRow:
     return _row(scene, _Entry("", "layer", recipe, held_back), None)
 
 
+def known_rows(scene: Scene, recipe: Recipe) -> tuple[list[ScoreRow], str]:
+    """The rows of the chart that are known, and what they mean, which is only said once all are."""
+    entries = _entries(scene, recipe)
+    known = [e for e in entries if not (_lacks_coherency(scene, e) or _lacks_road(scene, e))]
+    rows = [_row(scene, entry, None) for entry in known]
+    return rows, conclusion(scene, rows) if known == entries else ""
+
+
 def compute_scores(scene: Scene, recipe: Recipe) -> None:
     """Compute what a map's scores lack, but for the coherency of a slow method."""
     if METHODS[recipe.method].cost != "many passes":
@@ -117,6 +125,11 @@ def are_known(scene: Scene, recipe: Recipe) -> bool:
     """Whether nothing is left to compute of a map's scores."""
     slow = METHODS[recipe.method].cost == "many passes"
     return has(scene, "road", recipe) and (slow or has(scene, "coherency", recipe))
+
+
+def lacks_slow_score(scene: Scene, recipe: Recipe) -> bool:
+    """Whether a slow method's coherency is missing, which `compute_scores` leaves out."""
+    return METHODS[recipe.method].cost == "many passes" and not has(scene, "coherency", recipe)
 
 
 def conclusion(scene: Scene, rows: list[ScoreRow]) -> str:

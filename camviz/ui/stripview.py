@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
+from html import escape
 
 import numpy as np
 import streamlit as st
@@ -29,6 +30,7 @@ from camviz.ui.slot import Slot
 from camviz.ui.strip import Class, LayerPanel, Strip, strip_html, strip_skeleton
 from camviz.ui.truth import get_truth
 from camviz.ui.viewer import Arrangement, OnPaste
+from camviz.ui.words import percent
 
 _VERBS = {
     "product": "×",
@@ -54,6 +56,16 @@ def show_strip(
     skeleton = strip_skeleton(len(recipe.layers), get_view(scene)[1], top_classes(scene))
     make_ready(place, scene, recipe, skeleton, on_wait)
     show_maps(place, "strip", scene, recipe, strip_markup(scene, recipe))
+
+
+def heading_html(scene: Scene, recipe: Recipe) -> str:
+    """What is asked, of which picture, and by which method."""
+    net, target = scene.net, scene.target
+    return (
+        f'<p class="cv-title" hidden>Where does {escape(net.info.title)} see <b>{escape(net.labels[target])}</b>?'
+        f"<small>{escape(scene.picture.title)} · {percent(float(predict(scene)[target]))} sure · "
+        f"{METHODS[recipe.method].title}</small></p>"
+    )
 
 
 def strip_markup(scene: Scene, recipe: Recipe) -> str:

@@ -1,4 +1,4 @@
-"""Take away what Explore shows: numbers, a figure, a report that opens anywhere, a bundle that opens here again."""
+"""Take away what is shown: numbers, a figure, a report that opens anywhere, a bundle that opens here again."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from camviz.explain import Recipe
 from camviz.figure import figure
 from camviz.finding import RESULT, Finding, Score, Settings, as_png, likeliest
 from camviz.metrics.arcc import complexity
+from camviz.render import COLORMAPS
 from camviz.ui.compute import Scene, get_view, layer_maps, merged, predict
 from camviz.ui.engine import kept
 from camviz.ui.report import Report, report
 from camviz.ui.scores import ScoreRow, scores_html
-from camviz.ui.scoring import known_scores
-from camviz.ui.stripview import maps_message, strip_markup, tools_message
+from camviz.ui.scoring import known_rows, known_scores
+from camviz.ui.stripview import heading_html, maps_message, strip_markup, tools_message
 
 
 def offer(place: DeltaGenerator, scene: Scene, recipe: Recipe, rows: list[ScoreRow], heading: str, words: str) -> None:
@@ -33,6 +34,14 @@ def offer(place: DeltaGenerator, scene: Scene, recipe: Recipe, rows: list[ScoreR
     """
     found = finding_of(scene, recipe)
     name = _file_name(found)
+    with place:
+        colormap = st.selectbox(
+            "Colours of the figure",
+            COLORMAPS,
+            format_func=COLORMAPS.__getitem__,
+            key="take_colours",
+            persist_state="session",
+        )
 
     def page() -> bytes:
         shown = Report(
@@ -40,7 +49,7 @@ def offer(place: DeltaGenerator, scene: Scene, recipe: Recipe, rows: list[ScoreR
             heading,
             tools_message(scene),
             maps_message(scene, recipe, strip_markup(scene, recipe)),
-            scores_html(rows),
+            scores_html(rows) if rows else "",
             words,
             takeaway.facts(found),
         )
@@ -48,7 +57,12 @@ def offer(place: DeltaGenerator, scene: Scene, recipe: Recipe, rows: list[ScoreR
 
     files = (
         ("Report, HTML", "Opens anywhere, without a network; its maps can be played with", f"{name}.html", page),
-        ("Figure, PDF", "For a paper: vectors, text as text", f"{name}.pdf", lambda: figure(found)),
+        (
+            "Figure, PDF",
+            "For a paper: vectors, text as text",
+            f"{name}.pdf",
+            lambda: figure(found, colormap=colormap),
+        ),
         ("Maps, NPZ", "NumPy's format, with all settings", f"{name}.npz", lambda: takeaway.npz(found)),
         ("Scores, CSV", "A table", f"{name}.csv", lambda: takeaway.csv(found)),
         (
@@ -64,6 +78,12 @@ def offer(place: DeltaGenerator, scene: Scene, recipe: Recipe, rows: list[ScoreR
                 title, make, file, help=hint, key=f"take-{title}", on_click="ignore", width="stretch", type="tertiary"
             )
         st.caption("Pictures, PNG: *Save*, in the bar over the maps.")
+
+
+def offer_one(place: DeltaGenerator, scene: Scene, recipe: Recipe) -> None:
+    """Offer one map of many as files, with those of its scores that are known."""
+    rows, words = known_rows(scene, recipe)
+    offer(place, scene, recipe, rows, heading_html(scene, recipe), words)
 
 
 def finding_of(scene: Scene, recipe: Recipe) -> Finding:

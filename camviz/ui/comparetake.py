@@ -1,0 +1,80 @@
+"""Take away what Compare shows: the numbers and the maps of the whole grid, or one map in every form."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from camviz.finding import RESULT
+from camviz.manifest import described
+from camviz.takeaway import as_cell
+from camviz.ui.comparegrid import Cell, Grid, describe
+from camviz.ui.compute import is_ready
+from camviz.ui.takeaway import finding_of, offer_one
+from camviz.ui.truth import get_truth_scores
+
+
+def offer_grid(place: DeltaGenerator, grid: Grid) -> None:
+    """Offer the grid as files, and one of its maps; differences follow from the maps and are left out."""
+    cells = [c for row in grid.rows for c in row.cells if c.against is None and is_ready(c.scene, c.recipe)]
+    if not cells:
+        return
+    with place:
+        for title, hint, file, make in (
+            ("All scores, CSV", "A row for each map", "camviz-compare.csv", lambda: scores_csv(cells)),
+            ("All maps, NPZ", "NumPy's format, with all settings", "camviz-compare.npz", lambda: maps_npz(cells)),
+        ):
+            st.download_button(
+                title, make, file, help=hint, key=f"take-{title}", on_click="ignore", width="stretch", type="tertiary"
+            )
+        index = st.selectbox(
+            "One map", range(len(cells)), format_func=lambda index: " · ".join(describe(cells[index])), key="take_cell"
+        )
+    offer_one(place, cells[index].scene, cells[index].recipe)
+
+
+def scores_csv(cells: list[Cell]) -> bytes:
+    """A table in UTF-8 with a row for each map: what it is, its scores, and those against a known mask."""
+    return pd.DataFrame([_row(cell) for cell in cells]).to_csv(index=False).encode()
+
+
+def _row(cell: Cell) -> dict[str, str | float | None]:
+    found = finding_of(cell.scene, cell.recipe)
+    noise, recipe, score = found.settings.noise, cell.recipe, found.scores[RESULT]
+    return {
+        "picture": as_cell(found.name),
+        "model": as_cell(found.settings.model),
+        "class": as_cell(found.label),
+        "probability": found.probability,
+        "noise": noise.kind if noise else "",
+        "level": noise.level if noise else 0.0,
+        "method": recipe.method,
+        "layers": as_cell(" ".join(recipe.layers)),
+        "rule": recipe.rule,
+        "arcc": score.arcc,
+        "coherency": score.coherency,
+        "complexity": score.complexity,
+        "road": score.road,
+        "road_raw": score.road_raw,
+        **get_truth_scores(cell.scene, recipe),
+        "note": as_cell(score.note),
+    }
+
+
+def maps_npz(cells: list[Cell]) -> bytes:
+    """For each map its picture, "view_0", uint8 (h, w, 3), and the map itself, "map_0", float32 (h, w).
+
+    The text under "metadata" is a JSON list of settings, class, scores and versions, in the same order.
+    """
+    found = [finding_of(cell.scene, cell.recipe) for cell in cells]
+    views = {f"view_{index}": each.view for index, each in enumerate(found)}
+    maps = {f"map_{index}": each.merged for index, each in enumerate(found)}
+    metadata = json.dumps([described(each) for each in found], indent=2, ensure_ascii=False, allow_nan=False)
+    stream = io.BytesIO()
+    np.savez_compressed(stream, allow_pickle=False, metadata=np.array(metadata), **views, **maps)
+    return stream.getvalue()
