@@ -5,7 +5,8 @@ from functools import partial
 import streamlit as st
 
 from camviz.agreement import compare
-from camviz.ui import opened, openedview
+from camviz.ui.bundle import opened
+from camviz.ui.bundle import view as openedview
 from camviz.ui.engine import show_queue, spare_libraries
 from camviz.ui.frame import require_frame
 from camviz.ui.nets import gpu_memory

@@ -4,16 +4,19 @@ from html import escape
 
 import streamlit as st
 
-from camviz.ui import compare, comparecontrols, comparelink, controls, source
-from camviz.ui.comparegrid import make_grid, size
-from camviz.ui.comparetake import offer_grid
-from camviz.ui.compareview import show_grid
+from camviz.ui import controls, source
+from camviz.ui.compare import controls as comparecontrols
+from camviz.ui.compare import link as comparelink
+from camviz.ui.compare import modes
+from camviz.ui.compare.grid import make_grid, size
+from camviz.ui.compare.pinview import PinPlaces
+from camviz.ui.compare.takeaway import offer_grid
+from camviz.ui.compare.view import show_grid
 from camviz.ui.compute import Sight, predict, scene
 from camviz.ui.engine import show_queue, spare_libraries
 from camviz.ui.enginepanel import show_engine
 from camviz.ui.frame import require_frame
 from camviz.ui.nets import gpu_memory
-from camviz.ui.pinview import PinPlaces
 from camviz.ui.slot import Slot
 from camviz.ui.stripview import show_tools
 from camviz.ui.style import show_style
@@ -61,12 +64,12 @@ with gpu_memory(net):
     asked = [net.labels[each] for each in choice.classes or (target,)]
     sure = percent(float(predict(sight)[choice.classes[0] if choice.classes else target]))
     title.html(
-        f'<p class="cv-title" hidden>{compare.question(*map(escape, asked))}'
+        f'<p class="cv-title" hidden>{modes.question(*map(escape, asked))}'
         f"<small>{escape(picture.title)} · {escape(net.info.title)} is {sure} sure</small></p>"
     )
     show_tools(tools, clean, source.paste, merges=False)
     pins = PinPlaces(pinned)
-    wrong = comparecontrols.missing(choice) or compare.too_many(*size(choice), compare.MODES[mode])
+    wrong = comparecontrols.missing(choice) or modes.too_many(*size(choice), modes.MODES[mode])
     if wrong:
         grid_place.info(wrong, icon=":material/checklist:")
     else:

@@ -2,15 +2,16 @@
 
 import streamlit as st
 
-from camviz.ui import controls, explorelink, source
+from camviz.ui import controls, source
 from camviz.ui.compute import Sight, predict, scene
-from camviz.ui.curve import show_curve
 from camviz.ui.engine import show_queue, spare_libraries
 from camviz.ui.enginepanel import show_engine
+from camviz.ui.explore import link as explorelink
+from camviz.ui.explore.curve import show_curve
+from camviz.ui.explore.pair import PairPlaces
 from camviz.ui.frame import require_frame
 from camviz.ui.nets import gpu_memory
 from camviz.ui.noising import choose_noise, noise_is_on, perturbed_scene
-from camviz.ui.pairview import PairPlaces
 from camviz.ui.scoring import ScorePlaces, conclusion, show_scores, show_waiting
 from camviz.ui.slot import Slot
 from camviz.ui.strip import strip_skeleton

@@ -2,15 +2,18 @@
 
 import streamlit as st
 
-from camviz.ui import controls, source, sweep, sweepcontrols, sweeplink
+from camviz.ui import controls, source
 from camviz.ui.engine import show_queue, spare_libraries
 from camviz.ui.frame import require_frame
 from camviz.ui.nets import gpu_memory
-from camviz.ui.pointview import show_point
+from camviz.ui.robustness import controls as sweepcontrols
+from camviz.ui.robustness import link as sweeplink
+from camviz.ui.robustness import sweep
+from camviz.ui.robustness.point import show_point
+from camviz.ui.robustness.run import run_bar
+from camviz.ui.robustness.view import show_pictures, show_results
 from camviz.ui.slot import Slot
 from camviz.ui.style import show_style
-from camviz.ui.sweeprun import run_bar
-from camviz.ui.sweepview import show_pictures, show_results
 from camviz.ui.words import ABOUT_ROBUSTNESS, LIMITS_OF_ROBUSTNESS, ROBUSTNESS_GUIDE
 
 require_frame("pages/robustness.py")

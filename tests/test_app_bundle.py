@@ -16,7 +16,8 @@ from camviz.explain import Recipe
 from camviz.finding import Score, Settings, as_png, find
 from camviz.robustness import Perturbation
 from camviz.samples import SAMPLES
-from camviz.ui import nets, opened
+from camviz.ui import nets
+from camviz.ui.bundle import opened
 from camviz.ui.engine import cache
 
 APP = str(Path(__file__).parent.parent / "app.py")
@@ -47,7 +48,7 @@ def app():
 @pytest.fixture
 def bare(monkeypatch):
     """Explore without what takes time and is not looked at here: scores, the curve over all levels, what to take."""
-    for name in ("scoring.show_scores", "scoring.conclusion", "curve.show_curve", "takeaway.offer"):
+    for name in ("scoring.show_scores", "scoring.conclusion", "explore.curve.show_curve", "takeaway.offer"):
         monkeypatch.setattr(f"camviz.ui.{name}", lambda *args: [])
 
 

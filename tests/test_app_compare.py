@@ -18,10 +18,12 @@ from camviz.models import bundled
 from camviz.refine import RULES
 from camviz.robustness import Perturbation
 from camviz.samples import SAMPLES
-from camviz.ui import compareview, compute, nets, pins
+from camviz.ui import compute, nets
 from camviz.ui.address import Compared, read
-from camviz.ui.comparegrid import Cell
-from camviz.ui.comparetake import maps_npz, scores_csv
+from camviz.ui.compare import pins
+from camviz.ui.compare import view as compareview
+from camviz.ui.compare.grid import Cell
+from camviz.ui.compare.takeaway import maps_npz, scores_csv
 from camviz.ui.scoring import compute_scores, known_scores
 
 APP = str(Path(__file__).parent.parent / "app.py")

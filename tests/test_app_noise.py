@@ -13,7 +13,11 @@ import camviz
 from camviz.noise import KINDS
 from camviz.robustness import Perturbation
 from camviz.samples import SAMPLES
-from camviz.ui import compute, curve, engine, nets, robust, sweep, sweepcontrols, sweeprun
+from camviz.ui import compute, engine, nets, robust
+from camviz.ui.explore import curve
+from camviz.ui.robustness import controls as sweepcontrols
+from camviz.ui.robustness import run as sweeprun
+from camviz.ui.robustness import sweep
 
 APP = str(Path(__file__).parent.parent / "app.py")
 

@@ -5,8 +5,30 @@ import math
 import numpy as np
 import pytest
 
-from camviz.ui.compare import LEAST, MODES, MOST, best, difference, order, question, reach, same_class, too_many, value
-from camviz.ui.comparehtml import Head, Panel, head_html, numbers, numbers_html, pin_html, reach_html, row_html, width
+from camviz.ui.compare.markup import (
+    Head,
+    Panel,
+    head_html,
+    numbers,
+    numbers_html,
+    pin_html,
+    reach_html,
+    row_html,
+    width,
+)
+from camviz.ui.compare.modes import (
+    LEAST,
+    MODES,
+    MOST,
+    best,
+    difference,
+    order,
+    question,
+    reach,
+    same_class,
+    too_many,
+    value,
+)
 from camviz.ui.scores import ScoreRow
 
 

@@ -14,7 +14,7 @@ from camviz.models import list_models
 from camviz.noise import KINDS
 from camviz.refine import RULES
 from camviz.samples import SAMPLES
-from camviz.ui.compare import MODES, SORTS
+from camviz.ui.compare.modes import MODES, SORTS
 
 VERSION = "1"
 # Parts of a list stand side by side with this between them, which an address need not escape.

@@ -12,7 +12,7 @@ from camviz.explain import Recipe
 from camviz.images import Fit
 from camviz.robustness import Perturbation
 from camviz.ui import source
-from camviz.ui.comparegrid import Cell
+from camviz.ui.compare.grid import Cell
 from camviz.ui.compute import Picture, Sight, scene
 from camviz.ui.nets import get_net
 

@@ -16,7 +16,7 @@ from camviz.samples import SAMPLES
 from camviz.ui.address import MOST_DRAWS, MOST_SHAPES
 from camviz.ui.compute import Picture, forget, picture
 from camviz.ui.gallery import Pick
-from camviz.ui.sweep import Plan, recipes_of
+from camviz.ui.robustness.sweep import Plan, recipes_of
 
 _PHOTOS = ("Coffee", "Cat", "Rocket", "Astronaut")
 _METHODS = ("gradcam", "gradcam++", "hirescam", "eigencam")

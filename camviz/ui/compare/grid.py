@@ -13,8 +13,8 @@ from camviz.methods import METHODS
 from camviz.noise import KINDS
 from camviz.refine import RULES, heights
 from camviz.robustness import Perturbation
-from camviz.ui.compare import LEAST, MODES, Mode, difference, reach, same_class
-from camviz.ui.comparehtml import Head, Panel
+from camviz.ui.compare.markup import Head, Panel
+from camviz.ui.compare.modes import LEAST, MODES, Mode, difference, reach, same_class
 from camviz.ui.compute import Scene, Sight, layer_map, layer_maps, likeliest, merged, predict, scene, sides
 from camviz.ui.controls import RULE_TITLES
 from camviz.ui.nets import get_net

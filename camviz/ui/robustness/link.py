@@ -1,4 +1,4 @@
-"""The Robustness page's link, likewise."""
+"""The Robustness page's link: which pictures, explanations and noise a sweep is of."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ from camviz.models import Net, list_models, needs_download
 from camviz.noise import KINDS
 from camviz.robustness import Perturbation
 from camviz.ui import controls
-from camviz.ui.compare import MODES, SORTS, Sort
-from camviz.ui.comparegrid import Choice
+from camviz.ui.compare.grid import Choice
+from camviz.ui.compare.modes import MODES, SORTS, Sort
 from camviz.ui.compute import Scene, Sight, likeliest, predict
 from camviz.ui.noising import choose_kind, draw_of
 from camviz.ui.words import percent

@@ -9,13 +9,14 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from camviz.methods import METHODS
-from camviz.ui import comparecontrols, controls, viewer
-from camviz.ui.compare import Scores, Sort, order
-from camviz.ui.comparegrid import Cell, Grid, Row, describe, make_map, make_panel, make_range, reach_of
-from camviz.ui.comparehtml import Panel, head_html, numbers_html, row_html, row_skeleton, width
+from camviz.ui import controls, viewer
+from camviz.ui.compare import controls as comparecontrols
+from camviz.ui.compare.grid import Cell, Grid, Row, describe, make_map, make_panel, make_range, reach_of
+from camviz.ui.compare.markup import Panel, head_html, numbers_html, row_html, row_skeleton, width
+from camviz.ui.compare.modes import Scores, Sort, order
+from camviz.ui.compare.pins import pin
 from camviz.ui.compute import Scene, get_coherency, get_view, is_ready, layer_maps
 from camviz.ui.nets import expected_seconds, gpu_memory
-from camviz.ui.pins import pin
 from camviz.ui.scores import ScoreRow
 from camviz.ui.scoring import are_known, compute_scores, known_scores, lacks_slow_score
 from camviz.ui.slot import Slot

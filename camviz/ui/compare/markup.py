@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from camviz.ui.compare import LEAST, Scores, best
+from camviz.ui.compare.modes import LEAST, Scores, best
 from camviz.ui.scores import ScoreRow
 
 _PARTS = ("ARCC", "coherency", "1 − complexity", "ROAD")

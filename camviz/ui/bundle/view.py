@@ -17,8 +17,8 @@ from camviz.noise import KINDS
 from camviz.refine import heights
 from camviz.takeaway import result_title, running_merges
 from camviz.ui import viewer
+from camviz.ui.bundle.opened import Opened, as_text, show_waiting
 from camviz.ui.controls import RULE_TITLES
-from camviz.ui.opened import Opened, as_text, show_waiting
 from camviz.ui.slot import Slot
 from camviz.ui.strip import Pane, row_html, row_skeleton
 from camviz.ui.viewer import Arrangement

@@ -8,8 +8,8 @@ import streamlit as st
 
 from camviz.models import ModelInfo, list_models
 from camviz.ui.address import Compared, Explored, shown
-from camviz.ui.comparecontrols import LEVELS_KEY, METHODS_KEY, MODE, SEVERAL, SORT, models_for, models_key
-from camviz.ui.explorelink import Link, apply, count_classes
+from camviz.ui.compare.controls import LEVELS_KEY, METHODS_KEY, MODE, SEVERAL, SORT, models_for, models_key
+from camviz.ui.explore.link import Link, apply, count_classes
 from camviz.ui.link import arrived, leave_out
 
 _PAGE = "compare"

@@ -14,8 +14,8 @@ from camviz.statistics import Interval, bootstrap, compare, in_words
 from camviz.study import per_image
 from camviz.ui.compute import get_view, scene
 from camviz.ui.robust import count_segments
-from camviz.ui.sweep import Plan, usable
-from camviz.ui.sweepcharts import MEASURES, curves_figure, measures_figure, ranks_figure
+from camviz.ui.robustness.charts import MEASURES, curves_figure, measures_figure, ranks_figure
+from camviz.ui.robustness.sweep import Plan, usable
 from camviz.ui.words import ROBUSTNESS_STEPS
 
 _ALL = "All noise"

@@ -1,4 +1,4 @@
-"""Charts of a sweep's results: the measures with their intervals, the curves, the average ranks."""
+"""Charts of a sweep's results: the measures with their intervals, the curves, the average ranks, one region's rank."""
 
 from __future__ import annotations
 

@@ -19,12 +19,12 @@ from camviz.robustness import Outcome, Perturbation
 from camviz.segments import segment_means
 from camviz.ui import viewer
 from camviz.ui.compute import Scene, Sight, get_view, is_ready, likeliest, merged, scene
-from camviz.ui.regions import Moved, Ranked, panel_html, path_html
 from camviz.ui.robust import count_segments, get_segments
+from camviz.ui.robustness.charts import region_figure
+from camviz.ui.robustness.regions import Moved, Ranked, panel_html, path_html
+from camviz.ui.robustness.sweep import Plan, usable
 from camviz.ui.slot import Slot
 from camviz.ui.stripview import subject, tools_message
-from camviz.ui.sweep import Plan, usable
-from camviz.ui.sweepcharts import region_figure
 from camviz.ui.takeaway import offer_one
 from camviz.ui.viewer import Arrangement
 from camviz.ui.words import percent

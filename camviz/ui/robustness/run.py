@@ -8,7 +8,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from camviz.ui.controls import duration
-from camviz.ui.sweep import Plan, done_copies, go_on, refusal, usable
+from camviz.ui.robustness.sweep import Plan, done_copies, go_on, refusal, usable
 
 # Seconds of work between two drawings of the results.
 _SLICE = 2.0

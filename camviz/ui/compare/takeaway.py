@@ -13,7 +13,7 @@ from streamlit.delta_generator import DeltaGenerator
 from camviz.finding import RESULT
 from camviz.manifest import described
 from camviz.takeaway import as_cell
-from camviz.ui.comparegrid import Cell, Grid, describe
+from camviz.ui.compare.grid import Cell, Grid, describe
 from camviz.ui.compute import is_ready
 from camviz.ui.takeaway import finding_of, offer_one
 from camviz.ui.truth import get_truth_scores

@@ -5,11 +5,11 @@ from __future__ import annotations
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from camviz.ui.comparegrid import Cell, describe, reach_of
-from camviz.ui.comparehtml import numbers, pin_html, reach_html
-from camviz.ui.compareview import panel_of, show_map
+from camviz.ui.compare.grid import Cell, describe, reach_of
+from camviz.ui.compare.markup import numbers, pin_html, reach_html
+from camviz.ui.compare.pins import MOST, Pin, pins, unpin
+from camviz.ui.compare.view import panel_of, show_map
 from camviz.ui.nets import gpu_memory
-from camviz.ui.pins import MOST, Pin, pins, unpin
 from camviz.ui.scoring import are_known, compute_scores, known_scores
 from camviz.ui.slot import Slot
 

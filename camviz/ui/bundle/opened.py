@@ -16,10 +16,11 @@ from camviz.bundle import BundleError
 from camviz.finding import Finding, find
 from camviz.methods import METHODS, Progress
 from camviz.models import Net, list_models
-from camviz.ui import controls, explorelink, source
+from camviz.ui import controls, source
 from camviz.ui.address import Explored, code
 from camviz.ui.compute import forget, picture, polite
 from camviz.ui.engine import cache, heavy, kept
+from camviz.ui.explore import link as explorelink
 from camviz.ui.nets import at
 from camviz.ui.noising import STEP
 from camviz.ui.slot import Slot

@@ -1,0 +1,1 @@
+"""The Bundle page: a stranger's finding, as it is stored and computed again."""
