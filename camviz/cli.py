@@ -141,7 +141,7 @@ def _open(args: argparse.Namespace) -> int:
 
 
 def _found(net: Net, data: bytes, name: str, settings: Settings, scores: bool) -> Finding:
-    told = _Told("network passes") if METHODS[settings.recipe.method].cost == "many passes" else None
+    told = _Told("network passes") if METHODS[settings.recipe.method].is_slow else None
     try:
         return find(net, data, name, settings, told, scores)
     except ImageError:

@@ -23,6 +23,14 @@ RULES: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": lambda maps: maps.cumsum(0) / _counts(maps),
 }
 
+# name -> what it is called in print
+RULE_TITLES = {
+    "product": "Product (RefineCAM)",
+    "geometric mean": "Geometric mean",
+    "minimum": "Minimum",
+    "mean": "Mean",
+}
+
 
 def running(maps: Tensor, rule: str = "product") -> Tensor:
     """Merge from the deepest layer up: entry l holds all layers from the deepest to l, stretched to [0, 1].

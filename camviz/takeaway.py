@@ -15,9 +15,13 @@ from numpy.typing import NDArray
 from camviz.finding import RESULT, Finding, as_png
 from camviz.manifest import described, plain
 from camviz.methods import METHODS
-from camviz.refine import running
+from camviz.models import list_models
+from camviz.noise import KINDS
+from camviz.refine import RULE_TITLES, running
 from camviz.render import COLORMAP, overlay
+from camviz.robustness import Perturbation
 
+_FITS = {"crop": "cropped to the centre", "squeeze": "squeezed to a square", "pad": "with grey bars"}
 COLUMNS = ("map", "method", "rule", "class", "arcc", "coherency", "complexity", "road", "road_raw", "note")
 
 
@@ -56,22 +60,43 @@ def csv(finding: Finding) -> bytes:
     return stream.getvalue().encode()
 
 
-def facts(finding: Finding) -> dict[str, str]:
-    """All that one has to know to get the same result again, in words."""
+def settings_in_words(finding: Finding) -> dict[str, str]:
+    """What one has to choose to get the same, by what it is."""
     settings, recipe = finding.settings, finding.settings.recipe
-    noise = settings.noise
     return {
-        "Picture": f"{finding.name}, SHA-256 {hashlib.sha256(finding.picture).hexdigest()}",
-        "Model": f"{settings.model}, fit {settings.fit}",
-        "Class": f"{finding.label} ({settings.target}), probability {finding.probability:.4f}",
-        "Method": f"{METHODS[recipe.method].title}; {METHODS[recipe.method].reference}",
-        "Layers": ", ".join(recipe.layers),
-        "Merged by": recipe.rule,
-        "Noise": "none" if noise is None else f"{noise.kind}, level {noise.level}, seed {noise.seed}",
+        "Picture": f"{finding.name}, {_FITS[settings.fit]}",
+        "Model": model_title(settings.model),
+        "Class": f"{finding.label}, number {settings.target}",
+        "Method": METHODS[recipe.method].title,
+        "Layers": ", ".join(reversed(recipe.layers)),
+        "Merging rule": RULE_TITLES[recipe.rule],
+        "Noise": "none" if settings.noise is None else _noise_in_words(settings.noise),
         "Seed": str(recipe.seed),
+    }
+
+
+def _noise_in_words(noise: Perturbation) -> str:
+    kind = KINDS[noise.kind]
+    draw = f", draw {noise.seed}" if kind.seeded else ""
+    return f"{kind.title}, {kind.strength(noise.level)}, level {noise.level:.4g}{draw}"
+
+
+def facts(finding: Finding) -> dict[str, str]:
+    """All that one has to know to get the same result again and to check it, in words."""
+    recipe = finding.settings.recipe
+    return {
+        **settings_in_words(finding),
+        "Probability": f"{finding.probability:.4f}",
+        "Paper": METHODS[recipe.method].reference,
+        "Picture's SHA-256": hashlib.sha256(finding.picture).hexdigest(),
         "Computed with": ", ".join(f"{name} {version}" for name, version in finding.versions.items()),
         "On": finding.device,
     }
+
+
+def model_title(name: str) -> str:
+    """A network's name in print; of one that is not among camviz's, the name that it has."""
+    return next((info.title for info in list_models() if info.name == name), name)
 
 
 def as_cell(text: str) -> str:

@@ -79,12 +79,12 @@ def twins(cap: Capture, method: str, tolerance: float = 1e-4) -> list[list[str]]
     On global average pooling followed by one linear layer, Grad-CAM, XGrad-CAM and HiResCAM agree on the
     last layer (measured: to 2e-7).
     """
-    if METHODS[method].cost != "at once":
+    if METHODS[method].is_slow:
         return [[] for _ in cap.layers]
     mine = cam_with_notes(cap, method)[0]
     found: list[list[str]] = [[] for _ in cap.layers]
     for name, other in METHODS.items():
-        if name == method or other.cost != "at once" or not other.uses_gradient:
+        if name == method or other.is_slow or not other.uses_gradient:
             continue
         distance = (cam_with_notes(cap, name)[0] - mine).abs().amax((1, 2, 3))
         for index in range(len(cap.layers)):

@@ -62,6 +62,11 @@ class Method:
         """Whether it explains nothing, and stands here to be compared with."""
         return self.reference == "baseline"
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether it runs the network many times."""
+        return self.cost == "many passes"
+
     def runs(self, activations: Tensor) -> int:
         """How often a many-pass method runs the network for a layer (B, K, h, w), and its progress counts."""
         batch, count = activations.shape[:2]

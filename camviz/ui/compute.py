@@ -176,7 +176,7 @@ def layer_map(scene: Scene, method: str, layer: str, progress: Progress | None =
 
     def compute() -> tuple[Tensor, str]:
         cap = get_capture(scene).select([layer])
-        if METHODS[method].cost == "at once":
+        if not METHODS[method].is_slow:
             maps, notes = cam_with_notes(cap, method)
         else:
             with heavy() as give_way:

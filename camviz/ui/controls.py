@@ -20,19 +20,13 @@ from camviz.models import (
     needs_download,
 )
 from camviz.models.torchvision import fetch
-from camviz.refine import RULES
+from camviz.refine import RULE_TITLES, RULES
 from camviz.ui.card import show_card
 from camviz.ui.compute import Scene, get_twins, sides
 from camviz.ui.nets import expected_seconds, get_net, was_moved
 from camviz.ui.words import MIXED, MOVED, percent
 
 DEFAULT_METHOD = "gradcam++"
-RULE_TITLES = {
-    "product": "Product (RefineCAM)",
-    "geometric mean": "Geometric mean",
-    "minimum": "Minimum",
-    "mean": "Mean",
-}
 # Session key: what the network was trained on that the pictures ask for.
 _DATA = "data"
 _GROUPS = {"at once": "", "many passes": "slow · ", "baseline": "blind · "}

@@ -91,7 +91,7 @@ class _Speed:
 
 def expected_seconds(net: Net, method: str, layers: tuple[str, ...]) -> float:
     """How long a method will take on these layers, about; 0 if it answers at once."""
-    if METHODS[method].cost == "at once":
+    if not METHODS[method].is_slow:
         return 0.0
     costs = _speed(net).methods
     return sum(costs[method, layer] for layer in layers)
@@ -109,7 +109,7 @@ def _speed(net: Net) -> _Speed:
         x = probe_input(net.preprocessing.size).to(net.device)
         with heavy():
             cap = [capture(net.module, x, layers=net.layers) for _ in range(2)][-1]
-        slow = [name for name, method in METHODS.items() if method.cost == "many passes"]
+        slow = [name for name, method in METHODS.items() if method.is_slow]
         costs = {(n, layer): passes(cap.select([layer]), n) * cap.seconds for n in slow for layer in net.layers}
         return _Speed(cap.seconds, costs)
 

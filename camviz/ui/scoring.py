@@ -101,7 +101,7 @@ def _speak(places: ScorePlaces, scene: Scene, recipe: Recipe, rows: list[ScoreRo
 
 def known_scores(scene: Scene, recipe: Recipe) -> ScoreRow:
     """What is at hand of a map's scores; the coherency of a slow method is only told where it was asked for."""
-    slow = METHODS[recipe.method].cost == "many passes"
+    slow = METHODS[recipe.method].is_slow
     held_back = slow and not has(scene, "coherency", recipe)
     return _row(scene, _Entry("", "layer", recipe, held_back), None)
 
@@ -116,20 +116,20 @@ def known_rows(scene: Scene, recipe: Recipe) -> tuple[list[ScoreRow], str]:
 
 def compute_scores(scene: Scene, recipe: Recipe) -> None:
     """Compute what a map's scores lack, but for the coherency of a slow method."""
-    if METHODS[recipe.method].cost != "many passes":
+    if not METHODS[recipe.method].is_slow:
         get_coherency(scene, recipe)
     get_road(scene, recipe)
 
 
 def are_known(scene: Scene, recipe: Recipe) -> bool:
     """Whether nothing is left to compute of a map's scores."""
-    slow = METHODS[recipe.method].cost == "many passes"
+    slow = METHODS[recipe.method].is_slow
     return has(scene, "road", recipe) and (slow or has(scene, "coherency", recipe))
 
 
 def lacks_slow_score(scene: Scene, recipe: Recipe) -> bool:
     """Whether a slow method's coherency is missing, which `compute_scores` leaves out."""
-    return METHODS[recipe.method].cost == "many passes" and not has(scene, "coherency", recipe)
+    return METHODS[recipe.method].is_slow and not has(scene, "coherency", recipe)
 
 
 def conclusion(scene: Scene, rows: list[ScoreRow]) -> str:
@@ -163,7 +163,7 @@ def _slow_progress(scene: Scene, recipe: Recipe, entries: list[_Entry]) -> Progr
             on_click=lambda: st.session_state.update({_ASKED: (scene.key, recipe)}),
             help="Coherency runs the whole method again on the masked picture: for the result, and for each layer.",
         )
-    slow = METHODS[recipe.method].cost == "many passes"
+    slow = METHODS[recipe.method].is_slow
     if held or not slow or not any(_lacks_coherency(scene, entry) for entry in entries):
         return None
     bar = st.progress(0.0, "Running the method again on the masked picture")
@@ -177,7 +177,7 @@ def _slow_progress(scene: Scene, recipe: Recipe, entries: list[_Entry]) -> Progr
 
 def _entries(scene: Scene, recipe: Recipe) -> list[_Entry]:
     """What is scored: the result, each of its layers from deep to shallow, and the baselines."""
-    slow = METHODS[recipe.method].cost == "many passes"
+    slow = METHODS[recipe.method].is_slow
     unasked = slow and st.session_state.get(_ASKED) != (scene.key, recipe)
     side = sides(scene)
 

@@ -97,7 +97,7 @@ def make_ready(place: Slot, scene: Scene, recipe: Recipe, skeleton: str, on_wait
     """Have the maps of a recipe at hand; those of a slow method with the time left over the empty panels."""
     if is_ready(scene, recipe):
         return
-    if METHODS[recipe.method].cost == "at once":
+    if not METHODS[recipe.method].is_slow:
         layer_maps(scene, recipe)
     else:
         on_wait()

@@ -155,7 +155,7 @@ def _find(stored: Finding, net: Net, progress: Progress | None) -> Finding:
 def show_waiting(opened: Opened, place: Slot, skeleton: str) -> Progress | None:
     """Show the empty panels; over them, for a slow method, the progress and a way to stop."""
     method = METHODS[opened.stored.settings.recipe.method]
-    if method.cost != "many passes":
+    if not method.is_slow:
         place.html(skeleton)
         return None
     with place.container(key="slow-strip-bundle"):

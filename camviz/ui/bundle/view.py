@@ -12,13 +12,10 @@ from streamlit.delta_generator import DeltaGenerator
 from camviz.agreement import SCORE_TOLERANCE, Agreement
 from camviz.finding import RESULT, Finding, Score
 from camviz.methods import METHODS, Progress
-from camviz.models import list_models
-from camviz.noise import KINDS
 from camviz.refine import heights
-from camviz.takeaway import result_title, running_merges
+from camviz.takeaway import model_title, result_title, running_merges, settings_in_words
 from camviz.ui import viewer
 from camviz.ui.bundle.opened import Opened, as_text, show_waiting
-from camviz.ui.controls import RULE_TITLES
 from camviz.ui.slot import Slot
 from camviz.ui.strip import Pane, row_html, row_skeleton
 from camviz.ui.viewer import Arrangement
@@ -26,7 +23,6 @@ from camviz.ui.words import percent
 
 _STORED, _NOW = "Stored in the bundle", "Computed now"
 _PARTS = ("ARCC", "Coherency", "1 − complexity", "ROAD")
-_FITS = {"crop": "cropped to the centre", "squeeze": "squeezed to a square", "pad": "with grey bars"}
 
 INTRO = """<p class="cv-title" hidden>Open a bundle</p>
 <p class="cv-lead">A bundle is one file, <b>.camviz.zip</b>, that holds a whole finding, from the picture to the scores:
@@ -120,16 +116,12 @@ def _heard(what: str, finding: Finding, key: str) -> str:
 
 def _title(stored: Finding) -> str:
     settings = stored.settings
+    model = escape(model_title(settings.model))
     return (
-        f'<p class="cv-title" hidden>Where does {escape(_model(settings.model))} see <b>{escape(stored.label)}</b>?'
+        f'<p class="cv-title" hidden>Where does {model} see <b>{escape(stored.label)}</b>?'
         f"<small>{escape(stored.name)} · {percent(stored.probability)} sure · "
         f"{escape(METHODS[settings.recipe.method].title)}</small></p>"
     )
-
-
-def _model(name: str) -> str:
-    """A network's title, or the name that is not known here."""
-    return next((info.title for info in list_models() if info.name == name), name)
 
 
 def _details(stored: Finding, fresh: Finding | None, agreement: Agreement | None) -> str:
@@ -176,27 +168,6 @@ def _cells(stored: float | None, fresh: float | None) -> str:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
-
-
-def settings_in_words(stored: Finding) -> dict[str, str]:
-    """What one has to choose to get the same, by what it is."""
-    settings = stored.settings
-    recipe, noise = settings.recipe, settings.noise
-    said = {
-        "Picture": f"{stored.name}, {_FITS[settings.fit]}",
-        "Model": _model(settings.model),
-        "Class": f"{stored.label}, number {settings.target}",
-        "Method": METHODS[recipe.method].title,
-        "Layers": ", ".join(reversed(recipe.layers)),
-        "Merging rule": RULE_TITLES[recipe.rule],
-        "Noise": "none",
-        "Seed": str(recipe.seed),
-    }
-    if noise:
-        kind = KINDS[noise.kind]
-        draw = f", draw {noise.seed}" if kind.seeded else ""
-        said["Noise"] = f"{kind.title}, {kind.strength(noise.level)}, level {noise.level:.4g}{draw}"
-    return said
 
 
 def _versions(stored: Finding, fresh: Finding | None, agreement: Agreement | None) -> str:

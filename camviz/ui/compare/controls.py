@@ -84,7 +84,7 @@ def missing(choice: Choice) -> str:
 def drop_slow_methods() -> None:
     """Keep to the methods that answer at once."""
     chosen: Sequence[str] = st.session_state.get(METHODS_KEY, METHOD_NAMES)
-    quick = [name for name in chosen if METHODS[name].cost != "many passes"]
+    quick = [name for name in chosen if not METHODS[name].is_slow]
     st.session_state[METHODS_KEY] = quick or [controls.DEFAULT_METHOD]
 
 

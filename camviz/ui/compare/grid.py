@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from camviz.explain import Recipe
 from camviz.methods import METHODS
 from camviz.noise import KINDS
-from camviz.refine import RULES, heights
+from camviz.refine import RULE_TITLES, RULES, heights
 from camviz.robustness import Perturbation
 from camviz.ui.compare.markup import Head, Panel
 from camviz.ui.compare.modes import LEAST, MODES, Mode, difference, reach, same_class
 from camviz.ui.compute import Scene, Sight, layer_map, layer_maps, likeliest, merged, predict, scene, sides
-from camviz.ui.controls import RULE_TITLES
 from camviz.ui.nets import get_net
 from camviz.ui.stripview import result_title, why_blank
 from camviz.ui.truth import get_truth

@@ -171,7 +171,7 @@ def _is_slow(row: Row) -> bool:
 
 
 def _lacks_slow_maps(cell: Cell) -> bool:
-    return METHODS[cell.recipe.method].cost == "many passes" and not is_ready(cell.scene, cell.recipe)
+    return METHODS[cell.recipe.method].is_slow and not is_ready(cell.scene, cell.recipe)
 
 
 def _compute_slowly(place: Slot, row: Row, wide: float) -> None:

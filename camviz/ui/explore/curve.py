@@ -187,7 +187,7 @@ def _go_to_click(chart: str) -> None:
 
 
 def _is_slow(recipe: Recipe) -> bool:
-    return METHODS[recipe.method].cost == "many passes"
+    return METHODS[recipe.method].is_slow
 
 
 def _stop() -> None:

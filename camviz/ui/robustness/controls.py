@@ -93,7 +93,7 @@ def _told_apart(pictures: list[Picture]) -> tuple[Picture, ...]:
 
 def choose_plan(pictures: tuple[Picture, ...], net: Net, fit: Fit) -> Plan | None:
     """Ask for methods and noise; None, and a sentence, while something is missing."""
-    slow = [name for name, method in METHODS.items() if method.cost == "many passes"]
+    slow = [name for name, method in METHODS.items() if method.is_slow]
 
     def title(name: str) -> str:
         return f"{'slow · ' if name in slow else ''}{METHODS[name].title}"

@@ -141,7 +141,7 @@ def _send(of: Scene, recipe: Recipe, panels: list[_Panel], region: int) -> None:
 
 def _follow(clean: Scene, recipe: Recipe, path: list[Outcome], here: Outcome, region: int, chosen: bool) -> None:
     """Show one region's rank over the levels, as far as that takes no long work."""
-    at_once = METHODS[recipe.method].cost == "at once"
+    at_once = not METHODS[recipe.method].is_slow
     known = [outcome for outcome in path if at_once or is_ready(_noisy(clean, outcome), recipe)]
     ranks = [_ranked(_noisy(clean, outcome), recipe).ranks[region] for outcome in known]
     first = _ranked(clean, recipe).ranks[region]

@@ -60,7 +60,7 @@ class Plan:
     @property
     def pieces(self) -> list[tuple[Perturbation, ...]]:
         """A picture's perturbations in pieces."""
-        slow = any(METHODS[recipe.method].cost == "many passes" for recipe in self.recipes.values())
+        slow = any(METHODS[recipe.method].is_slow for recipe in self.recipes.values())
         return parts(self.points, SLOW_PIECE if slow else PIECE)
 
     def sight(self, picture: Picture) -> Sight:
