@@ -71,10 +71,17 @@ def _free_bytes(device: torch.device) -> int:
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
-def forward(module: nn.Module, x: Tensor) -> Tensor:
-    """Logits (B, classes) of images x (B, 3, H, W), of which B may be large; x stays as it is."""
-    found = in_chunks(lambda part: run_network(module, x[part]), len(x), chunk_size(x))
-    return torch.cat([logits for _, logits in found])
+def forward(module: nn.Module, x: Tensor, done: Callable[[int], object] | None = None) -> Tensor:
+    """Logits (B, classes) of images x (B, 3, H, W), of which B may be large; x stays as it is.
+
+    `done` is called with how many are done, now and then; an exception that it raises stops the work.
+    """
+    found = []
+    for part, logits in in_chunks(lambda part: run_network(module, x[part]), len(x), chunk_size(x)):
+        found.append(logits)
+        if done is not None:
+            done(part.stop)
+    return torch.cat(found)
 
 
 # Networks that were found to want their images in the usual order.

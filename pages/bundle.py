@@ -5,6 +5,7 @@ from functools import partial
 import streamlit as st
 
 from camviz.agreement import compare
+from camviz.ui import viewer
 from camviz.ui.bundle import opened
 from camviz.ui.bundle import view as openedview
 from camviz.ui.engine import show_queue, spare_libraries
@@ -16,6 +17,7 @@ from camviz.ui.style import show_style
 require_frame("pages/bundle.py")
 spare_libraries()
 show_style()
+viewer.prepare()
 
 main = st.container()
 show_queue(Slot(st.container()))

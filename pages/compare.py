@@ -4,7 +4,7 @@ from html import escape
 
 import streamlit as st
 
-from camviz.ui import controls, source
+from camviz.ui import controls, source, viewer
 from camviz.ui.compare import controls as comparecontrols
 from camviz.ui.compare import link as comparelink
 from camviz.ui.compare import modes
@@ -25,6 +25,7 @@ from camviz.ui.words import ABOUT_ARCC, percent
 require_frame("pages/compare.py")
 spare_libraries()
 show_style()
+viewer.prepare()
 
 first = comparecontrols.MODE not in st.session_state  # the first run of this page in a visit
 link = comparelink.open_link()

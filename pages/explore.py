@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from camviz.ui import controls, source
+from camviz.ui import controls, source, viewer
 from camviz.ui.compute import Sight, predict, scene
 from camviz.ui.engine import show_queue, spare_libraries
 from camviz.ui.enginepanel import show_engine
@@ -24,6 +24,7 @@ from camviz.ui.words import ABOUT_ARCC, ABOUT_ROBUSTNESS, guide_html, truth_tabl
 require_frame("pages/explore.py")
 spare_libraries()
 show_style()
+viewer.prepare()
 
 first = "model" not in st.session_state  # the first run of this visit
 link = explorelink.open_link()

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from camviz.ui import controls, source
+from camviz.ui import controls, source, viewer
 from camviz.ui.engine import show_queue, spare_libraries
 from camviz.ui.frame import require_frame
 from camviz.ui.nets import gpu_memory
@@ -19,6 +19,7 @@ from camviz.ui.words import ABOUT_ROBUSTNESS, LIMITS_OF_ROBUSTNESS, ROBUSTNESS_G
 require_frame("pages/robustness.py")
 spare_libraries()
 show_style()
+viewer.prepare()
 
 link = sweeplink.open_link()
 main = st.container()

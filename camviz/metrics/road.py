@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from camviz.capture import as_target
 from camviz.chunks import forward
+from camviz.methods.registry import Progress, shifted
 from camviz.metrics.imputation import NOISE, impute
 
 PERCENTILES = (20, 40, 60, 80)
@@ -86,11 +87,12 @@ def roads(
     percentiles: Sequence[int] = PERCENTILES,
     ties: Ties = "all",
     logits: Tensor | None = None,
+    progress: Progress | None = None,
 ) -> list[Road]:
     """ROAD of several maps of each image, (M, B, H, W): M results, each what `road` gives.
 
     All holes of an image are filled together, and the clean pass is run once, or not at all where its `logits`
-    (B, classes) are known.
+    (B, classes) are known. `progress` is called with the network's passes done and all of them.
 
     Raises:
         ValueError: as `road`.
@@ -107,11 +109,19 @@ def roads(
         for image in range(len(x)):
             masks = torch.stack([removal_masks(map_, percentiles, ties, seed) for map_ in maps[:, image]])
             filled = _filled(x[image], masks, seed)
-            probability = forward(module, filled).float().softmax(1)[:, target[image]]
+            done = _counted(progress, image * len(filled), len(x) * len(filled))
+            done(0)
+            probability = forward(module, filled, done).float().softmax(1)[:, target[image]]
             after.append(probability.unflatten(0, masks.shape[:3]))
             removed.append(masks.float().mean((3, 4)))
     pairs = zip(torch.stack(after, 1), torch.stack(removed, 1), strict=True)
     return [_scored(target, clean, *pair, tuple(percentiles)) for pair in pairs]
+
+
+def _counted(progress: Progress | None, before: int, total: int) -> Callable[[int], None]:
+    """What tells the progress from how many passes of an image are done."""
+    told = shifted(progress, before, total)
+    return lambda done: None if told is None else told(done, total)
 
 
 def _scored(target: Tensor, clean: Tensor, after: Tensor, removed: Tensor, percentiles: tuple[int, ...]) -> Road:

@@ -276,8 +276,9 @@ def get_road(scene: Scene, recipe: Recipe) -> Road:
 
     def compute() -> Road:
         cap, maps = get_capture(scene), merged(scene, recipe)[None]
-        with heavy():
-            return roads(scene.net.module, cap.x, maps, cap.target, recipe.seed, logits=cap.logits)[0]
+        with heavy() as give_way:
+            told = polite(None, give_way)
+            return roads(scene.net.module, cap.x, maps, cap.target, recipe.seed, logits=cap.logits, progress=told)[0]
 
     return cached(scene, "road", recipe, compute=compute)
 

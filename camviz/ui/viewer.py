@@ -128,6 +128,11 @@ def _component() -> Callable[..., Any]:
     return st.components.v2.component("camviz_viewer", js=code, css=style(), isolate_styles=False)
 
 
+def prepare() -> None:
+    """Have the browser load the script while the first maps are still computed; shows nothing."""
+    _component()(key="viewer-script", data=pack_scores({}))
+
+
 def show(place: Slot, key: str, message: bytes, on_pick: OnPick | None = None, on_paste: OnPaste | None = None) -> None:
     """Send a message to a place of its own; what it shows stays until the new is drawn.
 
