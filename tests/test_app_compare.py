@@ -320,7 +320,7 @@ def test_the_maps_of_the_grid_in_numpys_format(pair, known):
     with np.load(io.BytesIO(maps_npz(pair)), allow_pickle=False) as stored:
         close(stored["map_0"], camviz.refine(known("layercam"))[0])
         close(stored["map_1"], known("gradcam", torch.tensor([pair[0].scene.target]), ("blur", 0.3))[-1, 0])
-        view = compute.get_view(pair[0].scene)[0]
+        view = compute.get_view(pair[0].scene)
         assert np.array_equal(stored["view_0"], view)
         assert np.array_equal(stored["view_1"], camviz.noise.apply(view, "blur", 0.3))
         told = json.loads(str(stored["metadata"]))

@@ -85,9 +85,9 @@ def test_every_kind_of_noise_shows_clean_and_noisy(app, kind):
 def test_the_noisy_picture_is_the_perturbed_view_and_has_its_own_prediction(app):
     app.slider(key="noise_level").set_value(1.0).run()
     scene = coffee()
-    view = camviz.noise.apply(compute.get_view(scene)[0], "gaussian", 1.0)
+    view = camviz.noise.apply(compute.get_view(scene), "gaussian", 1.0)
     noisy = compute.Sight(scene.picture, scene.net, "crop", Perturbation("gaussian", 1.0, 0))
-    assert np.array_equal(compute.get_view(noisy)[0], view)
+    assert np.array_equal(compute.get_view(noisy), view)
     logits = scene.net.module(scene.net.preprocess(view))
     np.testing.assert_allclose(compute.predict(noisy), logits.softmax(1)[0].numpy(), rtol=1e-4, atol=1e-6)
     now = scene.net.labels[int(logits.argmax())]

@@ -14,7 +14,7 @@ import camviz
 from camviz.hooks import layer_hooks
 from camviz.metrics import road as road_module
 from camviz.metrics.arcc import coherency, combine, complexity
-from camviz.metrics.road import Road, removal_masks, road, roads
+from camviz.metrics.road import PERCENTILES, Road, removal_masks, road, roads
 
 
 class Average(nn.Module):
@@ -445,3 +445,24 @@ def test_arcc_of_a_photograph(lite0, inputs):
     assert cup.probability.item() > 0.9
     assert dog.probability.item() < 0.01
     assert dog.arcc.item() < 0.05
+
+
+def test_roads_tell_how_far_they_are_and_can_be_stopped():
+    module, x = Plain().eval(), noise_images(2, 30, 30, dtype=torch.float32)
+    maps = torch.rand(3, 2, 30, 30, generator=torch.Generator().manual_seed(0))
+    told = []
+    silent = roads(module, x, maps, 1)
+    assert all(
+        torch.equal(a.after, b.after)
+        for a, b in zip(roads(module, x, maps, 1, progress=lambda *at: told.append(at)), silent, strict=True)
+    )
+    passes = 2 * 3 * 2 * len(PERCENTILES)  # images, maps, orders, percentiles
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert told[0] == (0, passes)
+    assert told[-1] == (passes, passes)
+
+    def stop(*at):
+        raise KeyboardInterrupt(at)
+
+    with pytest.raises(KeyboardInterrupt):
+        roads(module, x, maps, 1, progress=stop)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -130,7 +129,7 @@ def likeliest(sight: Sight) -> int:
 
 def _input(sight: Sight) -> Tensor:
     """The normalised view (1, 3, h, w), on the network's device."""
-    return sight.net.inputs(get_view(sight)[0][None])
+    return sight.net.inputs(get_view(sight)[None])
 
 
 def get_capture(scene: Scene) -> Capture:
@@ -154,21 +153,24 @@ def sides(scene: Scene) -> dict[str, int]:
     return {layer: a.shape[-1] for layer, a in zip(scene.net.layers, get_capture(scene).activations, strict=True)}
 
 
-def get_view(sight: Sight) -> tuple[NDArray[np.uint8], str]:
-    """The picture as the network sees it, uint8 (h, w, 3), and the same as a data URI."""
+def get_view(sight: Sight) -> NDArray[np.uint8]:
+    """The picture as the network sees it, uint8 (h, w, 3)."""
 
-    def compute() -> tuple[NDArray[np.uint8], str]:
-        view = sight.net.view(sight.picture.pixels, sight.fit)
-        return view, data_uri(view)
-
-    def perturbed(point: Perturbation) -> tuple[NDArray[np.uint8], str]:
-        clean = get_view(sight.clean)[0]
+    def compute() -> NDArray[np.uint8]:
+        point = sight.noise
+        if point is None:
+            return sight.net.view(sight.picture.pixels, sight.fit)
+        clean = get_view(sight.clean)
         attacked = likeliest(sight.clean) if noise.KINDS[point.kind].needs_net else None
         with heavy():
-            view = noise.apply(clean, point.kind, point.level, point.seed, sight.net, attacked)
-        return view, data_uri(view)
+            return noise.apply(clean, point.kind, point.level, point.seed, sight.net, attacked)
 
-    return kept((*sight.seen, "view"), compute if sight.noise is None else partial(perturbed, sight.noise))
+    return kept((*sight.seen, "view"), compute)
+
+
+def view_uri(sight: Sight) -> str:
+    """The same as a data URI."""
+    return kept((*sight.seen, "view as a data URI"), lambda: data_uri(get_view(sight)))
 
 
 def layer_map(scene: Scene, method: str, layer: str, progress: Progress | None = None) -> tuple[Tensor, str]:

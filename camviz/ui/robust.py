@@ -25,7 +25,7 @@ def get_segments(at: Scene) -> NDArray[np.int64]:
         ValueError: a picture that cannot be cut.
     """
     clean = at.clean
-    return kept((*clean.seen, "segments"), lambda: segment(get_view(clean)[0]))
+    return kept((*clean.seen, "segments"), lambda: segment(get_view(clean)))
 
 
 def count_segments(at: Scene) -> int:
@@ -38,7 +38,7 @@ def get_subject(at: Scene, recipes: Recipes) -> Subject:
     labels = get_segments(at)
     maps = {name: merged(at, recipe)[0] for name, recipe in recipes.items()}
     clean = {name: Clean(recipes[name], map_, segment_means(map_[None], labels)[0]) for name, map_ in maps.items()}
-    return Subject(at.net, get_view(at)[0], labels, at.target, clean)
+    return Subject(at.net, get_view(at), labels, at.target, clean)
 
 
 def own_overlap(at: Scene, recipe: Recipe) -> float:

@@ -23,6 +23,7 @@ from camviz.ui.compute import (
     layer_map,
     layer_maps,
     predict,
+    view_uri,
 )
 from camviz.ui.nets import expected_seconds
 from camviz.ui.robust import get_segments
@@ -53,7 +54,10 @@ def show_strip(
 
     `on_wait` is called before a long wait, for what else on the page should not show old results meanwhile.
     """
-    skeleton = strip_skeleton(len(recipe.layers), get_view(scene)[1], top_classes(scene))
+
+    def skeleton() -> str:
+        return strip_skeleton(len(recipe.layers), view_uri(scene), top_classes(scene))
+
     make_ready(place, scene, recipe, skeleton, on_wait)
     show_maps(place, "strip", scene, recipe, strip_markup(scene, recipe))
 
@@ -90,10 +94,12 @@ def maps_message(scene: Scene, recipe: Recipe, markup: str) -> bytes:
         result=2 * count - 1,
         partner=0,
     )
-    return viewer.pack(arrangement, get_view(scene)[0], panels.maps)
+    return viewer.pack(arrangement, get_view(scene), panels.maps)
 
 
-def make_ready(place: Slot, scene: Scene, recipe: Recipe, skeleton: str, on_wait: Callable[[], None]) -> None:
+def make_ready(
+    place: Slot, scene: Scene, recipe: Recipe, skeleton: Callable[[], str], on_wait: Callable[[], None]
+) -> None:
     """Have the maps of a recipe at hand; those of a slow method with the time left over the empty panels."""
     if is_ready(scene, recipe):
         return
@@ -101,7 +107,7 @@ def make_ready(place: Slot, scene: Scene, recipe: Recipe, skeleton: str, on_wait
         layer_maps(scene, recipe)
     else:
         on_wait()
-        _compute_slowly(place, scene, recipe, skeleton)
+        _compute_slowly(place, scene, recipe, skeleton())
 
 
 def result_title(recipe: Recipe) -> str:

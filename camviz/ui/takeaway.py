@@ -93,7 +93,7 @@ def finding_of(scene: Scene, recipe: Recipe) -> Finding:
         settings=Settings(scene.net.info.name, recipe, scene.fit, scene.target, scene.noise),
         name=scene.picture.title,
         picture=_picture_bytes(scene),
-        view=get_view(scene)[0],
+        view=get_view(scene),
         maps=layer_maps(scene, recipe)[:, 0].cpu().numpy(),
         merged=merged(scene, recipe)[0].cpu().numpy(),
         label=scene.net.labels[scene.target],

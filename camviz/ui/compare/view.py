@@ -73,7 +73,7 @@ def show_map(place: Slot, key: str, cells: list[Cell], markup: str, pick: viewer
         picks=True,
     )
     maps = np.stack([make_map(cell) for cell in cells])
-    viewer.show(place, key, viewer.pack(arrangement, get_view(cells[0].scene)[0], maps), pick)
+    viewer.show(place, key, viewer.pack(arrangement, get_view(cells[0].scene), maps), pick)
 
 
 def panel_of(cell: Cell) -> Panel:
@@ -104,7 +104,7 @@ def _identity(grid: Grid) -> tuple[object, ...]:
 
 
 def _show_head(place: Slot, grid: Grid, of: Scene, wide: float) -> None:
-    view = get_view(of)[0]
+    view = get_view(of)
     markup = head_html(grid.columns, grid.mode.look, grid.mode.caution, wide, not grid.rows[0].head.picture)
     nothing = np.empty((0, *view.shape[:2]), np.float32)
     viewer.show(place, "grid-head", viewer.pack(Arrangement("grid-head", markup, "The picture"), view, nothing))

@@ -50,7 +50,7 @@ class PairPlaces:
             truth = get_truth(of)
             said = _said_of_clean(of) if of.noise is None else _said_of_noisy(of, of.noise)
             markup = seen_html(of.picture.credit, top_classes(of, _TOP), truth.outline if truth else "", said)
-            view = get_view(of)[0]
+            view = get_view(of)
             nothing = np.empty((0, *view.shape[:2]), np.float32)
             arrangement = Arrangement("", markup, f"The {name} picture")
             viewer.show(place, f"seen-{name}", viewer.pack(arrangement, view, nothing))
@@ -61,7 +61,7 @@ class PairPlaces:
         `on_wait` is called before a long wait.
         """
         for name, of, place in zip(_NAMES, scenes, self._maps, strict=True):
-            make_ready(place, of, recipe, maps_skeleton(len(recipe.layers)), on_wait)
+            make_ready(place, of, recipe, lambda: maps_skeleton(len(recipe.layers)), on_wait)
             show_maps(place, f"maps-{name}", of, recipe, maps_html(make_strip(of, recipe, []), _explained(of)))
 
 

@@ -131,7 +131,7 @@ def _send(of: Scene, recipe: Recipe, panels: list[_Panel], region: int) -> None:
         regions=[each.said for each in panels],
         picks=True,
     )
-    message = viewer.pack(arrangement, get_view(of)[0], np.stack([each.map for each in panels]))
+    message = viewer.pack(arrangement, get_view(of), np.stack([each.map for each in panels]))
 
     def pick(region: int) -> None:
         st.session_state[_PICKED] = of.clean.seen, region

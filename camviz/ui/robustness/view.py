@@ -12,7 +12,7 @@ from camviz.noise import KINDS
 from camviz.ranks import chance
 from camviz.statistics import Interval, bootstrap, compare, in_words
 from camviz.study import per_image
-from camviz.ui.compute import get_view, scene
+from camviz.ui.compute import scene, view_uri
 from camviz.ui.robust import count_segments
 from camviz.ui.robustness.charts import MEASURES, curves_figure, measures_figure, ranks_figure
 from camviz.ui.robustness.sweep import Plan, usable
@@ -52,7 +52,7 @@ def show_results(plan: Plan, table: pd.DataFrame) -> None:
 def show_pictures(plan: Plan) -> None:
     """Show what will be measured, as the network sees it, and the steps of measuring it."""
     figures = "".join(
-        f'<figure><div class="cv-pic"><img src="{get_view(plan.sight(each))[1]}" alt=""></div>'
+        f'<figure><div class="cv-pic"><img src="{view_uri(plan.sight(each))}" alt=""></div>'
         f"<figcaption>{escape(each.title)}</figcaption></figure>"
         for each in usable(plan)[:_SHOWN]
     )
