@@ -7,6 +7,7 @@ from html import escape
 import numpy as np
 import pandas as pd
 import streamlit as st
+from streamlit.elements.lib.column_types import ColumnConfig
 
 from camviz.noise import KINDS
 from camviz.ranks import chance
@@ -111,16 +112,14 @@ def _show_numbers(table: pd.DataFrame, values: pd.DataFrame) -> None:
         hide_index=True,
         key="sweep_numbers",
         column_config={
-            "method": st.column_config.TextColumn("explanation", width=150),
-            "consistency": st.column_config.NumberColumn("C", format="%.2f", help="High: it stays as it should."),
-            "responsiveness": st.column_config.NumberColumn("R", format="%.2f", help="High: it changes as it should."),
-            "rm": st.column_config.NumberColumn("RM", format="%.2f", help="C · R, by picture."),
-            "flips": st.column_config.NumberColumn("changed", format="percent", help="Copies that changed class."),
-            "same_class": st.column_config.NumberColumn(
-                "same class", format="%.2f", help="Overlap on these copies for the class predicted at first."
-            ),
-            "n": st.column_config.NumberColumn("n", help="Pictures on which C is defined."),
-            "n_flips": st.column_config.NumberColumn("n (R)", help="Pictures on which some copy changed class."),
+            "method": st.column_config.TextColumn("explanation", width=168),
+            "consistency": _number("C", "%.2f", "High: it stays as it should."),
+            "responsiveness": _number("R", "%.2f", "High: it changes as it should."),
+            "rm": _number("RM", "%.2f", "C · R, by picture."),
+            "flips": _number("changed", "percent", "Copies that changed class.", 64),
+            "same_class": _number("same", "%.2f", "Overlap on the copies that changed class, for the class before."),
+            "n": _number("n", "%d", "Pictures on which C is defined.", 30),
+            "n_flips": _number("n (R)", "%d", "Pictures on which some copy changed class.", 44),
         },
     )
     copies, pictures = st.columns(2)
@@ -134,3 +133,7 @@ def _show_numbers(table: pd.DataFrame, values: pd.DataFrame) -> None:
         "text/csv",
         width="stretch",
     )
+
+
+def _number(title: str, form: str, hint: str, width: int = 46) -> ColumnConfig:
+    return st.column_config.NumberColumn(title, format=form, help=hint, width=width)
