@@ -31,7 +31,7 @@ MAX_PICTURE = bundle.LIMITS[bundle.PICTURE]
 BUNDLE = f"finding{bundle.SUFFIX}"
 # What `explain` may overwrite: files that it wrote itself.
 _OURS = re.compile(
-    r"(view\.png|result\.png|(layer|merge)-\d\d+-[\w.-]+\.png|maps\.npz|scores\.csv|figure\.pdf"
+    r"(view\.png|result\.png|(layer|merge)-\d\d+-[\w.-]+\.png|maps\.npz|scores\.csv|figure\.pdf|report\.html"
     rf"|{re.escape(BUNDLE)})(\.partial)?"
 )
 _SAMPLE = re.compile(r"shapes:(train|val|test)/(\d{1,10})")
@@ -269,11 +269,14 @@ def _device(text: str) -> torch.device:
 
 def _write(finding: Finding, folder: Path, colours: str) -> None:
     """Write all files, each whole or not at all; those of an earlier run that have no successor go."""
+    from camviz.ui.bundle.report import report_of  # which takes Streamlit, and a second, to import
+
     files = {
         **panels(finding, colours),
         "maps.npz": npz(finding),
         "scores.csv": csv(finding),
         "figure.pdf": figure(finding, colormap=colours),
+        "report.html": report_of(finding),
         BUNDLE: bundle.write(finding),
     }
     for old in folder.iterdir():

@@ -83,9 +83,10 @@ def _noise_in_words(noise: Perturbation) -> str:
 
 def facts(finding: Finding) -> dict[str, str]:
     """All that one has to know to get the same result again and to check it, in words."""
-    recipe = finding.settings.recipe
+    recipe, model = finding.settings.recipe, finding.settings.model
     return {
         **settings_in_words(finding),
+        "Model": f"{model_title(model)} ({model})",
         "Probability": f"{finding.probability:.4f}",
         "Paper": METHODS[recipe.method].reference,
         "Picture's SHA-256": hashlib.sha256(finding.picture).hexdigest(),

@@ -8,6 +8,7 @@ from camviz.agreement import compare
 from camviz.ui import viewer
 from camviz.ui.bundle import opened
 from camviz.ui.bundle import view as openedview
+from camviz.ui.bundle.report import report_of
 from camviz.ui.engine import show_queue, spare_libraries
 from camviz.ui.frame import require_frame
 from camviz.ui.nets import gpu_memory
@@ -35,6 +36,15 @@ with places.network:
 with onward:
     if opened.is_known(found):
         opened.offer_explore(found, net)
+    st.download_button(
+        "Report, HTML",
+        partial(report_of, found.stored),
+        "camviz-report.html",
+        icon=":material/description:",
+        help="The stored result in one file that opens anywhere, without a network",
+        on_click="ignore",
+        width="stretch",
+    )
     opened.offer_to_close()
 with places.network:
     if net is None or opened.was_stopped(found):

@@ -192,7 +192,7 @@ def test_more_layers_than_can_be_computed_here_are_shown_and_said(app, made):
     maps = np.repeat(made.maps[:1], len(names), 0)
     given(app, replace(made, settings=settings, maps=maps, scores={}))
     assert "merges 51 layers" in app.warning[0].value
-    assert "holds none" in html(app)
+    assert "There are none" in html(app)
 
 
 @pytest.mark.usefixtures("anew")

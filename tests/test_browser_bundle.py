@@ -67,6 +67,8 @@ def test_the_bundle_of_every_page_comes_back_and_agrees(visit, link, popover, me
     assert found.settings.recipe.method == method
     assert found.name == "Cat"
     page.locator("header").get_by_text("Bundle").click()
+    expect(page.locator(".cv-lead")).to_be_visible()  # until then the uploads may be another page's
+    expect(page.locator("input[type=file]")).to_have_count(1)
     file = {"name": "cat.camviz.zip", "mimeType": "application/zip", "buffer": data}
     page.locator("input[type=file]").set_input_files(file)
     expect(page.locator("[data-testid=stAlert]")).to_contain_text("the one computed now agree.")

@@ -11,7 +11,11 @@ from playwright.sync_api import expect
 
 import camviz
 from camviz import bundle
+from camviz.explain import Recipe
+from camviz.finding import Settings, find
 from camviz.render import overlay
+from camviz.samples import SAMPLES
+from camviz.ui.bundle.report import report_of
 
 
 @pytest.fixture
@@ -59,6 +63,30 @@ def test_the_report_opens_offline_with_the_viewer_working_in_it(browser, taken):
     for word in ("RefineCAM scores", "efficientnet-lite0", "SHA-256", "camviz", "torch"):
         assert word in text
     assert asked == [report.as_uri()]
+    assert wrong == []
+    context.close()
+
+
+def test_the_report_of_a_finding_alone(browser, tmp_path, lite0):
+    """What the command line writes, and the Bundle page offers."""
+    settings = Settings("efficientnet-lite0", Recipe("layercam", lite0.layers), "crop", 285)
+    found = find(lite0, SAMPLES["Cat"].path.read_bytes(), "<b>cat</b>.jpg", settings)
+    file = tmp_path / "report.html"
+    file.write_bytes(report_of(found))
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, offline=True)
+    page = context.new_page()
+    page.set_default_timeout(SLOW)
+    wrong = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.goto(file.as_uri())
+    expect(page.locator(".cv-panes canvas")).to_have_count(1 + 4 + 1)
+    drawn = pixels(page, "canvas[data-result]").astype(int)
+    assert np.abs(drawn - overlay(found.view, torch.tensor(found.merged))).max() <= 2
+    expect(page.locator(".cv-title")).to_contain_text("<b>cat</b>.jpg")
+    expect(page.locator(".cv-opened tbody tr")).to_have_count(5)
+    expect(page.locator(".cv-opened tbody tr").first.locator("td").first).to_have_text(
+        f"{found.scores['merged'].arcc:.3f}"
+    )
     assert wrong == []
     context.close()
 

@@ -204,6 +204,26 @@ def test_the_result_against_a_panel_by_swipe(calm, known):
     assert close_to(pixels(calm, RESULT)[:, :190], overlay(view, alone[2])[:, :190])
 
 
+def test_two_layers_against_each_other(calm, known):
+    view, alone, refined = known
+    calm.get_by_label("Result").select_option("swipe")
+    calm.locator(".cv-strip canvas[data-map='2']").locator("..").click()
+    calm.locator(".cv-strip canvas[data-map='1']").locator("..").click(modifiers=["Shift"])
+    settle(calm)
+    half = pixels(calm, RESULT)
+    border = round(0.5 * 223)
+    assert close_to(half[:, :border], overlay(view, alone[2])[:, :border])
+    assert close_to(half[:, border + 1 :], overlay(view, alone[1])[:, border + 1 :])
+    expect(calm.locator(".cv-partner, .cv-instead")).to_have_count(2)
+    expect(calm.locator(".cv-sides")).to_have_text("Map of _blocks.4._swish ↔ Map of _blocks.10._swish")
+    calm.locator(RESULT).locator("..").click(modifiers=["Shift"])
+    settle(calm)
+    assert close_to(pixels(calm, RESULT)[:, border + 1 :], overlay(view, refined)[:, border + 1 :])
+    expect(calm.locator(".cv-sides")).to_have_text("Map of _blocks.4._swish ↔ RefineCAM")
+    calm.get_by_label("Result").select_option("alone")
+    expect(calm.locator(".cv-sides")).to_be_hidden()
+
+
 def test_the_result_against_a_panel_by_blinking(calm, known):
     view, alone, refined = known
     calm.get_by_label("Result").select_option("blink")

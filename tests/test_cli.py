@@ -124,6 +124,7 @@ def test_everything_that_is_written(tmp_path, lite0):
         "maps.npz",
         "scores.csv",
         "figure.pdf",
+        "report.html",
         cli.BUNDLE,
     }
 

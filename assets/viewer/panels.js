@@ -11,7 +11,8 @@ class Viewer {
     parent.append(this.root);
     this.tell = null; // hears of clicks, if the server wants to
     this.split = 0.5; // where the swipe's border is
-    this.chosen = null; // the map that the result is held against
+    this.chosen = null; // the map that the large picture is held against
+    this.large = null; // the map in the large picture, if it is not the result
     this.merging = null;
     listen(this);
   }
@@ -22,6 +23,7 @@ class Viewer {
     if (this.header?.id === headerOf(bytes).id) return; // drawn already: a run that changed nothing here
     const { header, image, maps } = unpack(bytes);
     Object.assign(this, { header, image, maps, merging: null });
+    if (this.large >= header.maps) this.large = null;
     this.root.innerHTML = header.markup;
     this.root.setAttribute("role", "group");
     this.root.setAttribute("aria-label", header.label);
@@ -50,6 +52,9 @@ class Viewer {
       context.putImageData(frame, 0, 0);
     }
     const reading = canvas.parentElement.appendChild(document.createElement("output"));
+    if ("result" in canvas.dataset) {
+      canvas.parentElement.append(Object.assign(document.createElement("span"), { className: "cv-sides" }));
+    }
     return { canvas, context, frame, pixels, map, reading, alt: canvas.ariaLabel };
   }
 
@@ -75,10 +80,20 @@ class Viewer {
       bar.style.background = ramp(store.settings, "signed" in bar.dataset);
     });
     this.root.classList.toggle("cv-no-outline", !store.settings.outline);
-    this.panels.forEach(({ canvas, map }) => {
-      canvas.parentElement.classList.toggle("cv-partner", this.compares() && map === this.chosen);
-    });
+    this.tellSides();
     this.blink();
+  }
+
+  /** Mark what the large picture holds against each other, and name both in it. */
+  tellSides() {
+    const sides = this.compares() ? [this.chosen, this.large ?? this.header.result] : [];
+    for (const { canvas, map } of this.panels) {
+      const aside = !("result" in canvas.dataset);
+      canvas.parentElement.classList.toggle("cv-partner", aside && map === sides[0]);
+      canvas.parentElement.classList.toggle("cv-instead", aside && map === sides[1] && this.large !== null);
+    }
+    const names = sides.map((side) => this.panels.findLast(({ map }) => map === side)?.alt.split(/[,:]/)[0]);
+    for (const said of this.root.querySelectorAll(".cv-sides")) said.textContent = names.join(" ↔ ");
   }
 
   drawPanel({ context, frame, pixels, map, canvas }, inks) {
@@ -102,11 +117,12 @@ class Viewer {
       return;
     }
     const border = Math.round(this.split * (this.image.width - 1));
+    const large = this.large ?? map;
     if (!this.compares()) this.paint(pixels, map, inks);
-    else if (store.settings.result === "blink") this.paint(pixels, this.away ? this.chosen : map, inks);
+    else if (store.settings.result === "blink") this.paint(pixels, this.away ? this.chosen : large, inks);
     else {
       this.paint(pixels, this.chosen, inks, 0, border);
-      this.paint(pixels, map, inks, border);
+      this.paint(pixels, large, inks, border);
       for (let y = 0; y < this.image.height; y++) pixels[y * this.image.width + border] = 0xffffffff;
     }
   }

@@ -23,7 +23,7 @@ function listen(viewer) {
     if (!at || event.button > 0) return;
     fingers.set(event.pointerId, event);
     slipped = 0;
-    viewer.swiping = !store.awaited && fingers.size === 1 && at.result && viewer.compares() && store.settings.result === "swipe";
+    viewer.swiping = !store.awaited && !event.shiftKey && fingers.size === 1 && at.result && viewer.compares() && store.settings.result === "swipe";
     at.frame.setPointerCapture(event.pointerId);
     if (viewer.swiping) swipe(viewer, at);
   });
@@ -42,7 +42,7 @@ function listen(viewer) {
     root.addEventListener(name, (event) => {
       const at = placeIn(event);
       if (fingers.delete(event.pointerId) && name === "pointerup" && slipped <= NEAR && at && !viewer.swiping) {
-        choose(viewer, at);
+        choose(viewer, at, event.shiftKey);
       }
     });
   }
@@ -92,15 +92,16 @@ function swipe(viewer, at) {
   viewer.redrawResult();
 }
 
-/** A click: the panel to save, the region under it, or the map to hold the result against. */
-function choose(viewer, at) {
+/** A click: the panel to save, the region under it, or a map to hold against the result, or with Shift in its place. */
+function choose(viewer, at, instead) {
   if (store.awaited) {
     store.awaited(at.frame);
     return store.awaitPanel(null);
   }
   if (viewer.header.regions.length) return pickRegion(viewer, pictureAt(at));
-  if (at.map === null || at.result) return;
-  viewer.chosen = at.map;
+  if (at.map === null) return;
+  if (instead) viewer.large = at.result ? null : at.map;
+  else if (!at.result) viewer.chosen = at.map;
   store.redraw();
 }
 

@@ -16,6 +16,7 @@ const KEYS = [
   ["l, Esc", "large mode on, off"],
   ["Ctrl or ⌘ and v", "explain the picture in the clipboard"],
   ["click on a panel", "hold the result against it, by swipe or blink"],
+  ["Shift and click", "hold that layer against it in place of the result, until you do so on the result"],
   ["click on a region, Enter", "pick it, where regions are ranked"],
 ];
 

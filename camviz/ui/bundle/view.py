@@ -26,8 +26,8 @@ _PARTS = ("ARCC", "Coherency", "1 − complexity", "ROAD")
 
 INTRO = """<p class="cv-title" hidden>Open a bundle</p>
 <p class="cv-lead">A bundle is one file, <b>.camviz.zip</b>, that holds a whole finding, from the picture to the scores:
-upload one on the left, and it is computed again and compared. You get one in Explore, under <b>Take away</b> and
-<b>Bundle</b>; a stranger's is safe to open, as it is never unpacked to disk and nothing in it is run.</p>"""
+upload one on the left, and it is computed again and compared. You get one on every other page, under <b>Take away</b>
+and <b>Bundle</b>; a stranger's is safe to open, as it is never unpacked to disk and nothing in it is run.</p>"""
 
 
 class Places:
@@ -47,9 +47,9 @@ class Places:
 
     def show_stored(self, opened: Opened) -> None:
         """Show the panels that the bundle holds."""
-        self._title.html(_title(opened.stored))
+        self._title.html(title_html(opened.stored))
         viewer.show(self._tools, "tools", viewer.pack_tools(False, None))
-        _show_row(self._stored, "bundle-stored", _STORED, opened.stored)
+        viewer.show(self._stored, "bundle-stored", panels_message(_STORED, opened.stored))
 
     def show_alone(self, opened: Opened) -> None:
         """Show the bundle's scores and settings with nothing to compare them with."""
@@ -67,18 +67,18 @@ class Places:
             self.verdict.say("success", as_text(agreement.text), ":material/check_circle:")
         else:
             self.verdict.say("warning", as_text(agreement.text), ":material/difference:")
-        _show_row(self.fresh, "bundle-fresh", _NOW, fresh)
+        viewer.show(self.fresh, "bundle-fresh", panels_message(_NOW, fresh))
         self._details.html(_details(opened.stored, fresh, agreement))
 
 
-def _show_row(place: Slot, key: str, title: str, finding: Finding) -> None:
-    """Send a finding's maps to the browser, from the deepest layer to the merged result."""
+def panels_message(title: str, finding: Finding) -> bytes:
+    """A finding's maps under a title, from the deepest layer to the merged result, for the viewer."""
     count = len(finding.maps)
     low, high = (
         end[:, 0].flip(0).tolist() for end in heights(torch.tensor(finding.maps)[:, None], finding.settings.recipe.rule)
     )
     arrangement = Arrangement(
-        key,
+        title,
         row_html(title, _panes(finding)),
         label=f"{title}: maps of {finding.label}",
         ranges=[(0.0, 1.0)] * count + list(zip(low, high, strict=True)),
@@ -88,7 +88,7 @@ def _show_row(place: Slot, key: str, title: str, finding: Finding) -> None:
     )
     # The last merge is the result: as it is stored, whatever the layers would give.
     maps = np.concatenate([finding.maps[::-1], running_merges(finding)[:0:-1], finding.merged[None]])
-    viewer.show(place, key, viewer.pack(arrangement, finding.view, maps))
+    return viewer.pack(arrangement, finding.view, maps)
 
 
 def _panes(finding: Finding) -> list[Pane]:
@@ -114,7 +114,8 @@ def _heard(what: str, finding: Finding, key: str) -> str:
     return what if arcc is None else f"{what}, ARCC {arcc:.2f}"
 
 
-def _title(stored: Finding) -> str:
+def title_html(stored: Finding) -> str:
+    """What was asked, of which picture, and by which method."""
     settings = stored.settings
     model = escape(model_title(settings.model))
     return (
@@ -132,25 +133,28 @@ def _details(stored: Finding, fresh: Finding | None, agreement: Agreement | None
 
 
 def scores_html(stored: Finding, fresh: Finding | None) -> str:
-    """The scores of the result and of each layer, deep to shallow: stored, and computed now."""
+    """The scores of the result and of each layer, deep to shallow: stored and, if there are such, computed now."""
     if not stored.scores:
-        return "<h4>Scores</h4><p>This bundle holds none.</p>"
-    now = fresh.scores if fresh else {}
-    heads = "".join(f'<th colspan="2" scope="colgroup">{part}</th>' for part in _PARTS)
+        return "<h4>Scores</h4><p>There are none.</p>"
+    wide, high = (1, 1) if fresh is None else (2, 2)
+    heads = "".join(f'<th colspan="{wide}" scope="colgroup">{part}</th>' for part in _PARTS)
+    both = "" if fresh is None else f"<tr>{'<th>stored</th><th>now</th>' * len(_PARTS)}</tr>"
     titles = {RESULT: result_title(stored)}
     rows = "".join(
-        _row(titles.get(key, key), stored.scores[key], now.get(key))
+        _row(titles.get(key, key), stored.scores[key], None if fresh is None else fresh.scores[key])
         for key in (RESULT, *reversed(stored.settings.recipe.layers))
     )
     return (
-        f'<h4>Scores</h4><table><thead><tr><td rowspan="2"></td>{heads}</tr>'
-        f"<tr>{'<th>stored</th><th>now</th>' * len(_PARTS)}</tr></thead><tbody>{rows}</tbody></table>"
+        f'<h4>Scores</h4><table><thead><tr><td rowspan="{high}"></td>{heads}</tr>{both}</thead>'
+        f"<tbody>{rows}</tbody></table>"
     )
 
 
 def _row(title: str, stored: Score, fresh: Score | None) -> str:
-    after = _numbers(fresh) if fresh else (None,) * len(_PARTS)
-    cells = "".join(_cells(a, b) for a, b in zip(_numbers(stored), after, strict=True))
+    if fresh is None:
+        cells = "".join(f"<td>{_number(value)}</td>" for value in _numbers(stored))
+    else:
+        cells = "".join(_cells(a, b) for a, b in zip(_numbers(stored), _numbers(fresh), strict=True))
     return f'<tr title="{escape(stored.note)}"><th scope="row">{escape(title)}</th>{cells}</tr>'
 
 
