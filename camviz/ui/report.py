@@ -19,6 +19,7 @@ body { margin: 0; }
   color: light-dark(#31302d, #f2efe9); background: light-dark(#fff, #161513); }
 .stApp main { max-width: 1600px; margin: auto; display: grid; gap: 1.4rem; }
 .stApp table { border-spacing: 1rem 0.15rem; font-size: 0.85rem; margin-left: -1rem; overflow-wrap: anywhere; }
+.stApp .cv-opened table { margin-left: 0; border-spacing: 0; }
 .stApp th { text-align: left; font-weight: 500; color: var(--cv-quiet); white-space: nowrap; vertical-align: top; }
 .cv-below { display: grid; grid-template-columns: minmax(0, 2.4fr) minmax(0, 1fr); gap: 2rem; }
 """
