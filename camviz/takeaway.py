@@ -78,7 +78,7 @@ def settings_in_words(finding: Finding) -> dict[str, str]:
 def _noise_in_words(noise: Perturbation) -> str:
     kind = KINDS[noise.kind]
     draw = f", draw {noise.seed}" if kind.seeded else ""
-    return f"{kind.title}, {kind.strength(noise.level)}, level {noise.level:.4g}{draw}"
+    return f"{kind.title}, {kind.strength(noise.level)}, level {noise.level}{draw}"
 
 
 def facts(finding: Finding) -> dict[str, str]:

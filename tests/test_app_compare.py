@@ -284,6 +284,14 @@ def test_a_slow_method_is_shown_and_its_coherency_left_out(visit, monkeypatch):
     assert "cv-wait" not in numbers(app)[1]
 
 
+def test_slow_methods_have_their_differences_too(visit, monkeypatch):
+    slow = camviz.Method(**{**vars(camviz.METHODS["layercam"]), "name": "ablationcam", "cost": "many passes"})
+    monkeypatch.setitem(camviz.METHODS, "ablationcam", slow)
+    app = visit(compare="classes", methods="ablationcam", photo="Motorcycle")
+    assert len(rows(app)) == 3 + 2
+    assert [bool(row.header["signed"]) for row in rows(app)] == [False] * 3 + [True] * 2
+
+
 def test_slow_methods_are_scored_when_asked_for(visit, monkeypatch):
     slow = camviz.Method(**{**vars(camviz.METHODS["layercam"]), "name": "ablationcam", "cost": "many passes"})
     monkeypatch.setitem(camviz.METHODS, "ablationcam", slow)
@@ -334,7 +342,7 @@ def test_one_map_of_the_grid_can_be_taken_away(visit):
     titles = [button.proto.label for button in app.get("download_button")]
     assert titles[:2] == ["All scores, CSV", "All maps, NPZ"]
     assert titles[-1] == "Bundle"
-    choice.set_value(2).run()
+    choice.set_value(choice.options[2]).run()
     assert not app.exception
 
 

@@ -16,7 +16,7 @@ from camviz.robustness import Perturbation
 from camviz.samples import SAMPLES
 from camviz.takeaway import csv, npz
 from camviz.ui import compute, nets
-from camviz.ui.takeaway import finding_of
+from camviz.ui.takeaway import file_name, finding_of
 
 APP = str(Path(__file__).parent.parent / "app.py")
 
@@ -34,6 +34,16 @@ def coffee(noise: Perturbation | None = None) -> compute.Scene:
     picture = compute.picture(sample.path.read_bytes(), sample.title, sample.credit)
     sight = compute.Sight(picture, nets.get_net("efficientnet-lite0"), "crop", noise)
     return compute.scene(sight, compute.likeliest(sight))
+
+
+def test_files_of_different_maps_have_different_names():
+    scene = coffee()
+    layers = scene.net.layers
+    recipes = [Recipe("gradcam", layers), Recipe("gradcam", layers, "mean"), *(Recipe("gradcam", (x,)) for x in layers)]
+    names = [file_name(finding_of(scene, recipe)) for recipe in recipes]
+    names += [file_name(finding_of(coffee(Perturbation("blur", level, 0)), recipes[0])) for level in (0.1, 0.15)]
+    assert names[0] == "coffee-espresso-gradcam"
+    assert len(set(names)) == len(names)
 
 
 def test_the_popover_offers_five_files(app):

@@ -86,6 +86,13 @@ def test_a_map_is_pinned_stays_and_is_let_go(grid):
     expect(grid.locator(".cv-pinned")).to_have_count(0)
 
 
+def test_a_map_is_pinned_by_the_keyboard(grid):
+    grid.locator(".cv-grid .cv-pin").nth(1).press("Enter")
+    expect(grid.locator(".cv-pinned")).to_have_count(1)
+    grid.locator(".cv-pinned .cv-pin").press("Enter")
+    expect(grid.locator(".cv-pinned")).to_have_count(0)
+
+
 def test_a_click_on_a_map_asks_nothing_of_the_server(grid):
     grid.evaluate(
         """() => {

@@ -22,13 +22,13 @@ class Viewer {
     store.viewers.add(this);
     if (this.header?.id === headerOf(bytes).id) return; // drawn already: a run that changed nothing here
     const { header, image, maps } = unpack(bytes);
-    Object.assign(this, { header, image, maps, merging: null });
-    if (this.large >= header.maps) this.large = null;
+    if (header.maps !== this.header?.maps) this.large = this.chosen = null; // an index may mean another layer now
+    Object.assign(this, { header, image, maps, merging: null, playing: null });
     this.root.innerHTML = header.markup;
     this.root.setAttribute("role", "group");
     this.root.setAttribute("aria-label", header.label);
     this.panels = [...this.root.querySelectorAll("canvas")].map((canvas) => this.panel(canvas));
-    if (this.chosen === null || this.chosen >= header.maps) this.chosen = header.partner ?? null;
+    this.chosen ??= header.partner ?? null;
     this.draw();
     this.follow();
     this.speak();

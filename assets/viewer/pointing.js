@@ -113,7 +113,7 @@ function pickRegion(viewer, at) {
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 function press(viewer, event) {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("button")) return;
   const { opacity, threshold, contours, shared, colours } = store.settings;
   const at = store.pointer ?? { x: 0.5, y: 0.5 };
   const { scale, left, top } = store.zoom;

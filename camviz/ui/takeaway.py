@@ -12,6 +12,7 @@ from camviz.explain import Recipe
 from camviz.figure import figure
 from camviz.finding import RESULT, Finding, Score, Settings, as_png, likeliest
 from camviz.metrics.arcc import complexity
+from camviz.models import DEFAULT_MODEL
 from camviz.render import COLORMAPS
 from camviz.ui.compute import Scene, get_view, layer_maps, merged, predict
 from camviz.ui.engine import kept
@@ -33,7 +34,7 @@ def offer(place: DeltaGenerator, scene: Scene, recipe: Recipe, rows: list[ScoreR
         words: what the scores mean, Markdown.
     """
     found = finding_of(scene, recipe)
-    name = _file_name(found)
+    name = file_name(found)
     with place:
         colormap = st.selectbox(
             "Colours of the figure",
@@ -118,12 +119,17 @@ def _picture_bytes(scene: Scene) -> bytes:
     return scene.picture.data or kept((scene.picture.id, "png"), lambda: as_png(scene.picture.pixels))
 
 
-def _file_name(found: Finding) -> str:
-    """A name for files: picture, class and method, in letters that every system takes."""
-    parts = (found.name.rpartition(".")[0] or found.name, found.label, found.settings.recipe.method)
-    return (
-        "-".join(re.sub(r"[^a-z0-9]+", "-", part.lower().replace("+", "p")).strip("-")[:40] for part in parts).strip(
-            "-"
-        )
-        or "camviz"
-    )
+def file_name(found: Finding) -> str:
+    """A name for files in letters that every system takes: what is explained and how, where that is not as usual."""
+    settings, recipe = found.settings, found.settings.recipe
+    parts = [found.name.rpartition(".")[0] or found.name, found.label, recipe.method]
+    if settings.model != DEFAULT_MODEL:
+        parts.append(settings.model)
+    if len(recipe.layers) == 1:
+        parts += recipe.layers
+    elif recipe.rule != "product":
+        parts.append(recipe.rule)
+    if settings.noise:
+        parts += [settings.noise.kind, f"{settings.noise.level:g}", str(settings.noise.seed)]
+    words = (re.sub(r"[^a-z0-9]+", "-", part.lower().replace("+", "p")).strip("-")[:40] for part in parts)
+    return "-".join(filter(None, words)) or "camviz"

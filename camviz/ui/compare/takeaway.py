@@ -32,10 +32,15 @@ def offer_grid(place: DeltaGenerator, grid: Grid) -> None:
             st.download_button(
                 title, make, file, help=hint, key=f"take-{title}", on_click="ignore", width="stretch", type="tertiary"
             )
-        index = st.selectbox(
-            "One map", range(len(cells)), format_func=lambda index: " · ".join(describe(cells[index])), key="take_cell"
-        )
-    offer_one(place, cells[index].scene, cells[index].recipe)
+        named = {_name(cell): cell for cell in cells}
+        chosen = named[st.selectbox("One map", list(named), key="take_cell")]
+    offer_one(place, chosen.scene, chosen.recipe)
+
+
+def _name(cell: Cell) -> str:
+    """What tells a map from the others of a grid, whose layers may be of one size."""
+    layers = cell.recipe.layers
+    return " · ".join([*describe(cell), *(layers if len(layers) == 1 else ())])
 
 
 def scores_csv(cells: list[Cell]) -> bytes:
@@ -43,7 +48,7 @@ def scores_csv(cells: list[Cell]) -> bytes:
     return pd.DataFrame([_row(cell) for cell in cells]).to_csv(index=False).encode()
 
 
-def _row(cell: Cell) -> dict[str, str | float | None]:
+def _row(cell: Cell) -> dict[str, str | float | int | None]:
     found = finding_of(cell.scene, cell.recipe)
     noise, recipe, score = found.settings.noise, cell.recipe, found.scores[RESULT]
     return {
@@ -53,6 +58,8 @@ def _row(cell: Cell) -> dict[str, str | float | None]:
         "probability": found.probability,
         "noise": noise.kind if noise else "",
         "level": noise.level if noise else 0.0,
+        "draw": noise.seed if noise else "",
+        "fit": found.settings.fit,
         "method": recipe.method,
         "layers": as_cell(" ".join(recipe.layers)),
         "rule": recipe.rule,

@@ -49,10 +49,8 @@ def show_grid(place: DeltaGenerator, grid: Grid, of: Scene, sort: Sort, first: b
     for places, row in rows if first else ():
         places.maps.html(row_skeleton(row.head, len(row.cells), wide))
         places.numbers.html(numbers_html([_UNKNOWN] * len(row.cells), [None] * len(row.cells), wide))
-    for slow in (False, True):
-        for places, row in rows:
-            if _is_slow(row) == slow:
-                _show_row(places, row, wide)
+    for places, row in sorted(rows, key=lambda each: _is_slow(each[1])):
+        _show_row(places, row, wide)
     for places, row in rows:
         _score_row(places, row, wide)
     _score_slowly(place, grid, rows, wide)
@@ -158,6 +156,7 @@ def _score_slowly(place: DeltaGenerator, grid: Grid, rows: list[tuple[RowPlaces,
         with gpu_memory(cell.scene.net):
             get_coherency(cell.scene, cell.recipe, show)
             _show_numbers(places, row, wide)
+    st.session_state.pop(_SLOW)
     st.rerun()  # without bar and button
 
 
@@ -167,22 +166,25 @@ def _show_numbers(places: RowPlaces, row: Row, wide: float) -> None:
 
 
 def _is_slow(row: Row) -> bool:
-    return any(_lacks_slow_maps(cell) for cell in row.cells)
+    return any(_slow_scenes(cell) for cell in row.cells)
 
 
-def _lacks_slow_maps(cell: Cell) -> bool:
-    return METHODS[cell.recipe.method].is_slow and not is_ready(cell.scene, cell.recipe)
+def _slow_scenes(cell: Cell) -> list[Scene]:
+    """The scenes of a cell, two for a difference, whose map a slow method has still to compute."""
+    if not METHODS[cell.recipe.method].is_slow:
+        return []
+    return [of for of in (cell.scene, cell.against) if of is not None and not is_ready(of, cell.recipe)]
 
 
 def _compute_slowly(place: Slot, row: Row, wide: float) -> None:
     """Compute a row's slow maps over its empty panels, with the time that it takes and a way to stop."""
-    work = [cell for cell in row.cells if _lacks_slow_maps(cell)]
-    costs = [expected_seconds(cell.scene.net, cell.recipe.method, cell.recipe.layers) for cell in work]
-    titles = " and ".join(dict.fromkeys(METHODS[cell.recipe.method].title for cell in work))
+    work = [(of, cell.recipe) for cell in row.cells for of in _slow_scenes(cell)]
+    costs = [expected_seconds(of.net, recipe.method, recipe.layers) for of, recipe in work]
+    titles = " and ".join(dict.fromkeys(METHODS[recipe.method].title for _, recipe in work))
     with place.container(key=f"slow-grid-{row.key}"):
         st.html(row_skeleton(row.head, len(row.cells), wide))
         with st.container(key=f"slow-progress-grid-{row.key}"):
-            said = f"{titles}: the network runs many times, {controls.duration(max(costs))}"
+            said = f"{titles}: the network runs many times, {controls.duration(sum(costs))}"
             bar = st.progress(0.0, said)
             st.button(
                 "Leave the slow methods out",
@@ -191,10 +193,10 @@ def _compute_slowly(place: Slot, row: Row, wide: float) -> None:
                 on_click=comparecontrols.drop_slow_methods,
             )
     start = time.monotonic()
-    for index, cell in enumerate(work):
+    for index, (of, recipe) in enumerate(work):
 
         def show(done: int, total: int, index: int = index) -> None:
             share = (index + done / total) / len(work)
             bar.progress(share, f"{titles}: {share:.0%} done after {time.monotonic() - start:.0f} s")
 
-        layer_maps(cell.scene, cell.recipe, show)
+        layer_maps(of, recipe, show)

@@ -24,7 +24,7 @@ from camviz.ui.robustness.charts import region_figure
 from camviz.ui.robustness.regions import Moved, Ranked, panel_html, path_html
 from camviz.ui.robustness.sweep import Plan, usable
 from camviz.ui.slot import Slot
-from camviz.ui.stripview import subject, tools_message
+from camviz.ui.stripview import subject
 from camviz.ui.takeaway import offer_one
 from camviz.ui.viewer import Arrangement
 from camviz.ui.words import percent
@@ -72,18 +72,21 @@ def _outcomes(table: pd.DataFrame, image: str, method: str, kind: str, seed: int
 
 def _show(clean: Scene, recipe: Recipe, path: list[Outcome], here: Outcome) -> None:
     """Show the regions on the left, and on the right what became of the prediction and of one region."""
-    viewer.show(Slot(st.container()), "tools", tools_message(clean, merges=False))
-    moved = Moved(_ranked(clean, recipe), _ranked(_noisy(clean, here), recipe))
-    region, chosen = _picked(clean, moved)
+    tools = Slot(st.container())
     left, right = st.columns([2.35, 1], gap="medium")
-    with left:
-        with st.container(key="regions"):
-            _show_regions(clean, recipe, here, moved, region)
-        _follow(clean, recipe, path, here, region, chosen)
     with right:
         st.markdown(_said(clean, here))
         st.html(path_html([_step(clean, outcome, here.level) for outcome in path]))
         offer_one(st.popover("Take this copy away", icon=":material/download:"), _noisy(clean, here), recipe)
+    if math.isnan(here.overlap):
+        return
+    moved = Moved(_ranked(clean, recipe), _ranked(_noisy(clean, here), recipe))
+    region, chosen = _picked(clean, moved)
+    with left:
+        with st.container(key="regions"):
+            _show_regions(clean, recipe, here, moved, region)
+        viewer.show(tools, "tools", viewer.pack_tools(outline=False, regions=get_segments(clean), merges=False))
+        _follow(clean, recipe, path, here, region, chosen)
 
 
 def _noisy(clean: Scene, outcome: Outcome) -> Scene:
@@ -101,7 +104,7 @@ def _ranked(of: Scene, recipe: Recipe) -> Ranked:
 def _picked(clean: Scene, moved: Moved) -> tuple[int, bool]:
     """The region that was picked in this picture, else the one that moved most; and which of both."""
     picture, region = st.session_state.get(_PICKED, (None, 0))
-    if picture == clean.seen:
+    if picture == clean.seen and 0 <= region < len(moved.rise):  # a number from the browser
         return region, True
     return int(np.abs(moved.rise).argmax()), False
 

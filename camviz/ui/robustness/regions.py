@@ -46,7 +46,7 @@ class Ranked:
     def first(self) -> dict[int, str]:
         """The ranks of the first few regions, in words."""
         ranks = self.ranks
-        return {int(i): f"{ranks[i]:.0f}" for i in np.argsort(ranks, kind="stable")[:_NUMBERED]}
+        return {int(i): f"{ranks[i]:g}" for i in np.argsort(ranks, kind="stable")[:_NUMBERED]}
 
     @property
     def said(self) -> list[str]:
@@ -88,7 +88,7 @@ class Moved:
     @property
     def said(self) -> list[str]:
         """Each region's rank before and now, in words."""
-        return [f"{a:.0f}→{b:.0f}" for a, b in zip(self.before.ranks, self.now.ranks, strict=True)]
+        return [f"{a:g}→{b:g}" for a, b in zip(self.before.ranks, self.now.ranks, strict=True)]
 
 
 def panel_html(labels: Labels, index: int, title: str, marks: Mapping[int, str], picked: int) -> str:
