@@ -23,7 +23,8 @@ function listen(viewer) {
     if (!at || event.button > 0) return;
     fingers.set(event.pointerId, event);
     slipped = 0;
-    viewer.swiping = !store.awaited && !event.shiftKey && fingers.size === 1 && at.result && viewer.compares() && store.settings.result === "swipe";
+    const swipes = viewer.compares() && store.settings.result === "swipe" && !event.shiftKey && !store.awaited;
+    viewer.swiping = swipes && fingers.size === 1 && at.result;
     at.frame.setPointerCapture(event.pointerId);
     if (viewer.swiping) swipe(viewer, at);
   });
