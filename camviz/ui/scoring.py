@@ -101,9 +101,7 @@ def _speak(places: ScorePlaces, scene: Scene, recipe: Recipe, rows: list[ScoreRo
 
 def known_scores(scene: Scene, recipe: Recipe) -> ScoreRow:
     """What is at hand of a map's scores; the coherency of a slow method is only told where it was asked for."""
-    slow = METHODS[recipe.method].is_slow
-    held_back = slow and not has(scene, "coherency", recipe)
-    return _row(scene, _Entry("", "layer", recipe, held_back), None)
+    return _row(scene, _Entry("", "layer", recipe, held_back=lacks_slow_score(scene, recipe)), None)
 
 
 def known_rows(scene: Scene, recipe: Recipe) -> tuple[list[ScoreRow], str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from html import escape
 
 import numpy as np
 import streamlit as st
@@ -31,7 +30,7 @@ from camviz.ui.slot import Slot
 from camviz.ui.strip import Class, LayerPanel, Strip, strip_html, strip_skeleton
 from camviz.ui.truth import get_truth
 from camviz.ui.viewer import Arrangement, OnPaste
-from camviz.ui.words import percent
+from camviz.ui.words import title_html
 
 _VERBS = {
     "product": "×",
@@ -64,12 +63,8 @@ def show_strip(
 
 def heading_html(scene: Scene, recipe: Recipe) -> str:
     """What is asked, of which picture, and by which method."""
-    net, target = scene.net, scene.target
-    return (
-        f'<p class="cv-title" hidden>Where does {escape(net.info.title)} see <b>{escape(net.labels[target])}</b>?'
-        f"<small>{escape(scene.picture.title)} · {percent(float(predict(scene)[target]))} sure · "
-        f"{METHODS[recipe.method].title}</small></p>"
-    )
+    label, probability = scene.net.labels[scene.target], float(predict(scene)[scene.target])
+    return title_html(scene.net.info.title, label, scene.picture.title, probability, METHODS[recipe.method].title)
 
 
 def strip_markup(scene: Scene, recipe: Recipe) -> str:

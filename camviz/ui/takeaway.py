@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -74,11 +75,16 @@ def offer(place: DeltaGenerator, scene: Scene, recipe: Recipe, rows: list[ScoreR
         ),
     )
     with place:
-        for title, hint, file, make in files:
-            st.download_button(
-                title, make, file, help=hint, key=f"take-{title}", on_click="ignore", width="stretch", type="tertiary"
-            )
+        offer_files(files)
         st.caption("Pictures, PNG: *Save*, in the bar over the maps.")
+
+
+def offer_files(files: Iterable[tuple[str, str, str, Callable[[], bytes]]]) -> None:
+    """Offer files by title, hint and name, each made when it is asked for."""
+    for title, hint, file, make in files:
+        st.download_button(
+            title, make, file, help=hint, key=f"take-{title}", on_click="ignore", width="stretch", type="tertiary"
+        )
 
 
 def offer_one(place: DeltaGenerator, scene: Scene, recipe: Recipe) -> None:

@@ -47,7 +47,7 @@ def get_truth(scene: Scene) -> Truth | None:
         if not masks[chosen].any():
             return None
         outline = "".join(outline_path(mask, dashed=number != chosen) for number, mask in enumerate(masks))
-        return Truth(names[chosen], target in names, masks[chosen], _svg(outline, masks[chosen].shape))
+        return Truth(names[chosen], target in names, masks[chosen], svg_uri(outline, masks[chosen].shape))
 
     return cached(scene, "truth", compute=compute)
 
@@ -79,6 +79,7 @@ def outline_path(mask: NDArray[np.bool_], dashed: bool = False) -> str:
     )
 
 
-def _svg(body: str, size: tuple[int, ...]) -> str:
+def svg_uri(body: str, size: tuple[int, ...]) -> str:
+    """A data URI of an SVG, drawn in the pixels of a picture (h, w)."""
     text = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {size[1]} {size[0]}'>{body}</svg>"
     return "data:image/svg+xml;base64," + base64.b64encode(text.encode()).decode()

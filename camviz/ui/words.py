@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from html import escape
 
 from camviz.metrics.truth import TRUTH
 from camviz.robustness import Outcome, as_table, summary
@@ -106,6 +107,14 @@ should not (responsiveness R). RM = C · R asks for both.</p>
 def guide_html() -> str:
     """How to read the page, in three short columns."""
     return '<div class="cv-guide" hidden>' + "".join(f"<p><b>{lead}</b> {text}</p>" for lead, text in GUIDE) + "</div>"
+
+
+def title_html(model: str, label: str, picture: str, probability: float, method: str) -> str:
+    """What is asked, of which picture, and by which method."""
+    return (
+        f'<p class="cv-title" hidden>Where does {escape(model)} see <b>{escape(label)}</b>?'
+        f"<small>{escape(picture)} · {percent(probability)} sure · {escape(method)}</small></p>"
+    )
 
 
 def percent(probability: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from camviz.finding import Finding
 from camviz.takeaway import facts
 from camviz.ui import viewer
-from camviz.ui.bundle.view import panels_message, scores_html, title_html
+from camviz.ui.bundle.view import heading_html, panels_message, scores_html
 from camviz.ui.report import Report, report
 
 
@@ -14,4 +14,4 @@ def report_of(finding: Finding) -> bytes:
     scores = f'<div class="cv-opened" hidden><div>{scores_html(finding, None)}</div></div>'
     panels = panels_message("From the deepest layer to the result", finding)
     tools = viewer.pack_tools(outline=False, regions=None)
-    return report(Report(finding.name, title_html(finding), tools, panels, scores, "", facts(finding))).encode()
+    return report(Report(finding.name, heading_html(finding), tools, panels, scores, "", facts(finding))).encode()

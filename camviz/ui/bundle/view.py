@@ -19,7 +19,7 @@ from camviz.ui.bundle.opened import Opened, as_text, show_waiting
 from camviz.ui.slot import Slot
 from camviz.ui.strip import Pane, row_html, row_skeleton
 from camviz.ui.viewer import Arrangement
-from camviz.ui.words import percent
+from camviz.ui.words import title_html
 
 _STORED, _NOW = "Stored in the bundle", "Computed now"
 _PARTS = ("ARCC", "Coherency", "1 − complexity", "ROAD")
@@ -47,7 +47,7 @@ class Places:
 
     def show_stored(self, opened: Opened) -> None:
         """Show the panels that the bundle holds."""
-        self._title.html(title_html(opened.stored))
+        self._title.html(heading_html(opened.stored))
         viewer.show(self._tools, "tools", viewer.pack_tools(False, None))
         viewer.show(self._stored, "bundle-stored", panels_message(_STORED, opened.stored))
 
@@ -114,15 +114,10 @@ def _heard(what: str, finding: Finding, key: str) -> str:
     return what if arcc is None else f"{what}, ARCC {arcc:.2f}"
 
 
-def title_html(stored: Finding) -> str:
+def heading_html(stored: Finding) -> str:
     """What was asked, of which picture, and by which method."""
-    settings = stored.settings
-    model = escape(model_title(settings.model))
-    return (
-        f'<p class="cv-title" hidden>Where does {model} see <b>{escape(stored.label)}</b>?'
-        f"<small>{escape(stored.name)} · {percent(stored.probability)} sure · "
-        f"{escape(METHODS[settings.recipe.method].title)}</small></p>"
-    )
+    model, method = model_title(stored.settings.model), METHODS[stored.settings.recipe.method].title
+    return title_html(model, stored.label, stored.name, stored.probability, method)
 
 
 def _details(stored: Finding, fresh: Finding | None, agreement: Agreement | None) -> str:

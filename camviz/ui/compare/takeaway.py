@@ -15,7 +15,7 @@ from camviz.manifest import described
 from camviz.takeaway import as_cell
 from camviz.ui.compare.grid import Cell, Grid, describe
 from camviz.ui.compute import is_ready
-from camviz.ui.takeaway import finding_of, offer_one
+from camviz.ui.takeaway import finding_of, offer_files, offer_one
 from camviz.ui.truth import get_truth_scores
 
 
@@ -25,13 +25,12 @@ def offer_grid(place: DeltaGenerator, grid: Grid) -> None:
     if not cells:
         return
     with place:
-        for title, hint, file, make in (
-            ("All scores, CSV", "A row for each map", "camviz-compare.csv", lambda: scores_csv(cells)),
-            ("All maps, NPZ", "NumPy's format, with all settings", "camviz-compare.npz", lambda: maps_npz(cells)),
-        ):
-            st.download_button(
-                title, make, file, help=hint, key=f"take-{title}", on_click="ignore", width="stretch", type="tertiary"
+        offer_files(
+            (
+                ("All scores, CSV", "A row for each map", "camviz-compare.csv", lambda: scores_csv(cells)),
+                ("All maps, NPZ", "NumPy's format, with all settings", "camviz-compare.npz", lambda: maps_npz(cells)),
             )
+        )
         named = {_name(cell): cell for cell in cells}
         chosen = named[st.selectbox("One map", list(named), key="take_cell")]
     offer_one(place, chosen.scene, chosen.recipe)

@@ -54,7 +54,7 @@ def show_grid(place: DeltaGenerator, grid: Grid, of: Scene, sort: Sort, first: b
     for places, row in rows:
         _score_row(places, row, wide)
     _score_slowly(place, grid, rows, wide)
-    once = _identity(grid), sort, st.session_state.get(_SLOW)
+    once = _identity(grid), sort
     if _sorted(grid, sort) != shown and st.session_state.get(_SORTED) != once:
         st.session_state[_SORTED] = once
         st.rerun()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import center_of_mass
 from scipy.stats import rankdata
 
-from camviz.ui.truth import outline_path
+from camviz.ui.truth import outline_path, svg_uri
 
 # How many regions are numbered: the first, and those that rose or fell most.
 _NUMBERED, _MOVED = 5, 3
@@ -112,12 +111,9 @@ def panel_html(labels: Labels, index: int, title: str, marks: Mapping[int, str],
 
 def _over(labels: Labels, marks: Mapping[int, str], picked: int) -> str:
     """What lies over a map of regions, a data URI of an SVG."""
-    box = f"0 0 {labels.shape[1]} {labels.shape[0]}"
     stroke = "fill='none' stroke='#000' stroke-opacity='.55' vector-effect='non-scaling-stroke'"
     lines = f"<path d='{_borders(labels)}' {stroke}/>"
-    body = lines + outline_path(labels == picked) + _words(labels, marks)
-    svg = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='{box}'>{body}</svg>"
-    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+    return svg_uri(lines + outline_path(labels == picked) + _words(labels, marks), labels.shape)
 
 
 def _borders(labels: Labels) -> str:
