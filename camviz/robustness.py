@@ -335,8 +335,8 @@ def _layers(recipes: Mapping[str, Recipe]) -> list[str]:
 
 
 def _to_compute(points: Sequence[Perturbation]) -> list[Perturbation]:
-    """The perturbations that differ, in their order."""
-    return list(dict.fromkeys(map(_without_idle_seed, points)))
+    """The perturbations that differ; those that share their draws stand together, to be drawn once in a batch."""
+    return sorted(dict.fromkeys(map(_without_idle_seed, points)), key=lambda point: (point.kind, point.seed))
 
 
 def _without_idle_seed(point: Perturbation) -> Perturbation:

@@ -71,7 +71,8 @@ def _cut(view: NDArray[np.uint8], width: float, aim: int) -> NDArray[np.int64]:
 
 def segment_means(maps: Tensor, labels: NDArray[np.int64]) -> Tensor:
     """The mean of each map in each segment: maps (B, H, W), labels (H, W) with values 0 to m - 1 -> float32 (B, m)."""
-    order = torch.from_numpy(np.argsort(labels, axis=None, kind="stable")).to(maps.device)
+    short = labels.astype(np.min_scalar_type(labels.max()))  # of small numbers a radix sort
+    order = torch.from_numpy(np.argsort(short, axis=None, kind="stable")).to(maps.device)
     sizes = torch.from_numpy(np.bincount(labels.ravel())).to(maps.device)
     sorted_ = maps.float().flatten(1)[:, order]
     return torch.segment_reduce(sorted_, "mean", lengths=sizes.expand(len(maps), -1).contiguous(), axis=1)
