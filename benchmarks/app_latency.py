@@ -28,6 +28,7 @@ METHODS = ["LayerCAM", "XGrad-CAM", "HiResCAM", "Grad-CAM elementwise", "EigenGr
 SAMPLES = ["Cat", "Rocket", "Motorcycle", "Cameraman", "Astronaut", "Coins"]
 CLASSES = ["Egyptian cat", "lynx", "Siamese cat", "Persian cat", "tabby"]  # of the cat, which is taken for a tiger cat
 NOISE = ["Shot noise", "Salt and pepper", "Blur", "JPEG compression"]
+POLL = 100  # milliseconds between looks from outside, as looks at every frame would keep the browser drawing
 CACHED, NEW, NOISY, CURVE = 0.3, 1.5, 0.3, 2.0  # seconds at most
 
 # The moment of the last key or click, and of the first change of the large picture after it, or of the noisy one where
@@ -42,20 +43,25 @@ WATCH = """() => {
         return noisy ? noisy.querySelector('canvas') : document.querySelector('.cv-result canvas');
     };
     window.points = 0;
-    const look = () => {  // at every frame, as a chart that was replaced stays in the page unseen
+    const curve = () => {  // a chart that was replaced stays in the page unseen
         const charts = [...document.querySelectorAll('.st-key-curve .js-plotly-plot')].filter(it => it.offsetParent);
         const there = Math.max(0, ...charts.map(it => it.querySelectorAll('.points path').length));
         if (there && there < window.points && !window.curved) window.curved = performance.now();
         window.points = there || window.points;
-        requestAnimationFrame(look);
     };
-    look();
-    let last = picture();
-    new MutationObserver(() => {
+    let last = picture(), shown = false, looks = false;
+    new MutationObserver(() => {  // looks once a frame, and only where something changed: a look takes some ms
         const now = picture();
-        if (!now || now === last) return;
-        last = now;
-        if (!window.shown) requestAnimationFrame(() => { window.shown = performance.now(); });
+        if (now && now !== last) shown = true;
+        last = now || last;
+        if (looks) return;
+        looks = true;
+        requestAnimationFrame(() => {
+            looks = false;
+            if (shown && !window.shown) window.shown = performance.now();
+            shown = false;
+            curve();
+        });
     }).observe(document.body, { childList: true, subtree: true, attributes: true });
 }"""
 
@@ -125,8 +131,8 @@ def slide(page: Page, key: str) -> float:
 
 def first_point(page: Page) -> float:
     """Wait for the whole of another curve, and return the seconds from the last change to its first points."""
-    page.wait_for_function("window.curved > 0")
-    page.wait_for_function("window.points === 2 * 21")
+    page.wait_for_function("window.curved > 0", polling=POLL)
+    page.wait_for_function("window.points === 2 * 21", polling=POLL)
     return float(page.evaluate("(window.curved - window.asked) / 1000"))
 
 
@@ -138,7 +144,7 @@ def layer(page: Page, name: str) -> None:
 def timed(page: Page, change: Callable[[], None]) -> float:
     """Change something, wait for the picture and for the scores that follow it; the seconds until the picture."""
     change()
-    page.wait_for_function("window.shown > 0")
+    page.wait_for_function("window.shown > 0", polling=POLL)
     seconds = float(page.evaluate("(window.shown - window.asked) / 1000"))
     finish(page)
     return seconds
@@ -147,9 +153,10 @@ def timed(page: Page, change: Callable[[], None]) -> float:
 def finish(page: Page) -> None:
     """Wait until picture, scores and curve are there."""
     page.wait_for_selector(".cv-scores")
-    page.wait_for_function("!document.querySelector('.cv-wait')")
+    page.wait_for_function("!document.querySelector('.cv-wait')", polling=POLL)
     page.wait_for_function(
-        "!document.querySelector('.cv-seen') || document.querySelector('.st-key-curve')?.innerText.includes('All 20')"
+        "!document.querySelector('.cv-seen') || document.querySelector('.st-key-curve')?.innerText.includes('All 20')",
+        polling=POLL,
     )
     page.wait_for_timeout(500)
 

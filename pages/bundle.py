@@ -9,14 +9,14 @@ from camviz.ui import viewer
 from camviz.ui.bundle import opened
 from camviz.ui.bundle import view as openedview
 from camviz.ui.bundle.report import report_of
-from camviz.ui.engine import show_queue, spare_libraries
+from camviz.ui.engine import prepare_server, show_queue
 from camviz.ui.frame import require_frame
 from camviz.ui.nets import gpu_memory
 from camviz.ui.slot import Slot
 from camviz.ui.style import show_style
 
 require_frame("pages/bundle.py")
-spare_libraries()
+prepare_server()
 show_style()
 viewer.prepare()
 

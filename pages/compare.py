@@ -13,7 +13,7 @@ from camviz.ui.compare.pinview import PinPlaces
 from camviz.ui.compare.takeaway import offer_grid
 from camviz.ui.compare.view import show_grid
 from camviz.ui.compute import Sight, predict, scene
-from camviz.ui.engine import show_queue, spare_libraries
+from camviz.ui.engine import prepare_server, show_queue
 from camviz.ui.enginepanel import show_engine
 from camviz.ui.frame import require_frame
 from camviz.ui.nets import gpu_memory
@@ -23,7 +23,7 @@ from camviz.ui.style import show_style
 from camviz.ui.words import ABOUT_ARCC, percent
 
 require_frame("pages/compare.py")
-spare_libraries()
+prepare_server()
 show_style()
 viewer.prepare()
 

@@ -4,7 +4,7 @@ import streamlit as st
 
 from camviz.ui import controls, source, viewer
 from camviz.ui.compute import Sight, predict, scene
-from camviz.ui.engine import show_queue, spare_libraries
+from camviz.ui.engine import prepare_server, show_queue
 from camviz.ui.enginepanel import show_engine
 from camviz.ui.explore import link as explorelink
 from camviz.ui.explore.curve import show_curve
@@ -22,7 +22,7 @@ from camviz.ui.truth import get_truth, get_truth_scores
 from camviz.ui.words import ABOUT_ARCC, ABOUT_ROBUSTNESS, guide_html, truth_table
 
 require_frame("pages/explore.py")
-spare_libraries()
+prepare_server()
 show_style()
 viewer.prepare()
 

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from camviz.ui import controls, source, viewer
-from camviz.ui.engine import show_queue, spare_libraries
+from camviz.ui.engine import prepare_server, show_queue
 from camviz.ui.frame import require_frame
 from camviz.ui.nets import gpu_memory
 from camviz.ui.robustness import controls as sweepcontrols
@@ -17,7 +17,7 @@ from camviz.ui.style import show_style
 from camviz.ui.words import ABOUT_ROBUSTNESS, LIMITS_OF_ROBUSTNESS, ROBUSTNESS_GUIDE
 
 require_frame("pages/robustness.py")
-spare_libraries()
+prepare_server()
 show_style()
 viewer.prepare()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import os
 import re
 import threading
 import time
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import streamlit as st
+import torch
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from camviz.cache import ByteCache, Key, Value
@@ -44,12 +46,18 @@ def turns() -> Turns:
 
 
 @st.cache_resource(show_spinner=False)
-def spare_libraries() -> None:
-    """Have the garbage collector pass over what is loaded by now.
+def prepare_server() -> None:
+    """Have the server answer quickly, once its libraries are loaded.
 
-    Streamlit collects after every run of a page, in which nobody else's can go on. Among the 430,000 objects of the
-    libraries that takes 0.2 s each time.
+    Networks leave one processor core to the page: to Streamlit, and to a browser on the same machine. With all of them
+    the network waits for the browser and the browser for the network, and on two cores both are slower. Who sets
+    OMP_NUM_THREADS decides otherwise.
+
+    The garbage collector passes over what is loaded by now: Streamlit collects after every run of a page, in which
+    nobody else's can go on, and among the 430,000 objects of the libraries that takes 0.2 s each time.
     """
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, torch.get_num_threads() - 1))
     gc.collect()
     gc.freeze()
     atexit.register(gc.unfreeze)  # or else one of them complains at the end
