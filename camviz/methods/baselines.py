@@ -27,11 +27,8 @@ def random(cap: Capture, index: int, seed: int, progress: Progress | None) -> Te
     """Uniform noise (B, h, w), seeded by the image's content, the layer's name and the seed."""
     shape = cap.activations[index].shape[-2:]
     maps = []
-    for image in cap.x:
-        content = image.detach().cpu().contiguous().numpy()
-        generator = torch.Generator().manual_seed(
-            zlib.crc32(f"{seed} {cap.layers[index]}".encode(), zlib.crc32(content))
-        )
+    for checksum in cap.checksums:
+        generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {cap.layers[index]}".encode(), checksum))
         maps.append(torch.rand(shape, generator=generator))
     return torch.stack(maps).to(cap.x.device)
 

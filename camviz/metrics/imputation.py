@@ -7,6 +7,7 @@ tried, the one whose stencils are fast on a CPU.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -30,7 +31,9 @@ _REPEATS = 10  # pauses at most
 _PLANES = {"cpu": 24, "mps": 512, "cuda": 4096}  # at once: on a CPU, what stays in its cache
 
 
-def impute(images: Tensor, removed: Tensor, tolerance: float = TOLERANCE) -> Tensor:
+def impute(
+    images: Tensor, removed: Tensor, tolerance: float = TOLERANCE, told: Callable[[], object] | None = None
+) -> Tensor:
     """Replace each removed pixel by the weighted mean of its eight neighbours, all solved at once.
 
     Straight neighbours weigh 1/6, diagonal ones 1/12, renormalised at the border. Where nothing is left of a picture,
@@ -41,6 +44,7 @@ def impute(images: Tensor, removed: Tensor, tolerance: float = TOLERANCE) -> Ten
         removed: bool (N, H, W).
         tolerance: how far the result may be from the exact solution, as root mean square over a picture's removed
             pixels. Far below 1e-4, float64 images are needed.
+        told: called after each of the solver's steps; what it raises stops the work.
 
     Returns:
         (N, C, H, W), of the images' type (half precision is computed in float32) and on their device, without the
@@ -62,7 +66,9 @@ def impute(images: Tensor, removed: Tensor, tolerance: float = TOLERANCE) -> Ten
     planes = known.flatten(0, 1)[None]
     masks = (removed & ~nothing_left)[:, None].expand(known.shape).flatten(0, 1)[None]
     parts = in_chunks(
-        lambda part: _solve(planes[:, part], masks[:, part], tolerance), planes.shape[1], _PLANES[images.device.type]
+        lambda part: _solve(planes[:, part], masks[:, part], tolerance, told or _nobody),
+        planes.shape[1],
+        _PLANES[images.device.type],
     )
     return torch.cat([solved for _, solved in parts], 1)[0].unflatten(0, images.shape[:2]).to(images.dtype)
 
@@ -100,7 +106,11 @@ class _Grid:
         return _neighbours(values).add_(right).add_(values, alpha=self.own).mul_(self.mean)
 
 
-def _solve(planes: Tensor, removed: Tensor, tolerance: float) -> Tensor:
+def _nobody() -> None:
+    """Nobody wants to be told."""
+
+
+def _solve(planes: Tensor, removed: Tensor, tolerance: float, told: Callable[[], object]) -> Tensor:
     """Fill (1, planes, H, W) where bool (1, planes, H, W) says so."""
     grids = _hierarchy(_last(removed.to(planes.dtype)))
     if not grids:
@@ -110,14 +120,15 @@ def _solve(planes: Tensor, removed: Tensor, tolerance: float) -> Tensor:
     middle = (planes * known).sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True)
     found = _filled(_last(planes - middle), grids)
     for _ in range(_REPEATS):
-        correction, first_step = _correct(_pulled_finely(found).mul_(grids[0].unknown), grids, _PAUSE * tolerance)
+        missing = _pulled_finely(found).mul_(grids[0].unknown)
+        correction, first_step = _correct(missing, grids, _PAUSE * tolerance, told)
         found += correction
         if first_step <= _LAST_STEP * tolerance:
             break
     return torch.where(removed, found + middle, planes)
 
 
-def _correct(right: Tensor, grids: list[_Grid], enough: float) -> tuple[Tensor, float]:
+def _correct(right: Tensor, grids: list[_Grid], enough: float, told: Callable[[], object]) -> tuple[Tensor, float]:
     """Find what has to be added where pulls are left over, by conjugate gradients, until steps are short enough.
 
     Returns:
@@ -139,6 +150,7 @@ def _correct(right: Tensor, grids: list[_Grid], enough: float) -> tuple[Tensor, 
         right.addcmul_(pull, length)
         step = length.abs() * torch.linalg.vector_norm(direction, dim=(2, 3), keepdim=True) / count.sqrt()
         longest.append(float(step.max()))
+        told()
     return found, longest[0]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -92,7 +93,8 @@ def roads(
     """ROAD of several maps of each image, (M, B, H, W): M results, each what `road` gives.
 
     All holes of an image are filled together, and the clean pass is run once, or not at all where its `logits`
-    (B, classes) are known. `progress` is called with the network's passes done and all of them.
+    (B, classes) are known. `progress` is called with the network's passes done and all of them, and
+    while holes are filled.
 
     Raises:
         ValueError: as `road`.
@@ -108,9 +110,9 @@ def roads(
         after, removed = [], []
         for image in range(len(x)):
             masks = torch.stack([removal_masks(map_, percentiles, ties, seed) for map_ in maps[:, image]])
-            filled = _filled(x[image], masks, seed)
-            done = _counted(progress, image * len(filled), len(x) * len(filled))
-            done(0)
+            passes = masks.shape[:3].numel()
+            done = _counted(progress, image * passes, len(x) * passes)
+            filled = _filled(x[image], masks, seed, partial(done, 0))
             probability = forward(module, filled, done).float().softmax(1)[:, target[image]]
             after.append(probability.unflatten(0, masks.shape[:3]))
             removed.append(masks.float().mean((3, 4)))
@@ -164,13 +166,13 @@ def _exactly(values: NDArray[np.float32], percentile: int, rng: np.random.Genera
     return chosen.reshape(values.shape)
 
 
-def _filled(image: Tensor, masks: Tensor, seed: int) -> Tensor:
+def _filled(image: Tensor, masks: Tensor, seed: int, told: Callable[[], object]) -> Tensor:
     """Impute one image (C, H, W) under each mask (M, 2, P, H, W) -> (M 2 P, C, H, W), noise included."""
     removed = masks.flatten(0, 2).to(image.device)
     images = image.expand(len(removed), *image.shape)
     of_one_map = (masks.shape[1] * masks.shape[2], *image.shape)
     noise = NOISE * torch.randn(of_one_map, generator=torch.Generator().manual_seed(seed))
-    return impute(images, removed) + noise.to(image).repeat(len(masks), 1, 1, 1) * removed[:, None]
+    return impute(images, removed, told=told) + noise.to(image).repeat(len(masks), 1, 1, 1) * removed[:, None]
 
 
 def _note(removed: Tensor, percentiles: Sequence[int]) -> str:

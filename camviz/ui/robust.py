@@ -15,6 +15,9 @@ from camviz.segments import segment, segment_means
 from camviz.ui.compute import Scene, get_view, merged, polite
 from camviz.ui.engine import cache, heavy, kept
 
+# Copies in a batch on a CPU: few, so that whoever waits is served soon.
+_BATCH = {"cpu": 2}
+
 Recipes = Mapping[str, Recipe]
 
 
@@ -66,7 +69,7 @@ def outcomes(
     def compute() -> dict[str, list[Outcome]]:
         of = get_subject(at, missing)
         with heavy() as give_way:
-            return measure(of, piece, polite(None, give_way), comparisons=comparisons)
+            return measure(of, piece, polite(None, give_way), _BATCH.get(at.net.device.type), comparisons)
 
     if missing:
         known |= kept((*at.key, "measured", tuple(missing.items()), tuple(piece), comparisons), compute)
