@@ -31,16 +31,18 @@ def main() -> None:
         for layer in LAYERS:
             for name in PAIRS:
                 (whole, slow), (some, fast) = (timed(cap.select([layer]), each) for each in (name, f"{name}-fast"))
-                alike[name, layer].append(float(np.corrcoef(whole.flatten(), some.flatten())[0, 1]))
+                if bool(whole.any()) and bool(some.any()):  # a blank map is like none
+                    alike[name, layer].append(float(np.corrcoef(whole.flatten(), some.flatten())[0, 1]))
                 faster[name, layer].append(slow / fast)
     rows = []
     for (name, layer), found in alike.items():
         low, high = interval(np.array(found))
         ratio = f"{np.median(faster[name, layer]):.0f} x"
         correlation = f"{np.mean(found):.2f} [{low:.2f}, {high:.2f}]"
-        rows.append([camviz.METHODS[name].title, LAYERS[layer], correlation, f"{min(found):.2f}", ratio])
-    head = ["method", "layer", "correlation of the maps, mean", "lowest", "as fast, median"]
-    print(f"The {STRONGEST} strongest channels against all, {len(PHOTOS)} photographs\n\n{table(head, rows)}")
+        shown = f"{len(found)} of {len(PHOTOS)}"
+        rows.append([camviz.METHODS[name].title, LAYERS[layer], shown, correlation, f"{min(found):.2f}", ratio])
+    head = ["method", "layer", "maps not blank", "correlation, mean", "lowest", "as fast, median"]
+    print(f"The {STRONGEST} strongest channels against all\n\n{table(head, rows)}")
 
 
 def timed(cap: camviz.Capture, name: str) -> tuple[torch.Tensor, float]:

@@ -46,7 +46,7 @@ def scorecam(cap: Capture, index: int, seed: int, progress: Progress | None) -> 
 @method(
     "scorecam-fast",
     f"Score-CAM, {STRONGEST} strongest",
-    f"Score-CAM with only the {STRONGEST} channels that vary most from place to place: an approximation.",
+    f"Score-CAM with the {STRONGEST} channels that vary most by place: close to it on the deepest layer only.",
     "Wang et al., CVPR Workshops 2020, arXiv 1910.01279",
     cost="many passes",
     uses_gradient=False,
@@ -73,7 +73,7 @@ def ablationcam(cap: Capture, index: int, seed: int, progress: Progress | None) 
 @method(
     "ablationcam-fast",
     f"Ablation-CAM, {STRONGEST} strongest",
-    f"Ablation-CAM with only the {STRONGEST} channels that vary most from place to place: an approximation.",
+    f"Ablation-CAM with the {STRONGEST} channels that vary most by place: close to it on the deepest layer only.",
     "Desai and Ramaswamy, WACV 2020",
     cost="many passes",
     uses_gradient=False,
