@@ -3,6 +3,7 @@
 import gc
 import hashlib
 import io
+import os
 import re
 import threading
 import weakref
@@ -416,6 +417,12 @@ def test_the_engine_panel_tells_what_is_kept_and_what_that_saved(app):
     assert saved > before[1]
     assert f"{hits:,} look-ups" in panel(app)
     assert "nobody" in panel(app)
+
+
+def test_networks_leave_a_core_to_the_page(app):
+    every = torch.get_num_threads()  # of this thread, which the page's own threads do not change
+    expected = every if "OMP_NUM_THREADS" in os.environ else max(1, every - 1)
+    assert f"{expected} of {os.cpu_count()} cores" in panel(app)
 
 
 def test_who_waits_is_told_and_then_served(app):
