@@ -145,25 +145,26 @@ def ranks_figure(comparison: Comparison) -> go.Figure:
         left = level <= (len(order) + 1) // 2
         chart.add_scatter(
             x=[rank, rank],
-            y=[0, level if left else len(order) - level + 1],
+            y=[0, level if left else len(order) - level + 1.5],  # between the rows on the left, clear of their names
             mode="lines+text",
             text=["", f"{name} {rank:.1f}"],
             textposition="top center",
+            cliponaxis=False,  # a long name reaches into the margin
             line={"color": _GREY, "width": 1},
             hoverinfo="skip",
             showlegend=False,
         )
     half = (len(order) + 1) // 2
     chart.update_layout(
-        height=90 + 34 * half + 16 * len(runs),
-        margin={"l": 8, "r": 8, "t": 4, "b": 8},
+        height=106 + 34 * half + 16 * len(runs),
+        margin={"l": 56, "r": 56, "t": 4, "b": 8},
         xaxis={
             "title": {"text": "average rank (1 is best)", "standoff": 4},
             "range": [0.5, len(order) + 0.5],
             "dtick": 1,
             "fixedrange": True,
         },
-        yaxis={"visible": False, "range": [-0.42 * len(runs) - 0.3, half + 0.9], "fixedrange": True},
+        yaxis={"visible": False, "range": [-0.42 * len(runs) - 0.3, half + 1.3], "fixedrange": True},
         dragmode=False,
     )
     return chart
