@@ -32,7 +32,7 @@ _PLANES = {"cpu": 24, "mps": 512, "cuda": 4096}  # at once: on a CPU, what stays
 
 
 def impute(
-    images: Tensor, removed: Tensor, tolerance: float = TOLERANCE, told: Callable[[], object] | None = None
+    images: Tensor, removed: Tensor, tolerance: float = TOLERANCE, told: Callable[[], object] = lambda: None
 ) -> Tensor:
     """Replace each removed pixel by the weighted mean of its eight neighbours, all solved at once.
 
@@ -66,7 +66,7 @@ def impute(
     planes = known.flatten(0, 1)[None]
     masks = (removed & ~nothing_left)[:, None].expand(known.shape).flatten(0, 1)[None]
     parts = in_chunks(
-        lambda part: _solve(planes[:, part], masks[:, part], tolerance, told or _nobody),
+        lambda part: _solve(planes[:, part], masks[:, part], tolerance, told),
         planes.shape[1],
         _PLANES[images.device.type],
     )
@@ -104,10 +104,6 @@ class _Grid:
     def smoothed(self, values: Tensor, right: Tensor) -> Tensor:
         """Let each unknown cell agree with its neighbours as they were (Jacobi); values are 0 where known."""
         return _neighbours(values).add_(right).add_(values, alpha=self.own).mul_(self.mean)
-
-
-def _nobody() -> None:
-    """Nobody wants to be told."""
 
 
 def _solve(planes: Tensor, removed: Tensor, tolerance: float, told: Callable[[], object]) -> Tensor:

@@ -140,9 +140,10 @@ def ranks_figure(comparison: Comparison) -> go.Figure:
             hovertemplate=f"cannot be told apart: {', '.join(run)}<extra></extra>",
             showlegend=False,
         )
+    half = (len(order) + 1) // 2
     for level, name in enumerate(order, start=1):
         rank = comparison.ranks[name]
-        left = level <= (len(order) + 1) // 2
+        left = level <= half
         chart.add_scatter(
             x=[rank, rank],
             y=[0, level if left else len(order) - level + 1.5],  # between the rows on the left, clear of their names
@@ -154,7 +155,6 @@ def ranks_figure(comparison: Comparison) -> go.Figure:
             hoverinfo="skip",
             showlegend=False,
         )
-    half = (len(order) + 1) // 2
     chart.update_layout(
         height=106 + 34 * half + 16 * len(runs),
         margin={"l": 56, "r": 56, "t": 4, "b": 8},
