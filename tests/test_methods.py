@@ -14,8 +14,8 @@ from conftest import Dense, Functional, Plain, Pooled, Residual, Shared, Sized, 
 
 import camviz
 from camviz.capture import Capture
-from camviz.methods import cam_with_notes, gradient, twins
-from camviz.methods.gradient import first_eigenvector
+from camviz.methods import cam_with_notes, components, twins
+from camviz.methods.components import first_components, first_eigenvectors
 
 TARGETS = [3, 0, 4]
 
@@ -184,7 +184,7 @@ def test_ablationcam_is_not_turned_over_by_a_negative_score():
         for k in range(10)
     ]
     assert np.array_equal(np.sign(weights), np.sign(drops))
-    raw = camviz.METHODS["ablationcam"].raw(cap, 0, 0, None)[0].double().numpy()
+    raw = camviz.METHODS["ablationcam"].raw(cap, 0, [None])[0][0].double().numpy()
     expected = np.tensordot(drops, cap.activations[0][0].numpy(), 1) / abs(cap.logits[0, worst[0]].item())
     assert np.abs(raw - expected).max() < 1e-5 * np.abs(expected).max()
 
@@ -293,7 +293,7 @@ def test_random_follows_image_seed_and_layer_only():
 
 
 def test_random_is_uniform_noise_on_the_layers_grid():
-    raw = camviz.METHODS["random"].raw(fake(np.ones((50, 1, 8, 8))), 0, 0, None)
+    (raw,) = camviz.METHODS["random"].raw(fake(np.ones((50, 1, 8, 8))), 0, [None])
     assert raw.shape == (50, 8, 8)
     assert abs(raw.mean().item() - 0.5) < 0.03
     assert abs(raw.var().item() - 1 / 12) < 0.01
@@ -452,45 +452,74 @@ def test_components_of_large_layers_with_spoiled_and_blank_images(channels, side
     assert FINITE in notes[0][2]
 
 
+def test_components_of_several_layers_at_once():
+    """Layers of all shapes, a blank one among them: each as if it were alone, and as derived in float64."""
+    generator = torch.Generator().manual_seed(4)
+    shapes = [(3, 20, 2, 2), (1, 5, 1, 1), (2, 60, 12, 9), (3, 90, 5, 5), (1, 2, 30, 30), (2, 6, 4, 4)]
+    layers = [torch.randn(shape, generator=generator) for shape in shapes]
+    layers[-1] = torch.ones(shapes[-1])
+    together = first_components(layers)
+    for layer, found in zip(layers, together, strict=True):
+        (alone,) = first_components([layer])
+        assert found.shape == (len(layer), *layer.shape[2:])
+        assert torch.allclose(found, alone, atol=1e-5 * float(alone.abs().max()))
+        for image, values in zip(found, layer, strict=True):
+            expected = component(values.double().numpy()) if float(values.std()) > 0 else np.zeros(values.shape[1:])
+            assert np.abs(stretched(image.double().numpy()) - stretched(expected)).max() < 1e-4
+
+
+def known_matrix(size, values, seed=3):
+    """A symmetric matrix with the given eigenvalues, float64 (size, size), and its eigenvectors in the same order."""
+    generator = torch.Generator().manual_seed(seed)
+    basis = torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64)).Q
+    return basis @ torch.diag(values) @ basis.mT, basis
+
+
 @pytest.mark.parametrize("ratio", [0.0, 0.5, 0.9, 0.999, 1.0])
-def test_first_eigenvector_however_close_the_second(ratio):
+def test_first_eigenvectors_however_close_the_second(ratio):
     """Matrices with known eigenvectors; where the two largest eigenvalues are one, any of their plane will do."""
-    generator = torch.Generator().manual_seed(3)
-    basis = torch.linalg.qr(torch.randn(2, 150, 150, generator=generator, dtype=torch.float64)).Q
-    values = torch.linspace(0, 0.5 * ratio, 150, dtype=torch.float64)
-    values[-2:] = torch.tensor([ratio, 1])
-    grams = basis @ torch.diag(values) @ basis.mT
-    found = first_eigenvector((7 * grams).float()).double()
-    assert torch.allclose(found.norm(dim=1), torch.ones(2, 1, dtype=torch.float64), atol=1e-6)
-    if ratio == 1:
-        assert (found - grams @ found).norm(dim=1).max() < 1e-5
-    else:
-        off = (basis[..., :-1].mT @ found).norm(dim=1)  # the sine of the angle between
-        assert off.max() < 1e-5 / (1 - ratio)
+    sizes = [150, 2, 48, 5, 49, 150]
+    known = []
+    for number, size in enumerate(sizes):
+        values = torch.linspace(0, 0.5 * ratio, size, dtype=torch.float64)
+        values[-2:] = torch.tensor([ratio, 1])
+        known.append(known_matrix(size, values / values.sum(), seed=number))
+    found = first_eigenvectors([gram.float() for gram, _ in known])
+    assert [len(vector) for vector in found] == sizes
+    for vector, (gram, basis) in zip(found, known, strict=True):
+        vector = vector.double()
+        assert abs(vector.norm() - 1) < 1e-6
+        if ratio == 1:
+            largest = torch.linalg.eigvalsh(gram)[-1]
+            assert (vector - gram @ vector / largest).norm() < 1e-5
+        else:
+            assert (basis[:, :-1].mT @ vector).norm() < 1e-5 / (1 - ratio)  # the sine of the angle between
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("lacking", ["column", "given"])
-def test_first_eigenvector_that_half_of_the_beginning_lacks(lacking, dtype):
-    """The search begins with the column of the largest diagonal, and a given vector: it needs only one of them."""
-    size, generator = 150, torch.Generator().manual_seed(5)
-    basis = torch.randn(size, size, generator=generator, dtype=torch.float64)
-    if lacking == "column":  # the second eigenvector is nearly the first axis alone
-        basis[0, :2] = torch.tensor([0.0, 100.0])
-    else:
-        given = gradient._irregular(size, torch.float64)[:, 0]
-        basis[:, 0] -= given * (given @ basis[:, 0])
+def test_first_eigenvectors_that_krylov_steps_do_not_reach(monkeypatch):
+    """Where no round gets there, LAPACK does it."""
+    monkeypatch.setattr(components, "_ROUNDS", 1)
+    values = torch.linspace(0.999, 1, 150, dtype=torch.float64)
+    gram, basis = known_matrix(150, values / values.sum())
+    vectors, exact = components._krylov_round([gram], [components._beginning(150, torch.float64)])
+    assert exact == [False]
+    assert abs(vectors[0] @ basis[:, -1]) < 0.9
+    assert abs(first_eigenvectors([gram])[0] @ basis[:, -1]) > 1 - 1e-9
+
+
+@pytest.mark.parametrize("size", [40, 150])
+@pytest.mark.parametrize("share", [1e-3, 1e-6])
+def test_first_eigenvectors_that_the_beginning_hardly_holds(size, share):
+    given = components._beginning(size, torch.float64)
+    gram, basis = known_matrix(size, torch.ones(size, dtype=torch.float64))
+    basis[:, 0] = torch.nn.functional.normalize(basis[:, 0] - given * (given @ basis[:, 0]), dim=0) + share * given
     basis = torch.linalg.qr(basis).Q
     values = torch.linspace(0.3, 0, size, dtype=torch.float64)
     values[:2] = torch.tensor([1, 0.9])
-    gram = basis @ torch.diag(values) @ basis.mT
-    if lacking == "column":
-        assert gram.diagonal().argmax() == 0
-        assert abs(gram[:, 0] @ basis[:, 0]) < 1e-9
-    else:
-        assert abs(given @ basis[:, 0]) < 1e-9
-    found = first_eigenvector(gram[None].to(dtype))[0, :, 0].double()
-    assert abs(found @ basis[:, 0]) > 1 - 1e-6
+    gram = basis @ torch.diag(values / values.sum()) @ basis.mT
+    assert abs(given @ basis[:, 0]) < 1.1 * share
+    (found,) = first_eigenvectors([gram.float()])
+    assert abs(found.double() @ basis[:, 0]) > 1 - 1e-6
 
 
 def test_sign_of_the_first_component():

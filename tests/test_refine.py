@@ -1,4 +1,4 @@
-"""Merging rules by hand on tiny maps, and stretching where it is delicate."""
+"""Merging rules by hand on tiny maps."""
 
 import math
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import camviz
-from camviz.refine import RULES, normalise, running
+from camviz.refine import RULES, running
 
 # Three layers, shallow to deep, of one image with four pixels.
 SHALLOW, MIDDLE, DEEP = [1.0, 0.5, 0.2, 0.0], [0.5, 1.0, 0.25, 0.0], [0.0, 0.5, 1.0, 0.8]
@@ -92,33 +92,6 @@ def test_broken_maps_become_zeros(rule, spot):
     merged = running(maps, rule)
     assert not bool(merged[:2, 0].any())
     assert torch.equal(merged[:, 1], running(MAPS, rule)[:, 0])
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ([2, 4, 3, 6], [0, 0.5, 0.25, 1]),
-        ([-5, -1, -3, -4], [0, 1, 0.5, 0.25]),
-        ([-1, 3, 0, 1], [0, 1, 0.25, 0.5]),
-        ([7, 7, 7, 7], [0, 0, 0, 0]),
-        ([0, 0, 0, 0], [0, 0, 0, 0]),
-        ([0.1 + 1e-9, 0.1, 0.1, 0.1], [0, 0, 0, 0]),
-        ([-2, -2, -2, -2], [0, 0, 0, 0]),
-        ([1, math.nan, 3, 4], [0, 0, 0, 0]),
-        ([1, math.inf, 3, 4], [0, 0, 0, 0]),
-        ([1, -math.inf, 3, 4], [0, 0, 0, 0]),
-    ],
-)
-def test_normalise(values, expected):
-    maps = torch.tensor([values, [0, 1, 2, 4]], dtype=torch.float32).view(2, 2, 2)
-    expected = torch.tensor([expected, [0, 0.25, 0.5, 1]], dtype=torch.float32).view(2, 2, 2)
-    torch.testing.assert_close(normalise(maps), expected)
-
-
-@pytest.mark.parametrize("scale", [1e-30, 1e-10, 1e30])
-def test_scale_does_not_matter(scale):
-    torch.testing.assert_close(normalise(MAPS * scale), normalise(MAPS))
-    assert torch.equal(normalise(MAPS * scale).amax((2, 3)), torch.ones(3, 1))
 
 
 def test_many_faint_layers_do_not_vanish():

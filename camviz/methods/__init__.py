@@ -6,10 +6,9 @@ import warnings
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from camviz.capture import Capture
-from camviz.maps import normalise
+from camviz.maps import normalise, upsample
 from camviz.methods import baselines as _baselines  # noqa: F401
 from camviz.methods import gradient, passes  # noqa: F401  (importing a file registers its methods)
 from camviz.methods.registry import METHODS, Method, Progress, shifted
@@ -57,14 +56,11 @@ def cam_with_notes(
         raise ValueError(f"unknown method {method!r}; choose from {', '.join(METHODS)}")
     chosen = METHODS[method]
     runs = [chosen.runs(a) for a in cap.activations]
-    raws = [
-        chosen.raw(cap, index, seed, shifted(progress, sum(runs[:index]), sum(runs)))
-        for index in range(len(cap.layers))
-    ]
+    raws = chosen.raw(cap, seed, [shifted(progress, sum(runs[:index]), sum(runs)) for index in range(len(runs))])
     if chosen.finished:
         maps = torch.stack(raws)
     else:
-        maps = normalise(torch.stack([_upsampled(raw.float().relu(), cap.x.shape[-2:]) for raw in raws]))
+        maps = normalise(torch.stack([upsample(raw.float().relu(), cap.x.shape[-2:]) for raw in raws]))
     shows = (maps.amax((2, 3)) > 0).tolist()
     notes = [
         ["" if shows[index][image] else _why_blank(cap, chosen, index, image, raw[image]) for image in range(len(raw))]
@@ -91,11 +87,6 @@ def twins(cap: Capture, method: str, tolerance: float = 1e-4) -> list[list[str]]
             if distance[index] <= tolerance and bool(mine[index].any()):
                 found[index].append(name)
     return found
-
-
-def _upsampled(raw: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Bilinear upsampling with half-pixel centres: (B, h, w) -> (B, H, W)."""
-    return F.interpolate(raw[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
 
 
 def _why_blank(cap: Capture, method: Method, index: int, image: int, raw: Tensor) -> str:

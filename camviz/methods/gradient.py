@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
 
-from camviz.methods.registry import gradient_method
-
-# Of the search for a first eigenvector: up to which size LAPACK is as fast, Krylov steps in a round, rounds at most.
-_SMALL, _STEPS, _ROUNDS = 64, 10, 4
+from camviz.methods.components import first_components
+from camviz.methods.registry import gradient_method, joint_method
 
 
 def _weighted(weights: Tensor, activations: Tensor) -> Tensor:
@@ -87,110 +83,24 @@ def layercam(a: Tensor, g: Tensor) -> Tensor:
     return (g.relu() * a).sum(1)
 
 
-@gradient_method(
+@joint_method(
     "eigencam",
     "Eigen-CAM",
     "Shows the strongest pattern in the activations; it does not know the class.",
     "Muhammad and Yeasin, IJCNN 2020, arXiv 2008.00299",
     class_specific=False,
 )
-def eigencam(a: Tensor, g: Tensor) -> Tensor:  # noqa: ARG001
+def eigencam(activations: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:  # noqa: ARG001
     """A as (pixels, K), centred over pixels, projected onto its first principal axis."""
-    return first_component(a)
+    return first_components(activations)
 
 
-@gradient_method(
+@joint_method(
     "eigengradcam",
     "EigenGrad-CAM",
     "Shows the strongest pattern in gradient times activation, so it does know the class.",
     "Gildenblat et al., pytorch-grad-cam, 2021",
 )
-def eigengradcam(a: Tensor, g: Tensor) -> Tensor:
+def eigengradcam(activations: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
     """The first principal component of G A over pixels."""
-    return first_component(g * a)
-
-
-def first_component(values: Tensor) -> Tensor:
-    """Project the pixels of each image onto the first principal axis of its channels.
-
-    Args:
-        values: float (B, K, h, w).
-
-    Returns:
-        float (B, h, w), its sign such that the larger extreme is positive ("Seg-Eigen-CAM", eq. 13); NaN for
-        an image that holds NaN or an infinity.
-    """
-    channels = values.flatten(2)
-    mean = channels.mean(2, keepdim=True)
-    channels = channels - mean
-    gram = _gram(channels)
-    energy, level = _trace(gram), torch.linalg.vector_norm(mean, dim=(1, 2))
-    floor = 1e-5 * channels.shape[2] ** 0.5
-    fine = [1e-24 + (floor * m) ** 2 < e < 1e24 for e, m in zip(energy.tolist(), level.tolist(), strict=True)]
-    if not all(fine):  # NaN is not
-        channels = _rescaled(channels, mean, torch.tensor(fine, device=channels.device)[:, None, None])
-        gram = _gram(channels)
-        energy, gram = _trace(gram), gram.nan_to_num(0.0)
-    vector = first_eigenvector(gram.cpu()).mT.to(channels.device)  # such small operations start fastest there
-    wide = channels.shape[1] <= channels.shape[2]
-    component = vector @ channels if wide else vector * energy.sqrt()[:, None, None]
-    low, high = component.aminmax(dim=2, keepdim=True)
-    component = torch.where(low + high < 0, -component, component)
-    return component.view(len(values), *values.shape[2:])
-
-
-def _gram(channels: Tensor) -> Tensor:
-    """The smaller Gram matrix (B, n, n) of centred channels: either has the same component in its eigenvectors."""
-    return channels @ channels.mT if channels.shape[1] <= channels.shape[2] else channels.mT @ channels
-
-
-def _trace(gram: Tensor) -> Tensor:
-    """The trace (B,) of each (B, n, n)."""
-    return gram.diagonal(dim1=1, dim2=2).sum(1)
-
-
-def _rescaled(channels: Tensor, mean: Tensor, fine: Tensor) -> Tensor:
-    """Bring centred channels (B, K, n) to a scale at which they can be squared; the component's own is free.
-
-    What is left of constant channels is rounding, and becomes 0. An image that is not finite becomes NaN all over, and
-    one that is `fine` (B, 1, 1) stays as it is.
-    """
-    spread = channels.abs().amax((1, 2), keepdim=True)
-    varied = spread > 1e-5 * mean.abs().amax(1, keepdim=True)
-    scaled = torch.where(torch.isfinite(spread), channels / torch.where(varied, spread, torch.inf), torch.nan)
-    return torch.where(fine, channels, scaled)
-
-
-def first_eigenvector(gram: Tensor) -> Tensor:
-    """The eigenvector (B, n, 1) of the largest eigenvalue of each symmetric, nowhere negative (B, n, n).
-
-    Of large matrices, the best combination of some Krylov steps, in rounds that begin with the one before's: several
-    times as fast as a whole eigendecomposition, which does the small ones, and those whose two largest eigenvalues are
-    too close.
-    """
-    if gram.shape[1] <= _SMALL:
-        return torch.linalg.eigh(gram).eigenvectors[..., -1:]
-    scaled = gram / _trace(gram).clamp_min(1e-30)[:, None, None]  # of nothing, nothing
-    # A matrix's own column may lack its first eigenvector, and so may a given vector; hardly both together.
-    column = gram.diagonal(dim1=1, dim2=2).argmax(1)[:, None, None]
-    vector = scaled.gather(2, column.expand(-1, gram.shape[1], 1)) + _irregular(gram.shape[1], gram.dtype)
-    for _ in range(_ROUNDS):
-        steps = [scaled @ vector]
-        for _ in range(_STEPS - 1):
-            steps.append(scaled @ steps[-1])
-        basis = torch.linalg.qr(torch.cat(steps, 2)).Q
-        images = scaled @ basis
-        values, vectors = torch.linalg.eigh(basis.mT @ images)
-        best, largest = vectors[..., -1:], values[:, -1:, None]
-        vector = basis @ best
-        missing = torch.addcmul(images @ best, largest, vector, value=-1)
-        if bool((torch.linalg.vector_norm(missing, dim=1, keepdim=True) <= 1e-6 * largest).all()):
-            return vector
-    return torch.linalg.eigh(gram).eigenvectors[..., -1:]
-
-
-@lru_cache(maxsize=64)
-def _irregular(size: int, dtype: torch.dtype) -> Tensor:
-    """A vector (size, 1) of length 1 without a pattern that a picture could have."""
-    vector = torch.randn(size, 1, generator=torch.Generator().manual_seed(0), dtype=dtype)
-    return vector / vector.norm()
+    return first_components([g * a for a, g in zip(activations, gradients, strict=True)])

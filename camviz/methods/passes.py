@@ -7,11 +7,10 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from camviz.capture import Capture
 from camviz.chunks import chunk_size, copies, in_chunks, multiply_adds, run_network
-from camviz.maps import normalise
+from camviz.maps import normalise, upsample
 from camviz.methods.registry import METHODS, Progress, method
 from camviz.methods.rest import rest_of_network
 
@@ -90,8 +89,7 @@ def _scorecam(cap: Capture, index: int, channels: Tensor, progress: Progress | N
     size = cap.x.shape[-2:]
 
     def scores(image: int, some: Tensor) -> Tensor:
-        masks = F.interpolate(activations[image, some][None], size=size, mode="bilinear", align_corners=False)
-        masked = cap.x[image] * normalise(masks[0])[:, None]
+        masked = cap.x[image] * normalise(upsample(activations[image, some], size))[:, None]
         return run_network(cap.module, masked.to(cap.x.dtype))[:, cap.target[image]]
 
     blank = activations.amax((2, 3)) == activations.amin((2, 3))  # all of these show the network nothing

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -21,12 +21,25 @@ def shifted(progress: Progress | None, before: int, total: int) -> Progress | No
     return None if progress is None else lambda done, _: progress(before + done, total)
 
 
+class RawMaps(Protocol):
+    """A method's maps of all captured layers, before ReLU, upsampling and stretching."""
+
+    def __call__(self, cap: Capture, seed: int, progress: Sequence[Progress | None]) -> list[Tensor]:
+        """Return float (B, h, w) for each layer, at any resolution; each has a progress of its own."""
+        ...
+
+
 class RawMap(Protocol):
-    """A method's map of one captured layer, before ReLU, upsampling and stretching."""
+    """The same of one layer, where a layer's map does not hang on the others."""
 
     def __call__(self, cap: Capture, index: int, seed: int, progress: Progress | None) -> Tensor:
         """Return float (B, h, w) for the layer at `index`, at any resolution."""
         ...
+
+
+# A layer's activations and gradients, each (B, K, h, w), to its raw map (B, h, w); and those of all layers at once.
+Formula = Callable[[Tensor, Tensor], Tensor]
+JointFormula = Callable[[list[Tensor], list[Tensor]], list[Tensor]]
 
 
 @dataclass(frozen=True)
@@ -54,7 +67,7 @@ class Method:
     class_specific: bool
     uses_gradient: bool
     finished: bool
-    raw: RawMap
+    raw: RawMaps
     channels: int | None = None
 
     @property
@@ -91,24 +104,41 @@ def method(
     """Register a function of (capture, layer index, seed, progress) as a CAM method."""
 
     def register(raw: RawMap) -> RawMap:
+        def layer_by_layer(cap: Capture, seed: int, progress: Sequence[Progress | None]) -> list[Tensor]:
+            return [raw(cap, index, seed, told) for index, told in enumerate(progress)]
+
         METHODS[name] = Method(
-            name, title, sentence, reference, cost, class_specific, uses_gradient, finished, raw, channels
+            name, title, sentence, reference, cost, class_specific, uses_gradient, finished, layer_by_layer, channels
         )
         return raw
 
     return register
 
 
-def gradient_method(
+def gradient_method(name: str, title: str, sentence: str, reference: str) -> Callable[[Formula], Formula]:
+    """Register a function of one layer's activations and gradients."""
+
+    def register(function: Formula) -> Formula:
+        joint_method(name, title, sentence, reference)(
+            lambda activations, gradients: [function(a, g) for a, g in zip(activations, gradients, strict=True)]
+        )
+        return function
+
+    return register
+
+
+def joint_method(
     name: str, title: str, sentence: str, reference: str, *, class_specific: bool = True
-) -> Callable[[Callable[[Tensor, Tensor], Tensor]], Callable[[Tensor, Tensor], Tensor]]:
-    """Register a function of a layer's activations and gradients, each (B, K, h, w), to (B, h, w)."""
+) -> Callable[[JointFormula], JointFormula]:
+    """Register a function of all layers' activations and gradients, for what is faster than one layer at a time."""
 
-    def register(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
-        @method(name, title, sentence, reference, class_specific=class_specific, uses_gradient=class_specific)
-        def raw(cap: Capture, index: int, seed: int, progress: Progress | None) -> Tensor:  # noqa: ARG001
-            return function(cap.activations[index].float(), cap.gradients[index].float())
+    def register(function: JointFormula) -> JointFormula:
+        def raw(cap: Capture, seed: int, progress: Sequence[Progress | None]) -> list[Tensor]:  # noqa: ARG001
+            return function([a.float() for a in cap.activations], [g.float() for g in cap.gradients])
 
+        METHODS[name] = Method(
+            name, title, sentence, reference, "at once", class_specific, class_specific, finished=False, raw=raw
+        )
         return function
 
     return register

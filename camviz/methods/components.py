@@ -1,0 +1,138 @@
+"""The first principal component of each layer, as Eigen-CAM shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import islice
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+# Of the search for a first eigenvector: Krylov steps in a round, rounds at most, and the size whose squares are cheap.
+_STEPS, _ROUNDS, _SMALL = 10, 4, 48
+
+
+def first_components(layers: Sequence[Tensor]) -> list[Tensor]:
+    """Project the pixels of each image onto the first principal axis of its channels, in each layer.
+
+    Args:
+        layers: for each float (B, K, h, w).
+
+    Returns:
+        for each float (B, h, w), its sign such that the larger extreme is positive ("Seg-Eigen-CAM", eq. 13); NaN
+        for an image that holds NaN or an infinity.
+    """
+    centred = [_centred(values) for values in layers]
+    # One image and layer at a time on the CPU, where such small operations start fastest.
+    vectors = iter(first_eigenvectors([gram for _, grams, _ in centred for gram in grams.cpu()]))
+    maps = []
+    for values, (channels, _, energy) in zip(layers, centred, strict=True):
+        of_layer = torch.stack(list(islice(vectors, len(values)))).to(values.device).unsqueeze(1)
+        component = of_layer @ channels if _is_wide(channels) else of_layer * energy.sqrt()
+        extremes = component.amin(2, keepdim=True) + component.amax(2, keepdim=True)
+        maps.append(torch.where(extremes < 0, -component, component).view(len(values), *values.shape[2:]))
+    return maps
+
+
+def _centred(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Centre a layer's channels (B, K, h, w) over its pixels.
+
+    Returns:
+        the centred channels (B, K, N); their smaller Gram matrix (B, n, n), divided by its trace; this trace (B, 1, 1).
+    """
+    channels = values.flatten(2)
+    mean = channels.mean(2, keepdim=True)
+    channels = channels - mean
+    gram = _gram(channels)
+    energy, level = _trace(gram), torch.linalg.vector_norm(mean, dim=(1, 2))
+    floor = 1e-5 * channels.shape[2] ** 0.5
+    pairs = zip(energy.flatten().tolist(), level.tolist(), strict=True)
+    fine = [1e-24 + (floor * m) ** 2 < e < 1e24 for e, m in pairs]  # NaN is not
+    if all(fine):
+        return channels, gram / energy, energy
+    channels = _rescaled(channels, mean, torch.tensor(fine, device=channels.device).view(-1, 1, 1))
+    gram = _gram(channels)
+    energy, gram = _trace(gram), gram.nan_to_num(0.0)
+    return channels, gram / _trace(gram).clamp_min(1e-30), energy  # of nothing, nothing
+
+
+def _is_wide(channels: Tensor) -> bool:
+    return channels.shape[1] <= channels.shape[2]
+
+
+def _gram(channels: Tensor) -> Tensor:
+    """The smaller Gram matrix (B, n, n) of centred channels: either has the same component in its eigenvectors."""
+    return torch.bmm(channels, channels.mT) if _is_wide(channels) else torch.bmm(channels.mT, channels)
+
+
+def _trace(gram: Tensor) -> Tensor:
+    """The trace (B, 1, 1) of each (B, n, n)."""
+    return gram.diagonal(dim1=1, dim2=2).sum(1).view(-1, 1, 1)
+
+
+def _rescaled(channels: Tensor, mean: Tensor, fine: Tensor) -> Tensor:
+    """Bring centred channels (B, K, n) to a scale at which they can be squared; the component's own is free.
+
+    What is left of constant channels is rounding, and becomes 0. An image that is not finite becomes NaN all over, and
+    one that is `fine` (B, 1, 1) stays as it is.
+    """
+    spread = channels.abs().amax((1, 2), keepdim=True)
+    varied = spread > 1e-5 * mean.abs().amax(1, keepdim=True)
+    scaled = torch.where(torch.isfinite(spread), channels / torch.where(varied, spread, torch.inf), torch.nan)
+    return torch.where(fine, channels, scaled)
+
+
+def first_eigenvectors(matrices: Sequence[Tensor]) -> list[Tensor]:
+    """The eigenvector (n,) of the largest eigenvalue of each symmetric, nowhere negative (n, n) with a trace of 1 or 0.
+
+    The best combination of some Krylov steps, in rounds that begin with the one before's: several times as fast as a
+    whole eigendecomposition, which does those whose two largest eigenvalues are too close.
+    """
+    found = [_beginning(len(matrix), matrix.dtype) for matrix in matrices]
+    left = list(range(len(matrices)))
+    for _ in range(_ROUNDS):
+        if left:
+            vectors, exact = _krylov_round([matrices[number] for number in left], [found[number] for number in left])
+            for number, vector in zip(left, vectors, strict=True):
+                found[number] = vector
+            left = [number for number, done in zip(left, exact, strict=True) if not done]
+    for number in left:
+        found[number] = torch.linalg.eigh(matrices[number]).eigenvectors[:, -1]
+    return found
+
+
+@lru_cache(maxsize=64)
+def _beginning(size: int, dtype: torch.dtype) -> Tensor:
+    """A vector (size,) of length 1 without a pattern that a picture could have."""
+    vector = torch.randn(size, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    return vector / vector.norm()
+
+
+def _krylov_round(matrices: Sequence[Tensor], vectors: Sequence[Tensor]) -> tuple[list[Tensor], list[bool]]:
+    """Improve guesses (n,) at first eigenvectors by Rayleigh and Ritz, and say which are exact to 1e-6.
+
+    Only products with the matrices are made one by one: all else starts once for all, with rows of 0 below the smaller.
+    """
+    bases = torch.linalg.qr(pad_sequence([_steps(*pair) for pair in zip(matrices, vectors, strict=True)], True)).Q
+    images = pad_sequence([matrix @ basis[: len(matrix)] for matrix, basis in zip(matrices, bases, strict=True)], True)
+    values, combinations = torch.linalg.eigh(torch.bmm(bases.mT, images))
+    largest, best = values[:, -1:], combinations[..., -1:]
+    missing = torch.bmm(images - bases * largest.unsqueeze(1), best)  # what each matrix does beside stretching
+    lengths = torch.linalg.vector_norm(missing, dim=(1, 2))
+    exact = [m <= 1e-6 * v for m, v in zip(lengths.tolist(), largest.flatten().tolist(), strict=True)]
+    found = torch.bmm(bases, best).squeeze(2)
+    return [vector[: len(matrix)] for vector, matrix in zip(found, matrices, strict=True)], exact
+
+
+def _steps(matrix: Tensor, vector: Tensor) -> Tensor:
+    """The vector (n,) after 1, 2, ... products with the matrix (n, n), or with its 16th power: (n, steps)."""
+    if len(matrix) <= _SMALL:
+        for _ in range(4):
+            matrix = matrix @ matrix  # the same eigenvectors, with eigenvalues further apart
+        matrix = matrix / matrix.trace().clamp_min(1e-30)  # of nothing, nothing
+    steps = [matrix.mv(vector)]
+    while len(steps) < _STEPS:
+        steps.append(matrix.mv(steps[-1]))
+    return torch.stack(steps, 1)
