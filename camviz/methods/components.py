@@ -8,7 +8,6 @@ from itertools import islice
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 # Of the search for a first eigenvector: Krylov steps in a round, rounds at most, and the size whose squares are cheap.
 _STEPS, _ROUNDS, _SMALL = 10, 4, 48
@@ -113,26 +112,30 @@ def _beginning(size: int, dtype: torch.dtype) -> Tensor:
 def _krylov_round(matrices: Sequence[Tensor], vectors: Sequence[Tensor]) -> tuple[list[Tensor], list[bool]]:
     """Improve guesses (n,) at first eigenvectors by Rayleigh and Ritz, and say which are exact to 1e-6.
 
-    Only products with the matrices are made one by one: all else starts once for all, with rows of 0 below the smaller.
+    Only products with the matrices are made one by one: all else starts once for all, with 0 beyond the smaller ones.
     """
-    bases = torch.linalg.qr(pad_sequence([_steps(*pair) for pair in zip(matrices, vectors, strict=True)], True)).Q
-    images = pad_sequence([matrix @ basis[: len(matrix)] for matrix, basis in zip(matrices, bases, strict=True)], True)
+    sizes = [len(matrix) for matrix in matrices]
+    steps = matrices[0].new_zeros(len(sizes), _STEPS, max(sizes))
+    for matrix, vector, rows in zip(matrices, vectors, steps, strict=True):
+        _take_steps(matrix, vector, rows[:, : len(matrix)])
+    bases = torch.linalg.qr(steps.mT).Q
+    images = torch.zeros_like(bases)
+    for matrix, basis, image in zip(matrices, bases, images, strict=True):
+        torch.mm(matrix, basis[: len(matrix)], out=image[: len(matrix)])
     values, combinations = torch.linalg.eigh(torch.bmm(bases.mT, images))
-    largest, best = values[:, -1:], combinations[..., -1:]
-    missing = torch.bmm(images - bases * largest.unsqueeze(1), best)  # what each matrix does beside stretching
-    lengths = torch.linalg.vector_norm(missing, dim=(1, 2))
-    exact = [m <= 1e-6 * v for m, v in zip(lengths.tolist(), largest.flatten().tolist(), strict=True)]
-    found = torch.bmm(bases, best).squeeze(2)
-    return [vector[: len(matrix)] for vector, matrix in zip(found, matrices, strict=True)], exact
+    largest, best = values[:, -1:, None], combinations[..., -1:]
+    found = torch.bmm(bases, best)
+    missing = torch.addcmul(torch.bmm(images, best), found, largest, value=-1)
+    lengths = torch.linalg.vector_norm(missing, dim=(1, 2)).tolist()
+    exact = [m <= 1e-6 * v for m, v in zip(lengths, largest.flatten().tolist(), strict=True)]
+    return [vector[:size, 0] for vector, size in zip(found, sizes, strict=True)], exact
 
 
-def _steps(matrix: Tensor, vector: Tensor) -> Tensor:
-    """The vector (n,) after 1, 2, ... products with the matrix (n, n), or with its 16th power: (n, steps)."""
+def _take_steps(matrix: Tensor, vector: Tensor, steps: Tensor) -> None:
+    """Fill rows (steps, n) with a vector after 1, 2, ... products with the matrix (n, n), or with its 16th power."""
     if len(matrix) <= _SMALL:
         for _ in range(4):
             matrix = matrix @ matrix  # the same eigenvectors, with eigenvalues further apart
         matrix = matrix / matrix.trace().clamp_min(1e-30)  # of nothing, nothing
-    steps = [matrix.mv(vector)]
-    while len(steps) < _STEPS:
-        steps.append(matrix.mv(steps[-1]))
-    return torch.stack(steps, 1)
+    for step in steps:
+        vector = torch.mv(matrix, vector, out=step)
