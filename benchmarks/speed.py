@@ -145,9 +145,9 @@ def ablation_rows(case: Case, _: int) -> Iterator[Row]:
 
 
 SECTIONS = {
-    "refine": refine_rows,
-    "overhead": overhead_rows,
+    "overhead": overhead_rows,  # these two need no peer; a process in which grad-cam ran is often slower
     "methods": method_rows,
+    "refine": refine_rows,
     "ablation": ablation_rows,
     "imputation": imputation_rows,
     "arcc": arcc_rows,
