@@ -26,10 +26,11 @@ from torch import Tensor
 
 import camviz
 from benchmarks.photos import PHOTOS
-from benchmarks.tables import RESAMPLES, interval, table
+from benchmarks.tables import table
 from camviz.explain import explain_capture
 from camviz.metrics.arcc import coherency, combine, complexity
 from camviz.metrics.road import road
+from camviz.statistics import DRAWS, bootstrap
 
 MODEL = "efficientnet-lite0"
 METHODS = ("gradcam++", "layercam")
@@ -178,10 +179,10 @@ def _compare(ours: NDArray[Any], other: NDArray[Any]) -> str:
     difference = ours - other
     better, equal = int((difference > _TIE).sum()), int((abs(difference) <= _TIE).sum())
     ties = f", equal on {equal}" if equal else ""
-    low, high = interval(difference)
+    found = bootstrap(difference)
     return (
-        f"{better} of {len(ours)} photographs{ties} (mean difference {difference.mean():+.3f}, "
-        f"95 % interval {low:+.3f} to {high:+.3f})"
+        f"{better} of {len(ours)} photographs{ties} (mean difference {found.value:+.3f}, "
+        f"95 % interval {found.low:+.3f} to {found.high:+.3f})"
     )
 
 
@@ -194,7 +195,7 @@ def _conditions(results: Sequence[Result], seeds: int) -> str:
         f"crop of {how.size}. The class explained is the predicted one; its mean probability is "
         f"{probability:.2f}. {len(results)} photographs (`benchmarks/photos.py`), {seeds} seeds. Scores are "
         "averaged over the seeds first; brackets are 95 % bootstrap intervals over photographs "
-        f"({RESAMPLES} resamples). Some photographs are crops of others, so the intervals are somewhat too narrow."
+        f"({DRAWS} resamples). Some photographs are crops of others, so the intervals are somewhat too narrow."
     )
 
 
@@ -204,7 +205,8 @@ def _mean_table(results: Sequence[Result]) -> str:
         columns = {part: _column(results, name, part) for part in PARTS}
         cells = {part: f"{values.mean():z.3f}" for part, values in columns.items()}
         for part in ("arcc", "road_raw"):
-            cells[part] += " [{:z.3f}, {:z.3f}]".format(*interval(columns[part]))
+            found = bootstrap(columns[part])
+            cells[part] += f" [{found.low:z.3f}, {found.high:z.3f}]"
         rows.append([name, *cells.values(), int((columns["arcc"] == 0).sum())])
     head = ["map", "ARCC (high is good)", "coherency", "complexity (low is good)", "ROAD, scaled and clipped",
             "ROAD r, unclipped", "photographs at ARCC 0"]  # fmt: skip

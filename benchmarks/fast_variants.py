@@ -14,8 +14,9 @@ import torch
 
 import camviz
 from benchmarks.photos import PHOTOS
-from benchmarks.tables import interval, table
+from benchmarks.tables import table
 from camviz.methods.passes import STRONGEST
+from camviz.statistics import bootstrap
 
 LAYERS = {"_swish": "last stage", "_blocks.10._swish": "the stage before"}
 PAIRS = ("scorecam", "ablationcam")
@@ -36,9 +37,9 @@ def main() -> None:
                 faster[name, layer].append(slow / fast)
     rows = []
     for (name, layer), found in alike.items():
-        low, high = interval(np.array(found))
+        mean = bootstrap(found)
         ratio = f"{np.median(faster[name, layer]):.0f} x"
-        correlation = f"{np.mean(found):.2f} [{low:.2f}, {high:.2f}]"
+        correlation = f"{mean.value:.2f} [{mean.low:.2f}, {mean.high:.2f}]"
         shown = f"{len(found)} of {len(PHOTOS)}"
         rows.append([camviz.METHODS[name].title, LAYERS[layer], shown, correlation, f"{min(found):.2f}", ratio])
     head = ["method", "layer", "maps not blank", "correlation, mean", "lowest", "as fast, median"]

@@ -13,11 +13,11 @@ import pandas as pd
 import camviz
 from benchmarks import robustness_figure
 from benchmarks.robustness_rows import REFINED, SAME, Study, load, matched
-from benchmarks.tables import RESAMPLES, table
+from benchmarks.tables import table
 from camviz import noise, shapes
 from camviz.models import SHAPES
 from camviz.ranks import chance, minimum
-from camviz.statistics import Comparison, Interval, bootstrap, compare, in_words
+from camviz.statistics import DRAWS, Comparison, Interval, bootstrap, compare, in_words
 
 MEASURES = {"consistency": "C", "responsiveness": "R", "rm": "RM"}
 # By arXiv 2508.18154, as summaries of it tell.
@@ -207,7 +207,7 @@ def _flips(study: Study) -> str:
     return (
         f"The prediction flips on some copy of {int((flips > 0).sum())} of {len(flips)} pictures, and on "
         f"{flips.mean():.0%} of all copies. n: pictures on which a value is defined. Brackets are 95 % bootstrap "
-        f"intervals over pictures ({RESAMPLES} resamples). All kinds and levels count alike. As flips come with the "
+        f"intervals over pictures ({DRAWS} resamples). All kinds and levels count alike. As flips come with the "
         "stronger noise, C speaks of weaker noise than R. Matched: only kinds and levels that flip some pictures and "
         "not others, each with the same weight in C and in R; the pictures still differ. Ranks: 1 is best."
     )

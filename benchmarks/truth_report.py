@@ -14,9 +14,10 @@ from matplotlib import pyplot as plt
 from numpy.typing import NDArray
 
 import camviz
-from benchmarks.tables import RESAMPLES, interval, table
+from benchmarks.tables import table
 from camviz import shapes
 from camviz.metrics.truth import TRUTH
+from camviz.statistics import DRAWS, bootstrap
 
 REFINED, BLIND = "RefineCAM", ("centre", "random", "uniform")
 # In the table of means: the column in the file, and its title.
@@ -108,7 +109,7 @@ def _conditions(model: Scores) -> str:
         f"The first {len(model.indices)} test samples that the model gets right, a third of each size; "
         f"misclassified on the way, and left out: {wrong}. Grad-CAM++, layers {layers}, product; the true class is "
         f"explained; seed 0. Blank maps, which count with their stated scores: {told}. Brackets are 95 % bootstrap "
-        f"intervals over samples ({RESAMPLES} resamples)."
+        f"intervals over samples ({DRAWS} resamples)."
     )
 
 
@@ -128,13 +129,13 @@ def _findings(model: Scores) -> list[str]:
         means = {name: sign * model.of(name, column).mean() for name in (*model.layers, *BLIND)}
         best = max(model.layers, key=lambda name: means[name])
         difference = sign * (model.of(REFINED, column) - model.of(best, column))
-        low, high = interval(difference)
-        verdict = "better than" if low > 0 else "worse than" if high < 0 else "not told apart from"
+        found = bootstrap(difference)
+        verdict = "better than" if found.low > 0 else "worse than" if found.high < 0 else "not told apart from"
         blind = [name for name in BLIND if means[name] > sign * model.of(REFINED, column).mean()]
         also = f"; blind maps that beat it: {', '.join(blind)}" if blind else ""
         said.append(
-            f"{title}: RefineCAM is {verdict} the best single layer, `{best}` (difference {difference.mean():+.3f} "
-            f"[{low:+.3f}, {high:+.3f}], towards the better){also}."
+            f"{title}: RefineCAM is {verdict} the best single layer, `{best}` (difference {found.value:+.3f} "
+            f"[{found.low:+.3f}, {found.high:+.3f}], towards the better){also}."
         )
     return said
 
@@ -144,9 +145,8 @@ def _means(model: Scores, band: str | None = None) -> str:
     for name in model.maps:
         cells = []
         for column in SHOWN:
-            values = model.of(name, column, band)
-            low, high = interval(values)
-            cells.append(f"{values.mean():.3f} [{low:.3f}, {high:.3f}]")
+            found = bootstrap(model.of(name, column, band))
+            cells.append(f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]")
         rows.append([name if name in (REFINED, *BLIND) else f"`{name}`", *cells])
     return table(["map", *SHOWN.values()], rows)
 
@@ -188,10 +188,9 @@ def draw(models: Sequence[Scores]) -> mpl.figure.Figure:
 
 def _dots(axis: Any, model: Scores, column: str, band: str, shift: float, colour: Any) -> None:
     for place, name in enumerate(model.maps):
-        values = model.of(name, column, band)
-        low, high = interval(values)
-        axis.plot([low, high], [place + shift] * 2, color=colour, linewidth=2)
-        axis.plot(values.mean(), place + shift, "o", color=colour, markersize=5, label=band if place == 0 else None)
+        found = bootstrap(model.of(name, column, band))
+        axis.plot([found.low, found.high], [place + shift] * 2, color=colour, linewidth=2)
+        axis.plot(found.value, place + shift, "o", color=colour, markersize=5, label=band if place == 0 else None)
 
 
 def _title(model: Scores) -> str:

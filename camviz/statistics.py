@@ -16,6 +16,7 @@ _ROUNDING = 1e-6
 # Up to so many images the signed-rank test is exact; beyond, the normal approximation will do.
 _EXACT = 100
 _CHUNK = 1000  # bootstrap draws held in memory at a time
+DRAWS = 10_000  # of a bootstrap, if nothing else is said
 
 Array = NDArray[np.float64]
 
@@ -83,7 +84,7 @@ def bootstrap(
     values: ArrayLike,
     statistic: Callable[[Array], Array] = mean,
     level: float = 0.95,
-    draws: int = 10_000,
+    draws: int = DRAWS,
     seed: int = 0,
 ) -> Interval:
     """Percentile bootstrap over images (Efron, Annals of Statistics 1979).

@@ -30,7 +30,7 @@ class RawMaps(Protocol):
 
 
 class RawMap(Protocol):
-    """The same of one layer, where a layer's map does not hang on the others."""
+    """The same of one layer, from a method that takes layers one by one."""
 
     def __call__(self, cap: Capture, index: int, seed: int, progress: Progress | None) -> Tensor:
         """Return float (B, h, w) for the layer at `index`, at any resolution."""
