@@ -501,24 +501,34 @@ def test_first_eigenvectors_that_krylov_steps_do_not_reach(monkeypatch):
     monkeypatch.setattr(components, "_ROUNDS", 1)
     values = torch.linspace(0.999, 1, 150, dtype=torch.float64)
     gram, basis = known_matrix(150, values / values.sum())
-    vectors, exact = components._krylov_round([gram], [components._beginning(150, torch.float64)])
+    vectors, exact = components._krylov_round([gram], [components._irregular(150, torch.float64)])
     assert exact == [False]
     assert abs(vectors[0] @ basis[:, -1]) < 0.9
     assert abs(first_eigenvectors([gram])[0] @ basis[:, -1]) > 1 - 1e-9
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("size", [40, 150])
-@pytest.mark.parametrize("share", [1e-3, 1e-6])
-def test_first_eigenvectors_that_the_beginning_hardly_holds(size, share):
-    given = components._beginning(size, torch.float64)
-    gram, basis = known_matrix(size, torch.ones(size, dtype=torch.float64))
-    basis[:, 0] = torch.nn.functional.normalize(basis[:, 0] - given * (given @ basis[:, 0]), dim=0) + share * given
+@pytest.mark.parametrize("lacking", ["column", "given"])
+def test_first_eigenvectors_that_half_of_the_beginning_lacks(lacking, size, dtype):
+    """The search begins with the diagonal, here nearly the column of its largest, and a given vector: one is enough."""
+    generator = torch.Generator().manual_seed(5)
+    basis = torch.randn(size, size, generator=generator, dtype=torch.float64)
+    if lacking == "column":  # the second eigenvector is nearly the first axis alone
+        basis[0, :2] = torch.tensor([0.0, 100.0])
+    else:
+        given = components._irregular(size, torch.float64)
+        basis[:, 0] -= given * (given @ basis[:, 0])
     basis = torch.linalg.qr(basis).Q
     values = torch.linspace(0.3, 0, size, dtype=torch.float64)
     values[:2] = torch.tensor([1, 0.9])
     gram = basis @ torch.diag(values / values.sum()) @ basis.mT
-    assert abs(given @ basis[:, 0]) < 1.1 * share
-    (found,) = first_eigenvectors([gram.float()])
+    if lacking == "column":
+        assert gram.diagonal().argmax() == 0
+        assert abs(gram[:, 0] @ basis[:, 0]) < 1e-9
+    else:
+        assert abs(given @ basis[:, 0]) < 1e-9
+    (found,) = first_eigenvectors([gram.to(dtype)])
     assert abs(found.double() @ basis[:, 0]) > 1 - 1e-6
 
 
