@@ -21,12 +21,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 import camviz
 from benchmarks import truth_report
 from camviz import shapes
 from camviz.explain import explain_capture
+from camviz.maps import upsample
 from camviz.metrics.arcc import coherency, combine, complexity
 from camviz.metrics.road import roads
 from camviz.metrics.truth import TRUTH
@@ -145,7 +145,7 @@ def most_mass(cap: camviz.Capture, recipe: camviz.Recipe, mask: Tensor) -> float
         return float("nan")
     side = cap.select(recipe.layers).activations[0].shape[-2:]
     places = torch.zeros(1, 1, *side, requires_grad=True)
-    up = F.interpolate(places, size=mask.shape[-2:], mode="bilinear", align_corners=False)[0]
+    up = upsample(places, mask.shape[-2:])[0]
     (inside,) = torch.autograd.grad((up * mask).sum(), places, retain_graph=True)
     (whole,) = torch.autograd.grad(up.sum(), places)
     return float((inside / whole).max())

@@ -37,4 +37,6 @@ def upsample(maps: Tensor, size: Sequence[int]) -> Tensor:
 @lru_cache(maxsize=64)
 def _weights(count: int, wanted: int, device: torch.device) -> Tensor:
     """What each of `count` places in a row gives to each of those `wanted`: (count, wanted)."""
-    return F.interpolate(torch.eye(count, device=device)[None], size=wanted, mode="linear", align_corners=False)[0]
+    with torch.inference_mode(False):  # they are kept, and may be asked for by gradients next
+        alone = torch.eye(count, device=device)[None]
+        return F.interpolate(alone, size=wanted, mode="linear", align_corners=False)[0]

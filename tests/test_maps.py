@@ -33,9 +33,9 @@ def test_normalise(values, expected):
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-10, 1e30])
 def test_scale_does_not_matter(scale):
-    maps = torch.tensor([[1.0, 0.5, 0.2, 0.0], [0.5, 1.0, 0.25, 0.0]]).view(2, 1, 2, 2)
+    maps = torch.tensor([[1.0, 0.5, 0.2, 0.0], [0.5, 1.0, 0.25, 0.0], [0.0, 0.5, 1.0, 0.8]]).view(3, 1, 2, 2)
     torch.testing.assert_close(normalise(maps * scale), normalise(maps))
-    assert torch.equal(normalise(maps * scale).amax((2, 3)), torch.ones(2, 1))
+    assert torch.equal(normalise(maps * scale).amax((2, 3)), torch.ones(3, 1))
 
 
 def test_upsampling_by_hand():
@@ -58,3 +58,12 @@ def test_what_is_not_finite_spoils_its_own_map_only():
     maps[0, 3, 3], maps[1, 3, 3] = torch.nan, torch.inf
     spoiled = ~torch.isfinite(upsample(maps, (28, 28))).flatten(1)
     assert spoiled.any(1).tolist() == [True, True, False]
+
+
+def test_upsampling_in_inference_mode_leaves_nothing_that_gradients_cannot_use():
+    with torch.inference_mode():
+        upsample(torch.ones(1, 5, 11), (23, 29))
+    maps = torch.ones(1, 5, 11, requires_grad=True)
+    upsample(maps, (23, 29)).sum().backward()
+    assert maps.grad is not None
+    assert maps.grad.sum().item() == pytest.approx(23 * 29)
