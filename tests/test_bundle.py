@@ -23,9 +23,10 @@ from camviz import bundle
 from camviz.agreement import compare
 from camviz.bundle import LIMITS, MANIFEST, MAPS, MERGED, PICTURE, SCORES, VIEW, BundleError
 from camviz.figure import figure
-from camviz.finding import RESULT, Settings, find
+from camviz.finding import RESULT, Settings
 from camviz.refine import RULES
 from camviz.robustness import Perturbation
+from camviz.workbench.findings import find
 
 TIME = (1980, 1, 1, 0, 0, 0)
 

@@ -17,13 +17,14 @@ from camviz import shapes
 from camviz.agreement import MAP_TOLERANCE, SCORE_TOLERANCE, compare
 from camviz.explain import Recipe
 from camviz.figure import figure
-from camviz.finding import RESULT, Settings, as_png, find
+from camviz.finding import RESULT, Settings, as_png
 from camviz.images import ImageError
 from camviz.refine import RULES
 from camviz.render import overlay
 from camviz.robustness import Perturbation
 from camviz.takeaway import COLUMNS, npz, panels
 from camviz.takeaway import csv as table
+from camviz.workbench.findings import find
 
 MODEL = "shapes-resnet18"
 LAYERS = ("layer1", "layer2", "layer3", "layer4")

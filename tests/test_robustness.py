@@ -18,8 +18,8 @@ import camviz
 from camviz import noise, shapes
 from camviz.models.registry import SHAPES, ModelInfo, Preprocessing, make_net
 from camviz.ranks import chance, minimum
-from camviz.robustness import robustness
 from camviz.segments import segment
+from camviz.workbench.noisy_copies import robustness
 
 SIDE = 32
 LAYERS = ("relu1", "relu2")

@@ -11,7 +11,8 @@ from test_robustness import ALWAYS, HALFWAY, LAYERS, NEVER, PICTURE, SIDE, same_
 
 import camviz
 from camviz import noise
-from camviz.robustness import perturbations, robustness
+from camviz.robustness import perturbations
+from camviz.workbench.noisy_copies import robustness
 
 
 @pytest.mark.parametrize("method", ["gradcam++", "scorecam", "random", "eigencam"])
