@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import camviz
 from benchmarks.photos import PHOTOS
-from benchmarks.timing import Case, Row, in_turn, ms
+from benchmarks.timing import Case, Row, in_turn, ms, trained_lite
 from camviz import noise
 from camviz.capture import captures
 from camviz.chunks import in_fast_order
@@ -34,7 +34,7 @@ RANKINGS, ITEMS = 1000, 60
 
 def robustness_rows(case: Case, repeat: int) -> Iterator[Row]:
     """A sweep over 20 noisy copies of one photograph, for one layer and for four; the overlaps of many rankings."""
-    if case.name != "efficientnet-lite0":
+    if case.name != trained_lite():
         return  # noise acts on what a trained network sees, and flips its predictions
     yield from sweep_rows(case, "Grad-CAM++", GradCAMPlusPlus, case.layers[-1:], repeat)
     yield from sweep_rows(case, "RefineCAM", RefineCAM, case.layers, repeat)
