@@ -98,6 +98,8 @@ def parse(text: bytes) -> Manifest:
             f"This bundle has format version {str(version)[:20]}, and only {' and '.join(map(str, READABLE))} can be "
             "read here: open it with the camviz that wrote it."
         )
+    if version == 1:
+        raw = {**raw, "baselines": {}, "layers": [], "shapes": []}
     try:
         return _parsed(raw)
     except BundleError:
@@ -134,7 +136,7 @@ def _parsed(raw: dict[str, Any]) -> Manifest:
     scores = {_text(key): _map_scores(value) for key, value in _a(dict, raw["scores"]).items()}
     if scores and set(scores) != {RESULT, *settings.recipe.layers}:
         raise _damaged("its scores are not those of its maps")
-    layers = tuple(_layer_facts(facts) for facts in _a(list, raw.get("layers", [])))
+    layers = tuple(_layer_facts(facts) for facts in _a(list, raw["layers"]))
     if layers and len(layers) != len(settings.recipe.layers):
         raise _damaged("it describes other layers than it names")
     top = tuple((_text(label), _share(share)) for label, share in _at_most(TOP, _a(list, raw["top"])))
@@ -147,9 +149,9 @@ def _parsed(raw: dict[str, Any]) -> Manifest:
         probability=_share(raw["probability"]),
         top=top,
         scores=scores,
-        baselines={_text(key): _map_scores(value) for key, value in _few(dict, raw.get("baselines", {})).items()},
+        baselines={_text(key): _map_scores(value) for key, value in _few(dict, raw["baselines"]).items()},
         layers=layers,
-        shapes=tuple(_text(label) for label in _at_most(MAX_SHAPES, _a(list, raw.get("shapes", [])))),
+        shapes=tuple(_text(label) for label in _at_most(MAX_SHAPES, _a(list, raw["shapes"]))),
         versions={_text(key): _text(value) for key, value in _few(dict, raw["versions"]).items()},
         device=_text(raw["device"]),
         sha256={_text(key): _text(value) for key, value in _few(dict, raw["sha256"]).items()},

@@ -12,21 +12,38 @@ import subprocess
 import sys
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from test_finding import LAYERS, MODEL, PNG, RECIPE, photo
+from test_finding import LAYERS, MODEL, PNG, RECIPE, SAMPLE, photo
 
 import camviz
-from camviz import bundle
+from camviz import bundle, shapes
 from camviz.agreement import compare
-from camviz.bundle import LIMITS, MANIFEST, MAPS, MERGED, PICTURE, SCORES, VIEW, BundleError
+from camviz.bundle import (
+    LIMITS,
+    MANIFEST,
+    MAPS,
+    MERGED,
+    MERGES,
+    OPTIONAL,
+    PICTURE,
+    SCORES,
+    SHAPES,
+    VIEW,
+    BundleError,
+)
+from camviz.explain import Recipe
 from camviz.figure import figure
-from camviz.finding import RESULT, Settings
-from camviz.refine import RULES
+from camviz.finding import RESULT, Settings, as_png
+from camviz.html.report import report
+from camviz.metrics.arcc import PARTS
+from camviz.refine import RULES, rule
 from camviz.robustness import Perturbation
 from camviz.workbench.findings import find
+from camviz.workbench.pictures import known_shapes
 
 TIME = (1980, 1, 1, 0, 0, 0)
 
@@ -65,11 +82,16 @@ def packed(parts, method=zipfile.ZIP_STORED, edit=None):
     return stream.getvalue()
 
 
+ALWAYS = [name for name in LIMITS if name not in OPTIONAL]
+# Written by camviz before bundles held blind guesses and shapes, and named their scores.
+VERSION_1 = Path(__file__).parent / "data" / "version-1.camviz.zip"
+
+
 def signed(data, changes=None, edit=None):
     """A bundle with some members exchanged and its manifest edited, whose hashes are right all the same."""
     parts = {**members(data), **(changes or {})}
     raw = json.loads(parts[MANIFEST])
-    raw["sha256"] = {name: hashlib.sha256(parts[name]).hexdigest() for name in LIMITS if name != MANIFEST}
+    raw["sha256"] = {name: hashlib.sha256(parts[name]).hexdigest() for name in parts if name != MANIFEST}
     if edit:
         edit(raw)
     return packed({**parts, MANIFEST: json.dumps(raw).encode()})
@@ -87,12 +109,16 @@ def refused(data, words="."):
 
 def same(one, other):
     assert one.settings == other.settings
-    for name in ("name", "picture", "label", "probability", "top", "scores", "versions", "device"):
+    names = ("name", "picture", "label", "probability", "top", "scores", "baselines", "layers", "versions", "device")
+    for name in names:
         assert getattr(one, name) == getattr(other, name)
     for name in ("view", "maps", "merged"):
         first, second = getattr(one, name), getattr(other, name)
         assert first.dtype == second.dtype
         np.testing.assert_array_equal(first, second)
+    assert [shape.label for shape in one.shapes] == [shape.label for shape in other.shapes]
+    for first, second in zip(one.shapes, other.shapes, strict=True):
+        np.testing.assert_array_equal(first.mask, second.mask)
 
 
 @pytest.mark.parametrize(
@@ -117,20 +143,20 @@ def test_round_trip(net, data, name, asked):
 def test_round_trip_with_scores(found, good):
     same(bundle.read(good), found)
     rows = list(csv.DictReader(io.StringIO(members(good)[SCORES].decode())))
-    assert float(rows[0]["arcc"]) == found.scores[RESULT].arcc
+    assert float(rows[0]["arcc"]) == found.scores[RESULT]["arcc"]
 
 
 def test_what_a_bundle_is_made_of(found, good):
     """Read by zipfile and numpy alone."""
     parts = members(good)
-    assert list(parts) == list(LIMITS)
+    assert list(parts) == [name for name in LIMITS if name not in OPTIONAL]
     assert parts[PICTURE] == PNG
     np.testing.assert_array_equal(np.load(io.BytesIO(parts[MAPS])), found.maps)
     np.testing.assert_array_equal(np.load(io.BytesIO(parts[MERGED])), found.merged)
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(parts[VIEW]))), found.view)
     raw = json.loads(parts[MANIFEST])
     assert raw["settings"]["recipe"] == {"method": "gradcam++", "layers": list(LAYERS), "rule": "product", "seed": 0}
-    assert raw["sha256"] == {name: hashlib.sha256(parts[name]).hexdigest() for name in list(LIMITS)[1:]}
+    assert raw["sha256"] == {name: hashlib.sha256(parts[name]).hexdigest() for name in list(parts)[1:]}
 
 
 def test_same_bytes(net, found, good):
@@ -159,7 +185,10 @@ def test_names_that_cannot_be_shown(found, name):
 
 
 def test_scores_that_were_not_computed(found):
-    held_back = {key: replace(score, arcc=None, coherency=None) for key, score in found.scores.items()}
+    held_back = {
+        key: replace(score, values={**score.values, "arcc": None, "coherency": None})
+        for key, score in found.scores.items()
+    }
     same(bundle.read(bundle.write(replace(found, scores=held_back))), replace(found, scores=held_back))
 
 
@@ -221,7 +250,7 @@ def test_random_bytes_between_the_ends(good):
             assert str(error)  # noqa: PT017
 
 
-@pytest.mark.parametrize("name", LIMITS)
+@pytest.mark.parametrize("name", ALWAYS)
 def test_members_missing_or_twice(good, name):
     parts = members(good)
     refused(packed({other: parts[other] for other in parts if other != name}), "lacks its|no manifest")
@@ -337,7 +366,7 @@ def test_too_large_a_file(good, monkeypatch):
     refused(good, "at most 1,000")
 
 
-@pytest.mark.parametrize("name", [name for name in LIMITS if name != MANIFEST])
+@pytest.mark.parametrize("name", [name for name in ALWAYS if name != MANIFEST])
 def test_a_member_of_another_finding(good, name):
     """The zip itself is sound."""
     parts = members(good)
@@ -450,7 +479,7 @@ def test_manifests_that_are_none(good, text):
     refused(packed({**members(good), MANIFEST: text}), "manifest")
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", 1.0, True, None, [1], 10**30])
+@pytest.mark.parametrize("version", [0, 3, "1", 1.0, True, None, [1], 10**30])
 def test_another_version(good, version):
     refused(signed(good, edit=lambda raw: raw.update(version=version)), "format version")
 
@@ -490,7 +519,7 @@ def test_a_manifest_without_one_of_its_keys(good):
 def test_values_of_the_wrong_kind(good, value):
     """Wherever it stands, unless a value like this may stand there."""
     for path in paths(json.loads(members(good)[MANIFEST])):
-        if (path[-1], value) in (("versions", {}), ("scores", {}), ("top", [])):
+        if (path[-1], value) in (("versions", {}), ("scores", {}), ("top", []), ("layers", []), ("shapes", [])):
             continue
         refused(signed(good, edit=lambda raw, path=path: put(raw, path, value)))
 
@@ -518,6 +547,13 @@ def test_values_of_the_wrong_kind(good, value):
         (("top",), [["a"]], "damaged"),
         (("scores", RESULT, "arcc"), 1.5, "damaged"),
         (("scores", "layer9"), {}, "damaged"),
+        (("scores", RESULT, "arcc"), -0.1, "damaged"),
+        (("scores", RESULT, "unheard of"), float("nan"), "damaged"),
+        (("scores", RESULT, "note"), 5, "damaged"),
+        (("baselines", "centre", "arcc"), 1.5, "damaged"),
+        (("layers",), [{}], "damaged"),
+        (("layers",), [{"size": [7, 7], "blank": "", "negative": False, "twins": []}], "other layers"),
+        (("shapes",), ["a"], "shapes.png"),
         (("sha256", "other"), "", "speaks of members"),
         (("versions", "torch"), "\N{RIGHT-TO-LEFT OVERRIDE}", "damaged"),
         (("name",), "\ud800", "damaged"),
@@ -529,3 +565,74 @@ def test_values_that_cannot_be(good, path, value, words):
 
 def test_scores_of_some_maps_only(good):
     refused(signed(good, edit=lambda raw: take(raw, ("scores", "layer2"))), "not those of its maps")
+
+
+def test_a_bundle_of_version_1_still_opens(net):
+    """And the same comes out of it today."""
+    stored = bundle.read(VERSION_1.read_bytes())
+    assert stored.settings == Settings(MODEL, Recipe("gradcam++", ("layer4",)), "squeeze", SAMPLE.label)
+    assert list(stored.scores[RESULT].values) == ["arcc", "road", "road_raw", "coherency", "complexity"]
+    assert (stored.baselines, stored.layers, stored.shapes) == ({}, (), ())
+    fresh = find(net, stored.picture, stored.name, stored.settings)
+    agreement = compare(stored, fresh)
+    assert agreement.agrees
+    assert agreement.score_difference < 1e-3
+    same(bundle.read(bundle.write(stored)), stored)
+
+
+def test_scores_that_are_unknown_here_are_kept_as_stored(found):
+    """A newer camviz, or a plug-in, may have scores that this one has not."""
+    later = {key: replace(each, values={**each.values, "later": -7.5}) for key, each in found.scores.items()}
+    stored = bundle.read(bundle.write(replace(found, scores=later)))
+    assert stored.scores[RESULT]["later"] == -7.5
+    assert stored.score_names == [*PARTS, "later"]
+    rows = list(csv.DictReader(io.StringIO(members(bundle.write(stored))[SCORES].decode())))
+    assert (rows[0]["later"], rows[-1]["later"]) == ("-7.5", "")
+    assert "later" in report(stored).decode()
+    assert compare(stored, found).agrees
+
+
+def test_shapes_come_back(net):
+    """The masks as the network sees them, and the scores against them."""
+    sample = shapes.composed("two shapes", 1)
+    found = find(net, as_png(sample.image), "two", Settings(MODEL, RECIPE, "squeeze"), shapes=known_shapes(sample))
+    assert (
+        found.scores[RESULT]["mass"]
+        == pytest.approx(float((found.merged * found.shapes[0].mask).sum() / found.merged.sum()), abs=1e-5)
+        or found.label != found.shapes[0].label
+    )
+    stored = bundle.read(bundle.write(found))
+    same(stored, found)
+    again = find(net, stored.picture, stored.name, stored.settings, shapes=stored.shapes)
+    assert compare(stored, again).score_difference < 1e-6
+    parts = members(bundle.write(found))
+    del parts[SHAPES]
+    raw = json.loads(parts[MANIFEST])
+    del raw["sha256"][SHAPES]
+    refused(packed({**parts, MANIFEST: json.dumps(raw).encode()}), SHAPES)
+
+
+def test_merges_of_a_rule_that_reads_more_than_maps(net):
+    """They cannot be made again from the maps, so they are stored."""
+
+    @rule("by the picture", "By the picture", "Weighs the mean by brightness.", "·", "none", needs="picture")
+    def by_the_picture(maps, cap):
+        light = cap.x.mean(1).sigmoid()
+        return maps.cumsum(0) * light
+
+    try:
+        found = find(net, PNG, "a", Settings(MODEL, replace(RECIPE, rule="by the picture")), scores=False)
+        assert found.merges.shape == found.maps.shape
+        np.testing.assert_array_equal(found.merges[0], found.merged)
+        data = bundle.write(found)
+        stored = bundle.read(data)
+        same(stored, found)
+        np.testing.assert_array_equal(stored.merges, found.merges)
+        parts = members(data)
+        del parts[MERGES]
+        raw = json.loads(parts[MANIFEST])
+        del raw["sha256"][MERGES]
+        refused(packed({**parts, MANIFEST: json.dumps(raw).encode()}), MERGES)
+    finally:
+        del RULES["by the picture"]
+    refused(data, "merging rule that is unknown")

@@ -17,8 +17,9 @@ from camviz import shapes
 from camviz.agreement import MAP_TOLERANCE, SCORE_TOLERANCE, compare
 from camviz.explain import Recipe
 from camviz.figure import figure
-from camviz.finding import RESULT, Settings, as_png
+from camviz.finding import BASELINES, RESULT, MapScores, Settings, as_png
 from camviz.images import ImageError
+from camviz.metrics.arcc import PARTS
 from camviz.refine import RULES
 from camviz.render import overlay
 from camviz.robustness import Perturbation
@@ -138,11 +139,12 @@ def test_an_attack_is_against_the_clean_prediction(net):
     np.testing.assert_array_equal(found.view, expected)
 
 
-def test_progress_runs_through_maps_and_scores(net):
+@pytest.mark.parametrize(("layers", "passes"), [(("layer4",), 2 * 32), (("layer3", "layer4"), 3 * 64)])
+def test_progress_runs_through_maps_and_scores(net, layers, passes):
     seen = []
-    recipe = Recipe(few_passes(), ("layer4",))
+    recipe = Recipe(few_passes(), layers)
     find(net, PNG, "a", Settings(MODEL, recipe), lambda done, total: seen.append((done, total)))
-    assert {total for _, total in seen} == {3 * 32}
+    assert {total for _, total in seen} == {passes}
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     assert seen[-1][0] == seen[-1][1]
 
@@ -198,20 +200,27 @@ def test_npz(found):
 
 def test_csv(found):
     rows = list(csv.DictReader(io.StringIO(table(found).decode())))
-    assert tuple(rows[0]) == COLUMNS
-    assert [row["map"] for row in rows] == [RESULT, *reversed(LAYERS)]
-    for row in rows:
-        for name in ("arcc", "coherency", "complexity", "road", "road_raw"):
-            assert float(row[name]) == getattr(found.scores[row["map"]], name)
+    assert tuple(rows[0]) == ("map", "method", "rule", "class", *PARTS, "note")
+    assert [row["map"] for row in rows] == [RESULT, *reversed(LAYERS), "baseline", "baseline"]
+    assert [row["method"] for row in rows[-2:]] == list(BASELINES)
+    for row in rows[-2:]:
+        for name in PARTS:
+            assert float(row[name]) == found.baselines[row["method"]][name]
+    for row in rows[:-2]:
+        for name in PARTS:
+            assert float(row[name]) == found.scores[row["map"]][name]
         assert (row["method"], row["class"]) == ("gradcam++", found.label)
 
 
 def test_csv_of_what_was_not_computed(found):
-    held_back = {RESULT: replace(found.scores[RESULT], arcc=None, coherency=None)}
-    short = replace(found, scores=held_back, settings=replace(found.settings, recipe=replace(RECIPE, layers=())))
+    known = found.scores[RESULT].values
+    held_back = {RESULT: MapScores({**known, "arcc": None, "coherency": None})}
+    short = replace(
+        found, scores=held_back, baselines={}, settings=replace(found.settings, recipe=replace(RECIPE, layers=()))
+    )
     (row,) = csv.DictReader(io.StringIO(table(short).decode()))
     assert row["arcc"] == row["coherency"] == ""
-    assert len(table(replace(found, scores={})).splitlines()) == 1
+    assert len(table(replace(found, scores={}, baselines={})).splitlines()) == 1
 
 
 def test_no_cell_is_a_formula(found):
@@ -335,8 +344,9 @@ def test_maps_that_differ(found, name, by, agrees):
 
 @pytest.mark.parametrize(("by", "agrees"), [(0.5 * SCORE_TOLERANCE, True), (2 * SCORE_TOLERANCE, False)])
 def test_scores_that_differ(found, by, agrees):
-    score = found.scores["layer2"]
-    told = compare(found, replace(found, scores={**found.scores, "layer2": replace(score, road=score.road - by)}))
+    values = found.scores["layer2"].values
+    changed = MapScores({**values, "road": values["road"] - by})
+    told = compare(found, replace(found, scores={**found.scores, "layer2": changed}))
     assert told.agrees == agrees
     assert told.score_difference == pytest.approx(by)
 

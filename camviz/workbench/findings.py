@@ -81,7 +81,8 @@ def in_order(of: Explained, recipe: Recipe) -> Recipe:
 
 def passes(of: Explained, recipe: Recipe, scores: bool = True) -> int:
     """How often a slow method runs the network for its maps, and to score the merged map and each layer's."""
-    return (3 if scores else 1) * sum(method_runs(of, recipe))
+    scored = (2 if len(recipe.layers) > 1 else 1) if scores else 0
+    return (1 + scored) * sum(method_runs(of, recipe))
 
 
 def score_all(of: Explained, recipe: Recipe, progress: Progress | None = None) -> None:
@@ -91,7 +92,7 @@ def score_all(of: Explained, recipe: Recipe, progress: Progress | None = None) -
     """
     runs, names, total = method_runs(of, recipe), score_names(of), passes(of, recipe)
     compute_scores(of, recipe, names, shifted(progress, sum(runs), total))
-    for index, layer in enumerate(recipe.layers):
+    for index, layer in enumerate(recipe.layers if len(recipe.layers) > 1 else ()):
         before = 2 * sum(runs) + sum(runs[:index])
         compute_scores(of, alone(recipe, layer), names, shifted(progress, before, total))
     for baseline in baselines(recipe).values():
@@ -111,7 +112,9 @@ def alone(recipe: Recipe, layer: str) -> Recipe:
 def as_finding(of: Explained, recipe: Recipe, names: Sequence[str]) -> Finding:
     """Everything that is known of a picture and a recipe, with those of some scores that were computed."""
     probabilities = predict(of)
-    maps = {RESULT: recipe, **{layer: alone(recipe, layer) for layer in recipe.layers}}
+    # A single layer's map is the result itself.
+    layers = {layer: alone(recipe, layer) if len(recipe.layers) > 1 else recipe for layer in recipe.layers}
+    maps = {RESULT: recipe, **layers}
     return Finding(
         settings=Settings(of.net.info.name, recipe, of.fit, of.target, of.noise),
         name=of.picture.title,
