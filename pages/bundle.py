@@ -12,7 +12,7 @@ from camviz.ui.bundle.report import report_of
 from camviz.ui.engine import prepare_server, show_queue
 from camviz.ui.frame import require_frame
 from camviz.ui.nets import gpu_memory
-from camviz.ui.slot import Slot
+from camviz.ui.streamlit_internals import Slot
 from camviz.ui.style import show_style
 
 require_frame("pages/bundle.py")

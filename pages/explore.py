@@ -13,7 +13,7 @@ from camviz.ui.frame import require_frame
 from camviz.ui.nets import gpu_memory
 from camviz.ui.noising import choose_noise, noise_is_on, perturbed_scene
 from camviz.ui.scoring import ScorePlaces, conclusion, show_scores, show_waiting
-from camviz.ui.slot import Slot
+from camviz.ui.streamlit_internals import Slot
 from camviz.ui.strip import strip_skeleton
 from camviz.ui.stripview import heading_html, result_title, show_strip, show_tools
 from camviz.ui.style import show_style

@@ -16,7 +16,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
-from test_finding import LAYERS, MODEL, PNG, RECIPE, photo
+from shape_result import LAYERS, MODEL, PNG, RECIPE, photo
+from zip_files import members, packed
 
 import camviz
 from camviz import bundle
@@ -26,8 +27,6 @@ from camviz.figure import figure
 from camviz.finding import RESULT, Settings, find
 from camviz.refine import RULES
 from camviz.robustness import Perturbation
-
-TIME = (1980, 1, 1, 0, 0, 0)
 
 
 @pytest.fixture(scope="module")
@@ -43,25 +42,6 @@ def found(net):
 @pytest.fixture(scope="module")
 def good(found):
     return bundle.write(found)
-
-
-def members(data):
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
-
-
-def packed(parts, method=zipfile.ZIP_STORED, edit=None):
-    """A zip of (name, bytes) pairs or a dictionary; `edit` may change each entry before it is written."""
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", method) as archive:
-        for name, content in parts.items() if isinstance(parts, dict) else parts:
-            entry = zipfile.ZipInfo(name, TIME)
-            entry.compress_type = method
-            entry.external_attr = (stat.S_IFREG | 0o644) << 16
-            if edit:
-                edit(entry)
-            archive.writestr(entry, content)
-    return stream.getvalue()
 
 
 def signed(data, changes=None, edit=None):

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from conftest import seeded
 from pytorch_grad_cam import (
     EigenCAM,
     EigenGradCAM,
@@ -29,6 +28,7 @@ from pytorch_grad_cam.metrics import road as their_road
 from pytorch_grad_cam.refine_cam import RefineCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget, ClassifierOutputTarget
 from pytorch_grad_cam.utils.svd_on_activations import get_2d_projection
+from small_networks import seeded
 from torch import nn
 
 import camviz
@@ -38,8 +38,11 @@ from camviz.metrics.arcc import coherency, complexity
 from camviz.metrics.imputation import impute
 
 TOLERANCE = 1e-3
-# grad-cam's ROAD hands a tensor to NumPy's percentile
-pytestmark = pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")
+pytestmark = [
+    pytest.mark.slow,
+    # grad-cam's ROAD hands a tensor to NumPy's percentile
+    pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning"),
+]
 
 PERCENTILES = [20, 40, 60, 80]
 GRADIENT_METHODS = {

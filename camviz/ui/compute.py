@@ -25,8 +25,9 @@ from camviz.models import Net
 from camviz.refine import heights, refine, running
 from camviz.render import data_uri
 from camviz.robustness import Perturbation
-from camviz.ui.engine import cache, heavy, kept, yield_point
+from camviz.ui.engine import cache, heavy, kept
 from camviz.ui.nets import at
+from camviz.ui.streamlit_internals import yield_point
 
 Value = TypeVar("Value")
 

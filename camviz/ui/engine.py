@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import gc
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,11 +12,10 @@ from contextlib import contextmanager
 
 import streamlit as st
 import torch
-from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from camviz.cache import ByteCache, Key, Value
 from camviz.turns import Turns
-from camviz.ui.slot import Slot
+from camviz.ui.streamlit_internals import Slot, browser_token, session_id, yield_point
 
 CACHE_BYTES = 512 * 2**20
 NETS_BYTES = 2 * 2**30
@@ -94,11 +92,6 @@ def kept(key: Key, compute: Callable[[], Value]) -> Value:
     return value
 
 
-def yield_point() -> None:
-    """Let Streamlit end this run, if its person wants something else or has gone: any look at the state does that."""
-    st.session_state.get(_NOTICE)
-
-
 class _Notice:
     """Tells a person who waits for longer than a moment; `show_queue` takes away what an ended run left."""
 
@@ -141,18 +134,6 @@ def _notice_html(words: str) -> str:
 
 
 def _person() -> str | int:
-    """Who asks: the browser, by the cookie that Streamlit gives it, so that more tabs get no larger share."""
-    context = get_script_run_ctx(suppress_warning=True)
-    if context is None:
-        return threading.get_ident()
-    cookie = st.context.cookies.get("_streamlit_xsrf")
-    return unmasked(cookie) if isinstance(cookie, str) else context.session_id
-
-
-def unmasked(cookie: str) -> str:
-    """What stays the same of a browser's cookie "2|mask|masked token|time", whose mask is another for every tab."""
-    found = re.fullmatch(r"2\|((?:[0-9a-f]{2})+)\|((?:[0-9a-f]{2})+)\|\d+", cookie)
-    if found is None:
-        return cookie
-    mask, token = map(bytes.fromhex, found.groups())
-    return bytes(byte ^ mask[place % len(mask)] for place, byte in enumerate(token)).hex()
+    """Who asks: the browser, so that more tabs get no larger share; without its cookie the tab, or else the thread."""
+    session = session_id()
+    return threading.get_ident() if session is None else browser_token() or session

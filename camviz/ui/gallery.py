@@ -6,11 +6,11 @@ import random
 from dataclasses import dataclass, replace
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from camviz import shapes
 from camviz.ui.address import SINGLE
 from camviz.ui.compute import Picture, synthetic
+from camviz.ui.streamlit_internals import DeltaGenerator
 
 _KINDS: dict[str, str] = {
     SINGLE: "One shape",

@@ -16,7 +16,8 @@ from camviz.methods import METHODS
 from camviz.methods.passes import passes
 from camviz.models import Net, load_model
 from camviz.models.registry import probe_input
-from camviz.ui.engine import cache, heavy, nets, yield_point
+from camviz.ui.engine import cache, heavy, nets
+from camviz.ui.streamlit_internals import yield_point
 
 _LOG = logging.getLogger(__name__)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from camviz.noise import KINDS
 from camviz.robustness import Perturbation
 from camviz.ui.compute import Scene, Sight, likeliest, scene
+from camviz.ui.streamlit_internals import DeltaGenerator
 
 STEP = 0.05
 # Session keys of the controls, and of the draw, which a button counts up.

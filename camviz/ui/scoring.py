@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from camviz.explain import Recipe
 from camviz.methods import METHODS, Progress
@@ -15,7 +14,7 @@ from camviz.ui import controls, viewer
 from camviz.ui.compute import Scene, get_coherency, get_road, has, merged, predict, sides
 from camviz.ui.nets import expected_seconds
 from camviz.ui.scores import TRUTH_COLUMNS, Kind, ScoreRow, scores_html
-from camviz.ui.slot import Slot
+from camviz.ui.streamlit_internals import DeltaGenerator, Slot
 from camviz.ui.stripview import result_title, subject
 from camviz.ui.truth import get_truth, get_truth_scores
 from camviz.ui.words import on_truth, verdict

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import streamlit as st
-from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from camviz.images import Fit, ImageError
 from camviz.samples import SAMPLES
 from camviz.ui.compute import Picture, forget, picture
 from camviz.ui.gallery import choose_shape
+from camviz.ui.streamlit_internals import UploadedFile
 
 _FITS: dict[Fit, str] = {"crop": "Crop", "squeeze": "Squeeze", "pad": "Pad"}
 # Session keys: the person's own picture, the upload that it came from, and how often they forgot one, which

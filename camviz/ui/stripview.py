@@ -26,7 +26,7 @@ from camviz.ui.compute import (
 )
 from camviz.ui.nets import expected_seconds
 from camviz.ui.robust import get_segments
-from camviz.ui.slot import Slot
+from camviz.ui.streamlit_internals import Slot
 from camviz.ui.strip import Class, LayerPanel, Strip, strip_html, strip_skeleton
 from camviz.ui.truth import get_truth
 from camviz.ui.viewer import Arrangement, OnPaste

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterable
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from camviz import bundle, takeaway
 from camviz.explain import Recipe
@@ -20,6 +19,7 @@ from camviz.ui.engine import kept
 from camviz.ui.report import Report, report
 from camviz.ui.scores import ScoreRow, scores_html
 from camviz.ui.scoring import known_rows, known_scores
+from camviz.ui.streamlit_internals import DeltaGenerator
 from camviz.ui.stripview import heading_html, maps_message, strip_markup, tools_message
 
 

@@ -19,7 +19,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from camviz.render import COLORMAPS, DIVERGING, palette
-from camviz.ui.slot import Slot
+from camviz.ui.streamlit_internals import Slot
 
 _FOLDER = Path(__file__).parents[2] / "assets" / "viewer"
 # What is told the number of a region or of a button that was clicked.

@@ -8,8 +8,6 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
-from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from camviz import bundle
 from camviz.bundle import BundleError
@@ -23,7 +21,7 @@ from camviz.ui.engine import cache, heavy, kept
 from camviz.ui.explore import link as explorelink
 from camviz.ui.nets import at
 from camviz.ui.noising import STEP
-from camviz.ui.slot import Slot
+from camviz.ui.streamlit_internals import DeltaGenerator, Slot, UploadedFile
 
 # More would keep the queue busy for minutes, without a moment at which others could come in between.
 MOST_LAYERS = 50

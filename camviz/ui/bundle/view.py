@@ -7,7 +7,6 @@ from html import escape
 
 import numpy as np
 import torch
-from streamlit.delta_generator import DeltaGenerator
 
 from camviz.agreement import SCORE_TOLERANCE, Agreement
 from camviz.finding import RESULT, Finding, Score
@@ -16,7 +15,7 @@ from camviz.refine import heights
 from camviz.takeaway import model_title, result_title, running_merges, settings_in_words
 from camviz.ui import viewer
 from camviz.ui.bundle.opened import Opened, as_text, show_waiting
-from camviz.ui.slot import Slot
+from camviz.ui.streamlit_internals import DeltaGenerator, Slot
 from camviz.ui.strip import Pane, row_html, row_skeleton
 from camviz.ui.viewer import Arrangement
 from camviz.ui.words import title_html

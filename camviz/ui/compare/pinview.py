@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from camviz.ui.compare.grid import Cell, describe, reach_of
 from camviz.ui.compare.markup import numbers, pin_html, reach_html
@@ -11,7 +10,7 @@ from camviz.ui.compare.pins import MOST, Pin, pins, unpin
 from camviz.ui.compare.view import panel_of, show_map
 from camviz.ui.nets import gpu_memory
 from camviz.ui.scoring import are_known, compute_scores, known_scores
-from camviz.ui.slot import Slot
+from camviz.ui.streamlit_internals import DeltaGenerator, Slot
 
 
 class PinPlaces:

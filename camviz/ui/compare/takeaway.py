@@ -8,13 +8,13 @@ import json
 import numpy as np
 import pandas as pd
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from camviz.finding import RESULT
 from camviz.manifest import described
 from camviz.takeaway import as_cell
 from camviz.ui.compare.grid import Cell, Grid, describe
 from camviz.ui.compute import is_ready
+from camviz.ui.streamlit_internals import DeltaGenerator
 from camviz.ui.takeaway import finding_of, offer_files, offer_one
 from camviz.ui.truth import get_truth_scores
 

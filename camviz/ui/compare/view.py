@@ -6,7 +6,6 @@ import time
 
 import numpy as np
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from camviz.methods import METHODS
 from camviz.ui import controls, viewer
@@ -19,7 +18,7 @@ from camviz.ui.compute import Scene, get_coherency, get_view, is_ready, layer_ma
 from camviz.ui.nets import expected_seconds, gpu_memory
 from camviz.ui.scores import ScoreRow
 from camviz.ui.scoring import are_known, compute_scores, known_scores, lacks_slow_score
-from camviz.ui.slot import Slot
+from camviz.ui.streamlit_internals import DeltaGenerator, Slot
 from camviz.ui.viewer import Arrangement
 
 # Session keys: the grid that was sorted last, so that one whose scores do not fit into the cache is sorted once, and

@@ -7,14 +7,13 @@ from dataclasses import replace
 from html import escape
 
 import numpy as np
-from streamlit.delta_generator import DeltaGenerator
 
 from camviz.explain import Recipe
 from camviz.noise import KINDS
 from camviz.robustness import Perturbation
 from camviz.ui import viewer
 from camviz.ui.compute import Scene, Sight, get_view, likeliest, predict, scene
-from camviz.ui.slot import Slot
+from camviz.ui.streamlit_internals import DeltaGenerator, Slot
 from camviz.ui.strip import maps_html, maps_skeleton, seen_html
 from camviz.ui.stripview import make_ready, make_strip, show_maps, top_classes
 from camviz.ui.truth import get_truth

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from camviz.models import ModelInfo
 from camviz.samples import SAMPLES
@@ -14,6 +13,7 @@ from camviz.ui import controls, source
 from camviz.ui.address import DIGITS, Swept, code, plain
 from camviz.ui.compute import Picture
 from camviz.ui.link import arrived, keep, tell
+from camviz.ui.streamlit_internals import DeltaGenerator
 
 _PAGE = "robustness"
 # Session key: the uploads that a link asks for, by how their SHA-256 begins, with their names.

@@ -23,7 +23,7 @@ from camviz.ui.robust import count_segments, get_segments
 from camviz.ui.robustness.charts import region_figure
 from camviz.ui.robustness.regions import Moved, Ranked, panel_html, path_html
 from camviz.ui.robustness.sweep import Plan, usable
-from camviz.ui.slot import Slot
+from camviz.ui.streamlit_internals import Slot
 from camviz.ui.stripview import subject
 from camviz.ui.takeaway import offer_one
 from camviz.ui.viewer import Arrangement

@@ -7,7 +7,6 @@ from html import escape
 import numpy as np
 import pandas as pd
 import streamlit as st
-from streamlit.elements.lib.column_types import ColumnConfig
 
 from camviz.noise import KINDS
 from camviz.ranks import chance
@@ -17,6 +16,7 @@ from camviz.ui.compute import scene, view_uri
 from camviz.ui.robust import count_segments
 from camviz.ui.robustness.charts import MEASURES, curves_figure, measures_figure, ranks_figure
 from camviz.ui.robustness.sweep import Plan, usable
+from camviz.ui.streamlit_internals import ColumnConfig
 from camviz.ui.words import ROBUSTNESS_STEPS
 
 _ALL = "All noise"
