@@ -7,10 +7,11 @@ Four things cannot stand in this file:
 
 - assets/style.css and assets/viewer/viewer.css select Streamlit's elements by their classes (`.stHtml`) and test ids
   (`[data-testid="stSidebarHeader"]`), and assets/viewer/save.js reads the colour of `.stApp`. Classes that begin with
-  `st-key-` are documented.
+  `st-key-` are documented. tests/test_browser_selectors.py tries each selector on real pages.
 - `camviz.ui.style` relies on the `hidden` attribute of an element passing through `st.html`, and on an element behind
-  the `<style>` making it a part of the page.
-- `camviz.ui.frame` relies on `st.switch_page("app.py")` leading from a page that was run by itself to the app.
+  the `<style>` making it a part of the page; tests/test_browser.py tries both.
+- `camviz.ui.frame` relies on `st.switch_page("app.py")` leading from a page that was run by itself to the app;
+  tests/test_browser_link.py opens such a page.
 - Tests read Streamlit's messages, which are protobufs: tests/streamlit_messages.py.
 """
 
