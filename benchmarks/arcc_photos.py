@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
@@ -28,14 +28,13 @@ import camviz
 from benchmarks.photos import PHOTOS
 from benchmarks.tables import table
 from camviz.explain import explain_capture
-from camviz.metrics.arcc import coherency, combine, complexity
-from camviz.metrics.road import road
+from camviz.metrics import Evidence, Scored
+from camviz.metrics.arcc import PARTS
 from camviz.statistics import DRAWS, bootstrap
 
 MODEL = "efficientnet-lite0"
 METHODS = ("gradcam++", "layercam")
 BASELINES = ("centre", "random", "uniform")
-PARTS = ("arcc", "coherency", "complexity", "road", "road_raw")
 SEEDS = 5
 _TIE = 1e-4  # scores closer than this count as equal
 
@@ -111,25 +110,26 @@ def score_photo(index: int, seeds: int) -> Result:
     cap = camviz.capture(net.module, x, layers=net.layers)
     scores = {}
     for name, recipe in recipes(net.layers).items():
-        explained: tuple[Tensor, Tensor, tuple[str, ...]] | None = None
+        explained: tuple[Tensor, Scored] | None = None
         drawn = []
         for seed in range(seeds):
             if explained is None or recipe.method == "random":  # no other map depends on the seed
                 explained = _explained(cap, camviz.Recipe(recipe.method, recipe.layers, recipe.rule, seed))
-            maps, coherence, notes = explained
-            removal = road(net.module, x, maps, cap.target, seed)
-            drawn.append(combine(coherence, complexity(maps), removal, notes))
-        scores[name] = {part: float(np.mean([float(getattr(d, part)[0]) for d in drawn])) for part in PARTS}
+            maps, coherency = explained
+            again = partial(camviz.explain, cap.module, recipe=recipe)
+            known = {"coherency": coherency}
+            drawn.append(Evidence(net.module, x, maps[None], cap.target, [again], seed=seed, known=known))
+        scores[name] = {part: float(np.mean([each.values(part).item() for each in drawn])) for part in PARTS}
     target = int(cap.target[0])
     probability = float(cap.logits.softmax(1)[0, target])
     return Result(PHOTOS[index].name, net.labels[target], probability, scores)
 
 
-def _explained(cap: camviz.Capture, recipe: camviz.Recipe) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+def _explained(cap: camviz.Capture, recipe: camviz.Recipe) -> tuple[Tensor, Scored]:
     """The recipe's map, and its coherency: the whole recipe run again on the masked image."""
     maps = explain_capture(cap, recipe)
-    again: Callable[[Tensor, Tensor], Tensor] = partial(camviz.explain, cap.module, recipe=recipe)
-    return maps, *coherency(cap.x, maps, cap.target, again)
+    again = partial(camviz.explain, cap.module, recipe=recipe)
+    return maps, Evidence(cap.module, cap.x, maps[None], cap.target, [again]).scored("coherency")
 
 
 def report(results: Sequence[Result], seeds: int) -> str:

@@ -29,7 +29,7 @@ import camviz
 from benchmarks.memory import LAYERS
 from benchmarks.speed_robustness import robustness_rows
 from benchmarks.speed_scores import arcc_rows, imputation_rows, layout_rows, scorecam_rows
-from benchmarks.timing import Case, Row, Run, in_turn, machine, make_case, ms
+from benchmarks.timing import Case, Row, Run, in_turn, machine, make_case, ms, trained_lite
 from camviz.methods import cam_with_notes
 
 
@@ -53,7 +53,7 @@ def measure(only: Sequence[str], device: str, repeat: int) -> Iterator[Row]:
     """Yield every row of the sections asked for."""
     for section, rows in SECTIONS.items():
         if section in only:
-            for name in ("resnet18", "efficientnet-lite0"):
+            for name in ("resnet18", trained_lite()):
                 yield from rows(make_case(name, device), repeat)
     if "memory" in only:
         yield from (memory_row(name, device) for name in LAYERS)
@@ -121,7 +121,7 @@ def ablation_rows(case: Case, _: int) -> Iterator[Row]:
     """Ablation-CAM on the last stage; grad-cam's side runs once, between two of ours."""
     told = [ClassifierOutputTarget(int(case.target))]
     pairs = [(case.layers[-1], case.layers[-1])]
-    if case.name == "efficientnet-lite0":
+    if case.name == trained_lite():
         # The default last layer is called twice, which grad-cam cannot ablate; the module that feeds its last
         # call is as large, and pushing a channel of it far below 0 before ReLU6 comes to the same.
         pairs.append(("_swish", "_bn1"))

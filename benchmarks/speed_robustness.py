@@ -15,13 +15,17 @@ from torch import Tensor, nn
 
 import camviz
 from benchmarks.photos import PHOTOS
-from benchmarks.timing import Case, Row, in_turn, ms
+from benchmarks.timing import Case, Row, in_turn, ms, trained_lite
 from camviz import noise
 from camviz.capture import captures
 from camviz.chunks import in_fast_order
 from camviz.explain import explain_capture
 from camviz.ranks import overlaps
-from camviz.robustness import Subject, capture_size, robustness, subject
+from camviz.robustness import Subject, capture_size
+from camviz.workbench.host import PlainHost
+from camviz.workbench.maps import likeliest
+from camviz.workbench.noisy_copies import get_subject
+from camviz.workbench.pictures import SeenPicture, pixels_as_picture
 
 METHOD, KIND = "gradcam++", "gaussian"
 LEVELS, SEEDS = (0.2, 0.4, 0.6, 0.8, 1.0), (0, 1, 2, 3)
@@ -30,7 +34,7 @@ RANKINGS, ITEMS = 1000, 60
 
 def robustness_rows(case: Case, repeat: int) -> Iterator[Row]:
     """A sweep over 20 noisy copies of one photograph, for one layer and for four; the overlaps of many rankings."""
-    if case.name != "efficientnet-lite0":
+    if case.name != trained_lite():
         return  # noise acts on what a trained network sees, and flips its predictions
     yield from sweep_rows(case, "Grad-CAM++", GradCAMPlusPlus, case.layers[-1:], repeat)
     yield from sweep_rows(case, "RefineCAM", RefineCAM, case.layers, repeat)
@@ -41,10 +45,11 @@ def sweep_rows(case: Case, title: str, method: Any, layers: tuple[str, ...], rep
     """Everything of ours, against grad-cam's maps of the same noisy copies alone, and against our passes alone."""
     net, image = camviz.load_model(case.name, str(case.x.device)), PHOTOS[0].load()
     recipe = camviz.Recipe(METHOD, layers)
-    of = subject(net, image, {title: recipe})
+    seen = SeenPicture(PlainHost(), pixels_as_picture(image, title), net)
+    of = get_subject(seen.explaining(likeliest(seen)), {title: recipe})
     copies = net.inputs(np.concatenate([noise.apply_levels(of.view, KIND, LEVELS, seed) for seed in SEEDS]))
-    ours = partial(robustness, net, image, KIND, LEVELS, METHOD, layers, SEEDS, comparisons=False)
-    compared = partial(robustness, net, image, KIND, LEVELS, METHOD, layers, SEEDS)
+    ours = partial(camviz.robustness, net, image, KIND, LEVELS, METHOD, layers, SEEDS, comparisons=False)
+    compared = partial(camviz.robustness, net, image, KIND, LEVELS, METHOD, layers, SEEDS)
     peers = [partial(_their_maps, _peer(method, case.trainable, layers), copies),
              partial(_their_maps, _peer(method, case.module, layers, frozen=True), copies)]  # fmt: skip
     apart = abs(_our_maps(of, copies, recipe) - peers[0]()).max()

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 import camviz
 from benchmarks.tables import table
 from camviz import shapes
-from camviz.metrics.truth import TRUTH
+from camviz.metrics import SCORES
+from camviz.metrics.truth import mask_scores
 from camviz.statistics import DRAWS, bootstrap
 
 REFINED, BLIND = "RefineCAM", ("centre", "random", "uniform")
@@ -24,7 +25,7 @@ REFINED, BLIND = "RefineCAM", ("centre", "random", "uniform")
 SHOWN = {
     "arcc": "ARCC",
     "arcc, deeper maps kept": "ARCC, deeper maps kept",
-    **{name: score.title + (" (low is good)" if score.better == "lower" else "") for name, score in TRUTH.items()},
+    **{name: SCORES[name].title + " (low is good)" * (SCORES[name].better == "lower") for name in mask_scores()},
 }
 IN_FIGURE = {"arcc": "ARCC", "mass": "Mass inside", "best_iou": "Best IoU"}
 
@@ -125,7 +126,7 @@ def _findings(model: Scores) -> list[str]:
     """In words: how RefineCAM does against every single layer."""
     said = []
     for column, title in SHOWN.items():
-        sign = -1 if column in TRUTH and TRUTH[column].better == "lower" else 1
+        sign = -1 if column in SCORES and SCORES[column].better == "lower" else 1
         means = {name: sign * model.of(name, column).mean() for name in (*model.layers, *BLIND)}
         best = max(model.layers, key=lambda name: means[name])
         difference = sign * (model.of(REFINED, column) - model.of(best, column))

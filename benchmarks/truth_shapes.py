@@ -27,9 +27,8 @@ from benchmarks import truth_report
 from camviz import shapes
 from camviz.explain import explain_capture
 from camviz.maps import upsample
-from camviz.metrics.arcc import coherency, combine, complexity
-from camviz.metrics.road import roads
-from camviz.metrics.truth import TRUTH
+from camviz.metrics import Evidence
+from camviz.metrics.truth import mask_scores
 from camviz.models import SHAPES
 from camviz.refine import refine
 
@@ -98,24 +97,35 @@ def score(model: str, index: int) -> list[Row]:
     mask = torch.from_numpy(sample.mask)[None]
     rows: list[Row] = []
     found = {name: explain_capture(cap, recipe) for name, recipe in recipes(net.layers).items()}
-    removals = roads(net.module, x, torch.stack(list(found.values())), cap.target, SEED, logits=cap.logits)
-    for (name, recipe), maps, removal in zip(recipes(net.layers).items(), found.values(), removals, strict=True):
-        whole, notes = coherency(x, maps, cap.target, partial(camviz.explain, net.module, recipe=recipe))
-        several = len(recipe.layers) > 1  # of a single layer, both variants are the same
-        frozen = coherency(x, maps, cap.target, partial(_shallowest_again, cap, recipe))[0] if several else whole
-        full, kept = (combine(c, complexity(maps), removal, notes) for c in (whole, frozen))
+    maps = torch.stack(list(found.values()))
+    full = Evidence(
+        net.module,
+        x,
+        maps,
+        cap.target,
+        [partial(camviz.explain, net.module, recipe=recipe) for recipe in recipes(net.layers).values()],
+        mask=mask,
+        seed=SEED,
+        logits=cap.logits,
+    )
+    # ARCC once more, its coherency with the deeper maps kept: of a single layer both variants are the same.
+    again = [partial(_shallowest_again, cap, recipe) for recipe in recipes(net.layers).values()]
+    parts = {part: full.scored(part) for part in ("complexity", "road")}
+    kept = Evidence(net.module, x, maps, cap.target, again, logits=cap.logits, known=parts)
+    for index, (name, recipe) in enumerate(recipes(net.layers).items()):
+        of_kept = kept if len(recipe.layers) > 1 else full
         rows.append({
             **about,
             "map": name,
-            "arcc": float(full.arcc),
-            "arcc, deeper maps kept": float(kept.arcc),
-            "coherency": float(whole),
-            "coherency, deeper maps kept": float(frozen),
-            "complexity": float(full.complexity),
-            "road": float(full.road),
-            "road, raw": float(full.road_raw),
-            "blank": int(not bool(maps.any())),
-            **{key: float(truth(maps, mask)) for key, truth in TRUTH.items()},
+            "arcc": full.values("arcc")[index].item(),
+            "arcc, deeper maps kept": of_kept.values("arcc")[index].item(),
+            "coherency": full.values("coherency")[index].item(),
+            "coherency, deeper maps kept": of_kept.values("coherency")[index].item(),
+            "complexity": full.values("complexity")[index].item(),
+            "road": full.values("road")[index].item(),
+            "road, raw": full.values("road_raw")[index].item(),
+            "blank": int(not bool(maps[index].any())),
+            **{key: full.values(key)[index].item() for key in mask_scores()},
             "mass at most": most_mass(cap, recipe, mask),
         })  # fmt: skip
     return rows

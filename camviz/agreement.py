@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from camviz.finding import Finding, Score
+from camviz.finding import Finding
 
 # Other processors and versions add up in another order, and ROAD asks which pixels come first.
 MAP_TOLERANCE, SCORE_TOLERANCE = 1e-3, 1e-2
@@ -66,11 +66,8 @@ def _maps_apart(stored: Finding, fresh: Finding) -> float:
 
 
 def _scores_apart(stored: Finding, fresh: Finding) -> float:
-    def numbers(score: Score) -> tuple[float | None, ...]:
-        return score.arcc, score.road, score.road_raw, score.coherency, score.complexity
-
-    both = stored.scores.keys() & fresh.scores.keys()
-    pairs = [pair for key in both for pair in zip(numbers(stored.scores[key]), numbers(fresh.scores[key]), strict=True)]
+    both = [(stored.scores[key].values, fresh.scores[key].values) for key in stored.scores.keys() & fresh.scores.keys()]
+    pairs = [(old[name], new[name]) for old, new in both for name in old.keys() & new.keys()]
     return max((abs(a - b) for a, b in pairs if a is not None and b is not None), default=math.nan)
 
 

@@ -11,28 +11,31 @@ import io
 import math
 import stat
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from camviz.finding import Finding, as_png
+from camviz.finding import Finding, KnownShape, as_png
 from camviz.images import ImageError, load_image
 from camviz.manifest import BundleError, Manifest, as_json, parse
+from camviz.refine import RULES
 from camviz.takeaway import csv
 
 __all__ = ["SUFFIX", "BundleError", "read", "write"]
 
 SUFFIX = ".camviz.zip"
 MAX_BYTES = 512 * 2**20
-MANIFEST, PICTURE, VIEW, MAPS, MERGED, SCORES = (
+MANIFEST, PICTURE, VIEW, MAPS, MERGED, SCORES, SHAPES, MERGES = (
     "manifest.json",
     "picture",
     "view.png",
     "maps.npy",
     "merged.npy",
     "scores.csv",
+    "shapes.png",
+    "merges.npy",
 )
 # The most bytes that a member may have.
 LIMITS = {
@@ -42,7 +45,11 @@ LIMITS = {
     MAPS: 256 * 2**20,
     MERGED: 32 * 2**20,
     SCORES: 2**20,
+    SHAPES: 32 * 2**20,
+    MERGES: 256 * 2**20,
 }
+# Only there where it is known what the picture holds, and where a rule needs more than the maps to merge them.
+OPTIONAL = {SHAPES, MERGES}
 _MAX_DIRECTORY = 4096  # bytes at the end of a zip that list its members
 _LOCAL, _ENTRY, _END = 30, 46, 22  # bytes of a zip's records, names left out
 _SAME_TIME = (1980, 1, 1, 0, 0, 0)
@@ -63,6 +70,10 @@ def write(finding: Finding) -> bytes:
         MERGED: _npy(finding.merged),
         SCORES: csv(finding),
     }
+    if finding.shapes:
+        members[SHAPES] = as_png(_numbered(finding.shapes))
+    if finding.merges is not None:
+        members[MERGES] = _npy(finding.merges)
     sha256 = {name: hashlib.sha256(data).hexdigest() for name, data in members.items()}
     members = {MANIFEST: as_json(finding, sha256).encode(), **members}
     for name, data in members.items():
@@ -95,7 +106,7 @@ def read(data: bytes) -> Finding:
     view = _picture(members[VIEW], "view")
     _picture(members[PICTURE], "picture")
     maps, merged = _array(members[MAPS], MAPS, 3), _array(members[MERGED], MERGED, 2)
-    _check_shapes(manifest, view, maps, merged)
+    _check_sizes(manifest, view, maps, merged)
     finding = Finding(
         settings=manifest.settings,
         name=manifest.name,
@@ -107,12 +118,48 @@ def read(data: bytes) -> Finding:
         probability=manifest.probability,
         top=manifest.top,
         scores=manifest.scores,
+        baselines=manifest.baselines,
+        layers=manifest.layers,
+        shapes=_shapes(members, manifest, view),
+        merges=_merges(members, manifest, maps),
         versions=manifest.versions,
         device=manifest.device,
     )
     if csv(finding) != members[SCORES]:
         raise BundleError(f"This bundle's table of scores is not that of its manifest: {_ASK_AGAIN}.")
     return finding
+
+
+def _numbered(shapes: Sequence[KnownShape]) -> NDArray[np.uint8]:
+    """Masks (h, w) as one picture (h, w, 3): the number of the shape, from 1 on, where one can be seen, else 0."""
+    numbers = np.zeros(shapes[0].mask.shape, np.uint8)
+    for number, shape in enumerate(shapes, 1):
+        numbers[shape.mask] = number
+    return np.repeat(numbers[..., None], 3, axis=2)
+
+
+def _shapes(members: Mapping[str, bytes], manifest: Manifest, view: NDArray[np.uint8]) -> tuple[KnownShape, ...]:
+    """What the picture is known to hold."""
+    if (SHAPES in members) != bool(manifest.shapes):
+        raise BundleError(f"This bundle's {SHAPES} does not fit its manifest: {_ASK_AGAIN}.")
+    if not manifest.shapes:
+        return ()
+    numbers = _picture(members[SHAPES], "picture of shapes")
+    if numbers.shape != view.shape or numbers.max() > len(manifest.shapes):
+        raise BundleError(f"This bundle's {SHAPES} does not fit its view or its manifest: {_ASK_AGAIN}.")
+    return tuple(KnownShape(label, numbers[..., 0] == number) for number, label in enumerate(manifest.shapes, 1))
+
+
+def _merges(members: Mapping[str, bytes], manifest: Manifest, maps: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """The running merges, where they do not follow from the maps."""
+    if (MERGES in members) != (RULES[manifest.settings.recipe.rule].needs != "maps"):
+        raise BundleError(f"This bundle's {MERGES} does not fit its merging rule: {_ASK_AGAIN}.")
+    if MERGES not in members:
+        return None
+    merges = _array(members[MERGES], MERGES, 3)
+    if merges.shape != maps.shape:
+        raise BundleError(f"This bundle's {MERGES} does not fit its maps: {_ASK_AGAIN}.")
+    return merges
 
 
 def _npy(array: NDArray[np.float32]) -> bytes:
@@ -161,7 +208,7 @@ def _check_names(listed: list[zipfile.ZipInfo]) -> None:
     names = [member.orig_filename for member in listed]
     if MANIFEST not in names:
         raise BundleError("This zip file is no bundle of camviz's, for it has no manifest: choose another file.")
-    missing = [name for name in LIMITS if name not in names]
+    missing = [name for name in LIMITS if name not in names and name not in OPTIONAL]
     if missing:
         raise BundleError(f"This bundle lacks its {missing[0]}: {_ASK_AGAIN}.")
     strange = [name for name in names if name not in LIMITS]
@@ -205,10 +252,10 @@ def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
 
 
 def _check_hashes(members: Mapping[str, bytes], sha256: Mapping[str, str]) -> None:
-    for name in LIMITS:
-        if name != MANIFEST and sha256.get(name) != hashlib.sha256(members[name]).hexdigest():
+    for name, data in members.items():
+        if name != MANIFEST and sha256.get(name) != hashlib.sha256(data).hexdigest():
             raise BundleError(f"This bundle's {name} is not the one that its manifest was written for: {_ASK_AGAIN}.")
-    if len(sha256) != len(LIMITS) - 1:
+    if len(sha256) != len(members) - 1:
         raise BundleError(f"This bundle's manifest speaks of members that are not there: {_ASK_AGAIN}.")
 
 
@@ -242,7 +289,7 @@ def _array(data: bytes, name: str, dimensions: int) -> NDArray[np.float32]:
     return array
 
 
-def _check_shapes(
+def _check_sizes(
     manifest: Manifest, view: NDArray[np.uint8], maps: NDArray[np.float32], merged: NDArray[np.float32]
 ) -> None:
     layers = len(manifest.settings.recipe.layers)

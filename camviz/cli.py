@@ -16,7 +16,8 @@ from camviz import bundle, shapes
 from camviz.agreement import compare
 from camviz.explain import Recipe
 from camviz.figure import figure
-from camviz.finding import RESULT, Finding, Settings, as_png, find
+from camviz.finding import RESULT, Finding, Settings, as_png
+from camviz.html.report import report
 from camviz.images import Fit, ImageError
 from camviz.methods import METHODS
 from camviz.models import DEFAULT_MODEL, DownloadError, ModelError, Net, list_models, load_model
@@ -26,6 +27,7 @@ from camviz.refine import RULES
 from camviz.render import COLORMAP, COLORMAPS
 from camviz.robustness import Perturbation
 from camviz.takeaway import csv, npz, panels
+from camviz.workbench.findings import find
 
 MAX_PICTURE = bundle.LIMITS[bundle.PICTURE]
 BUNDLE = f"finding{bundle.SUFFIX}"
@@ -269,14 +271,12 @@ def _device(text: str) -> torch.device:
 
 def _write(finding: Finding, folder: Path, colours: str) -> None:
     """Write all files, each whole or not at all; those of an earlier run that have no successor go."""
-    from camviz.ui.bundle.report import report_of  # which takes Streamlit, and a second, to import
-
     files = {
         **panels(finding, colours),
         "maps.npz": npz(finding),
         "scores.csv": csv(finding),
         "figure.pdf": figure(finding, colormap=colours),
-        "report.html": report_of(finding),
+        "report.html": report(finding),
         BUNDLE: bundle.write(finding),
     }
     for old in folder.iterdir():
@@ -293,8 +293,8 @@ def _tell(finding: Finding) -> None:
     method = METHODS[finding.settings.recipe.method].title
     print(f"{finding.name}: {method} for {finding.label!r} ({finding.probability:.1%}), {finding.settings.model}")
     score = finding.scores.get(RESULT)
-    if score is not None and score.arcc is not None:
-        print(f"ARCC {score.arcc:.3f}{f' ({score.note})' if score.note else ''}")
+    if score is not None and score["arcc"] is not None:
+        print(f"ARCC {score['arcc']:.3f}{f' ({score.note})' if score.note else ''}")
 
 
 class _Told:

@@ -28,5 +28,6 @@ def explain(module: nn.Module, x: Tensor, target: Tensor, recipe: Recipe, progre
 
 def explain_capture(cap: Capture, recipe: Recipe, progress: Progress | None = None) -> Tensor:
     """The same from a capture that holds at least the recipe's layers: no forward pass from the image."""
-    maps, _ = cam_with_notes(cap.select(recipe.layers), recipe.method, recipe.seed, progress)
-    return refine(maps, recipe.rule)
+    chosen = cap.select(recipe.layers)
+    maps, _ = cam_with_notes(chosen, recipe.method, recipe.seed, progress)
+    return refine(maps, recipe.rule, chosen)

@@ -16,12 +16,11 @@ from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from camviz.finding import RESULT, Finding
+from camviz.finding import RESULT, Finding, result_title, running_merges
 from camviz.manifest import plain
 from camviz.methods import METHODS
 from camviz.noise import KINDS
 from camviz.render import COLORMAP, COLORMAPS, overlay
-from camviz.takeaway import result_title, running_merges
 
 Kind = Literal["pdf", "png"]
 WIDTH = 7.2  # inches: both columns of a two-column page
@@ -99,7 +98,7 @@ def _drawn(finding: Finding, scale: float, colormap: str) -> Figure:
         _show(place(at, 1), over(finding.maps[index]), _cut(layers[index], 20), _arcc(finding, layers[index]))
         _show(place(at, 1, lower), over(merges[index]), "merged so far" if index < columns - 1 else "deepest")
         at += 1 + _SPACE
-    _show(place(at, _LARGE), over(finding.merged), result_title(finding), _parts(finding))
+    _show(place(at, _LARGE), over(finding.merged), _result_title(finding), _parts(finding))
     _bar(place(at + _LARGE + _SPACE, _LARGE, breadth=_BAR), colormap)
     drawn.text(
         _SPACE * cell / width,
@@ -128,6 +127,11 @@ def _bar(axes: Axes, colormap: str) -> None:
     axes.tick_params(labelsize=_SMALL, width=0.4, length=2, pad=1)
 
 
+def _result_title(finding: Finding) -> str:
+    recipe = finding.settings.recipe
+    return result_title(recipe) if len(recipe.layers) > 1 else f"{METHODS[recipe.method].title}, {recipe.layers[0]}"
+
+
 def _heading(finding: Finding) -> str:
     method = METHODS[finding.settings.recipe.method].title
     label = _cut(plain(finding.label), 40)
@@ -142,7 +146,7 @@ def _seen(finding: Finding) -> str:
 
 def _arcc(finding: Finding, key: str) -> str:
     score = finding.scores.get(key)
-    return "" if score is None or score.arcc is None else f"ARCC {score.arcc:.2f}"
+    return "" if score is None or score["arcc"] is None else f"ARCC {score['arcc']:.2f}"
 
 
 def _parts(finding: Finding) -> str:
@@ -150,7 +154,7 @@ def _parts(finding: Finding) -> str:
     score = finding.scores.get(RESULT)
     if score is None:
         return ""
-    parts = {"coherency": score.coherency, "complexity": score.complexity, "ROAD": score.road}
+    parts = {"coherency": score["coherency"], "complexity": score["complexity"], "ROAD": score["road"]}
     told = ", ".join(f"{name} {value:.2f}" for name, value in parts.items() if value is not None)
     return "\n".join(filter(None, (_arcc(finding, RESULT), told)))
 

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import io
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
-from camviz import noise
-from camviz.capture import Capture, capture
-from camviz.explain import Recipe, explain
-from camviz.images import Fit, load_image
-from camviz.methods import METHODS, Progress, cam_with_notes
-from camviz.methods.registry import shifted
-from camviz.metrics.arcc import Arcc, Explain, arccs
-from camviz.models import Net
-from camviz.refine import refine
+from camviz.explain import Recipe
+from camviz.images import Fit
+from camviz.metrics import SCORES
+from camviz.metrics.arcc import PARTS
+from camviz.refine import heights, running
 from camviz.robustness import Perturbation
 from camviz.versions import versions
 
+# The blind guesses that a map is held against: methods that know nothing of the network.
+BASELINES = ("centre", "random")
 RESULT = "merged"  # the merged map's key among the scores; the others are layers
 TOP = 5
 
@@ -51,24 +46,50 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Score:
-    """ARCC of one map and its parts, as in `camviz.metrics.arcc.Arcc`; None for what was not computed.
+class MapScores:
+    """The scores of one map.
 
     Attributes:
-        arcc: the harmonic mean of coherency, 1 - complexity and road.
-        road: clip(2 road_raw, 0, 1).
-        road_raw: ROAD before it is clipped, in [-0.5, 0.5].
-        coherency: (Pearson + 1) / 2.
-        complexity: the mean of the map; low is good.
+        values: by the score's name in `camviz.SCORES`; None for what is undefined or was not computed. A bundle may
+            hold scores that this version does not know.
         note: "" or what a reader must know.
     """
 
-    arcc: float | None
-    road: float | None
-    road_raw: float | None
-    coherency: float | None
-    complexity: float | None
+    values: dict[str, float | None]
     note: str = ""
+
+    def __getitem__(self, name: str) -> float | None:
+        return self.values.get(name)
+
+
+@dataclass(frozen=True)
+class LayerFacts:
+    """What a reader must know of a layer's map.
+
+    Attributes:
+        size: (h, w) of the layer's activations.
+        blank: why its map is blank, or "".
+        negative: whether its activations fall below 0, for which Grad-CAM++ was not derived.
+        twins: the other methods that give the same map there, names in `camviz.METHODS`.
+    """
+
+    size: tuple[int, int]
+    blank: str = ""
+    negative: bool = False
+    twins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class KnownShape:
+    """Something that a picture is known to hold.
+
+    Attributes:
+        label: its class, in words.
+        mask: bool (H, W), its pixels, in the picture or in a network's view of it.
+    """
+
+    label: str
+    mask: NDArray[np.bool_] = field(repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +107,12 @@ class Finding:
         probability: the network's, of that class in this view.
         top: the likeliest classes and their probabilities, the likeliest first.
         scores: of the merged map under `RESULT`, and of each layer's map under its name; empty if none was asked for.
+        baselines: the same of maps that are blind to the network, by the name of the method.
+        layers: what there is to say of each layer; empty if that is unknown, as in bundles of the first version.
+        merges: the merge down to each layer, float32 (L, h, w), where the rule needs more than the maps; else None, and
+            `running_merges` makes them.
+        shapes: what the picture is known to hold, as the network sees it: masks bool (h, w). The first one is the one
+            that it is named after.
         versions: what it was computed with.
         device: where it was computed.
     """
@@ -99,54 +126,60 @@ class Finding:
     label: str
     probability: float
     top: tuple[tuple[str, float], ...] = field(repr=False)
-    scores: dict[str, Score] = field(repr=False)
+    scores: dict[str, MapScores] = field(repr=False)
+    baselines: dict[str, MapScores] = field(default_factory=dict, repr=False)
+    layers: tuple[LayerFacts, ...] = field(default=(), repr=False)
+    merges: NDArray[np.float32] | None = field(default=None, repr=False)
+    shapes: tuple[KnownShape, ...] = field(default=(), repr=False)
     versions: dict[str, str] = field(default_factory=versions, repr=False)
     device: str = "cpu"
 
+    @property
+    def layer_titles(self) -> list[str]:
+        """What each layer is called in print: its resolution, where that is known, and its name."""
+        names = self.settings.recipe.layers
+        sizes = [size_title(facts.size) for facts in self.layers]
+        return [f"{size} · {name}" for size, name in zip(sizes, names, strict=True)] if sizes else list(names)
 
-def find(
-    net: Net, data: bytes, name: str, settings: Settings, progress: Progress | None = None, scores: bool = True
-) -> Finding:
-    """Explain a picture from its bytes, and score the explanation.
+    @property
+    def score_names(self) -> list[str]:
+        """The names of its scores, those that are known in the order of the registry; of ARCC's parts without any."""
+        stored = dict.fromkeys(
+            name for each in (*self.scores.values(), *self.baselines.values()) for name in each.values
+        ) or dict.fromkeys(PARTS)
+        return [*(name for name in SCORES if name in stored), *(name for name in stored if name not in SCORES)]
 
-    Args:
-        net: the network; its name replaces the one in the settings.
-        data: the picture's bytes, as `camviz.load_image` reads them.
-        name: what the picture is called.
-        settings: what is asked for. The layers come back in the order in which the network reaches them.
-        progress: called with (passes done, all passes) by the methods that run the network again, through maps and
-            scores; what it raises stops the work.
-        scores: whether to compute ARCC. It runs the whole method again, once for the merged map and once more for
-            the layers.
 
-    Raises:
-        ImageError: the bytes are no picture.
-        ValueError: an unknown method, layer, rule, fit or kind of noise, or a target that the network has not.
-    """
-    view = _seen(net, data, settings)
-    recipe = settings.recipe
-    cap = capture(net.module, net.inputs(view[None]), settings.target, recipe.layers)
-    order = sorted(range(len(cap.layers)), key=lambda index: cap.reached[index])
-    recipe = replace(recipe, layers=tuple(cap.layers[index] for index in order))
-    cap = cap.select(recipe.layers)
-    told = _shared(cap, recipe, progress, scores)
-    maps, notes = cam_with_notes(cap, recipe.method, recipe.seed, told(0))
-    merged = refine(maps, recipe.rule)
-    target = int(cap.target)
-    probabilities = cap.logits[0].float().softmax(0).nan_to_num(0).cpu()
-    return Finding(
-        settings=replace(settings, model=net.info.name, recipe=recipe, target=target),
-        name=name,
-        picture=data,
-        view=view,
-        maps=maps[:, 0].cpu().numpy(),
-        merged=merged[0].cpu().numpy(),
-        label=net.labels[target],
-        probability=float(probabilities[target]),
-        top=likeliest(probabilities.numpy(), net.labels),
-        scores=_scored(cap, maps, merged, recipe, [note for (note,) in notes], told) if scores else {},
-        device=str(net.device),
-    )
+def running_merges(finding: Finding) -> NDArray[np.float32]:
+    """The merge down to each layer, float32 (L, h, w), in the order of the layers: the first is of all of them."""
+    if finding.merges is not None:
+        return finding.merges
+    return running(torch.tensor(finding.maps)[:, None], finding.settings.recipe.rule)[:, 0].numpy()
+
+
+def merge_ranges(finding: Finding) -> list[tuple[float, float]]:
+    """What 0 and 1 of each running merge were before it was stretched; (0, 1) where that is unknown."""
+    if finding.merges is not None:
+        return [(0.0, 1.0)] * len(finding.merges)
+    low, high = heights(torch.tensor(finding.maps)[:, None], finding.settings.recipe.rule)
+    return list(zip(low[:, 0].tolist(), high[:, 0].tolist(), strict=True))
+
+
+def size_title(size: tuple[int, int]) -> str:
+    """A layer's resolution (h, w) in print, which does not break."""
+    return f"{size[0]}\u00a0×\u00a0{size[1]}"
+
+
+def result_title(recipe: Recipe) -> str:
+    """What a recipe's map is called in print."""
+    if len(recipe.layers) == 1:
+        return "One layer"
+    return "RefineCAM" if recipe.rule == "product" else f"Merged: {recipe.rule}"
+
+
+def shape_to_show(shapes: Sequence[KnownShape], label: str) -> KnownShape | None:
+    """Of known shapes the one that a map of this class should show, else the first; None if there is none."""
+    return next((shape for shape in shapes if shape.label == label), shapes[0] if shapes else None)
 
 
 def likeliest(probabilities: NDArray[np.float32], labels: Sequence[str]) -> tuple[tuple[str, float], ...]:
@@ -160,72 +193,3 @@ def as_png(pixels: NDArray[np.uint8]) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG")
     return stream.getvalue()
-
-
-def _seen(net: Net, data: bytes, settings: Settings) -> NDArray[np.uint8]:
-    """What the network sees of a picture, uint8 (h, w, 3); an attack is against the class found in the clean view."""
-    view = net.view(load_image(data), settings.fit)
-    how = settings.noise
-    if how is None:
-        return view
-    attacked = None
-    if how.kind in noise.KINDS and noise.KINDS[how.kind].needs_net:
-        with torch.inference_mode():
-            attacked = int(net.module(net.inputs(view[None])).argmax())
-    return noise.apply(view, how.kind, how.level, how.seed, net, attacked)
-
-
-def _shared(cap: Capture, recipe: Recipe, progress: Progress | None, scores: bool) -> Callable[[int], Progress | None]:
-    """How the passes done before a step count into a progress over all: the maps, and twice more to score them."""
-    method = METHODS.get(recipe.method)
-    once = sum(method.runs(each) for each in cap.activations) if method else 0
-    return lambda before: shifted(progress, before, once * (1 + 2 * scores))
-
-
-def _scored(
-    cap: Capture,
-    maps: Tensor,
-    merged: Tensor,
-    recipe: Recipe,
-    notes: Sequence[str],
-    told: Callable[[int], Progress | None],
-) -> dict[str, Score]:
-    """Score the merged map (1, H, W) and those of the layers (L, 1, H, W), each by the recipe that made it."""
-    alone = [replace(recipe, layers=(layer,)) for layer in recipe.layers]
-    runs = [METHODS[recipe.method].runs(each) for each in cap.activations]
-    starts = [sum(runs), *(2 * sum(runs) + sum(runs[:index]) for index in range(len(runs)))]
-    explains: list[Explain] = [
-        partial(_again, cap, each, told(start)) for each, start in zip((recipe, *alone), starts, strict=True)
-    ]
-    found = arccs(
-        cap.module,
-        cap.x,
-        torch.cat([merged[None], maps]),
-        cap.target,
-        explains=explains,
-        seed=recipe.seed,
-        logits=cap.logits,
-    )
-    return {
-        key: as_score(each, note) for key, each, note in zip((RESULT, *recipe.layers), found, ("", *notes), strict=True)
-    }
-
-
-def _again(cap: Capture, recipe: Recipe, progress: Progress | None, x: Tensor, target: Tensor) -> Tensor:
-    return explain(cap.module, x, target, recipe, progress)
-
-
-def as_score(arcc: Arcc, note: str = "") -> Score:
-    """The numbers of one map's ARCC, with one more note before its own."""
-
-    def number(part: Tensor) -> float | None:
-        return float(part) if math.isfinite(float(part)) else None
-
-    return Score(
-        arcc=number(arcc.arcc),
-        road=number(arcc.road),
-        road_raw=number(arcc.road_raw),
-        coherency=number(arcc.coherency),
-        complexity=number(arcc.complexity),
-        note="; ".join(filter(None, (note, *arcc.notes))),
-    )

@@ -10,16 +10,22 @@ from typing import Any, TypeVar, get_args
 from unicodedata import category
 
 from camviz.explain import Recipe
-from camviz.finding import RESULT, TOP, Finding, Score, Settings
+from camviz.finding import RESULT, TOP, Finding, LayerFacts, MapScores, Settings
 from camviz.images import Fit
 from camviz.methods import METHODS
+from camviz.metrics import SCORES
 from camviz.noise import KINDS
 from camviz.refine import RULES
 from camviz.robustness import Perturbation
 
-FORMAT, VERSION = "camviz bundle", 1
+# Version 1 held ARCC and its parts alone.
+FORMAT, VERSION, READABLE = "camviz bundle", 2, (1, 2)
 MAX_LAYERS = 1000
+MAX_SHAPES = 20
 _MAX_TEXT = 1000
+_MAX_SCORES = 100
+# How far rounding may carry a score out of its range.
+_ROUNDING = 1e-6
 _MAX_SEED = 2**63 - 1
 # Categories of Unicode: control and format characters (which can turn text round), surrogates, line ends.
 _NOT_SHOWN = {"Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"}
@@ -39,7 +45,10 @@ class Manifest:
     label: str
     probability: float
     top: tuple[tuple[str, float], ...]
-    scores: dict[str, Score]
+    scores: dict[str, MapScores]
+    baselines: dict[str, MapScores]
+    layers: tuple[LayerFacts, ...]
+    shapes: tuple[str, ...]
     versions: dict[str, str]
     device: str
     sha256: dict[str, str]
@@ -59,10 +68,17 @@ def described(finding: Finding) -> dict[str, Any]:
         "label": plain(finding.label),
         "probability": finding.probability,
         "top": [(plain(label), share) for label, share in finding.top],
-        "scores": {key: asdict(score) for key, score in finding.scores.items()},
+        "scores": _described(finding.scores),
+        "baselines": _described(finding.baselines),
+        "layers": [asdict(facts) for facts in finding.layers],
+        "shapes": [plain(shape.label) for shape in finding.shapes],
         "versions": finding.versions,
         "device": finding.device,
     }
+
+
+def _described(scores: Mapping[str, MapScores]) -> dict[str, dict[str, float | str | None]]:
+    return {key: {**each.values, "note": each.note} for key, each in scores.items()}
 
 
 def parse(text: bytes) -> Manifest:
@@ -77,10 +93,10 @@ def parse(text: bytes) -> Manifest:
             "This is no bundle of camviz's: its manifest does not say so; choose a file that camviz wrote."
         )
     version = raw.get("version")
-    if type(version) is not int or version != VERSION:
+    if type(version) is not int or version not in READABLE:
         raise BundleError(
-            f"This bundle has format version {str(version)[:20]}, and only version {VERSION} can be read here: "
-            "open it with the camviz that wrote it."
+            f"This bundle has format version {str(version)[:20]}, and only {' and '.join(map(str, READABLE))} can be "
+            "read here: open it with the camviz that wrote it."
         )
     try:
         return _parsed(raw)
@@ -115,9 +131,12 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _parsed(raw: dict[str, Any]) -> Manifest:
     settings = _settings(raw["settings"])
-    scores = {_text(key): _score(value) for key, value in _a(dict, raw["scores"]).items()}
+    scores = {_text(key): _map_scores(value) for key, value in _a(dict, raw["scores"]).items()}
     if scores and set(scores) != {RESULT, *settings.recipe.layers}:
         raise _damaged("its scores are not those of its maps")
+    layers = tuple(_layer_facts(facts) for facts in _a(list, raw.get("layers", [])))
+    if layers and len(layers) != len(settings.recipe.layers):
+        raise _damaged("it describes other layers than it names")
     top = tuple((_text(label), _share(share)) for label, share in _at_most(TOP, _a(list, raw["top"])))
     if [share for _, share in top] != sorted((share for _, share in top), reverse=True):
         raise _damaged("its classes are not in the order of their probability")
@@ -128,9 +147,22 @@ def _parsed(raw: dict[str, Any]) -> Manifest:
         probability=_share(raw["probability"]),
         top=top,
         scores=scores,
-        versions={_text(key): _text(value) for key, value in _at_most(20, _a(dict, raw["versions"])).items()},
+        baselines={_text(key): _map_scores(value) for key, value in _few(dict, raw.get("baselines", {})).items()},
+        layers=layers,
+        shapes=tuple(_text(label) for label in _at_most(MAX_SHAPES, _a(list, raw.get("shapes", [])))),
+        versions={_text(key): _text(value) for key, value in _few(dict, raw["versions"]).items()},
         device=_text(raw["device"]),
-        sha256={_text(key): _text(value) for key, value in _at_most(20, _a(dict, raw["sha256"])).items()},
+        sha256={_text(key): _text(value) for key, value in _few(dict, raw["sha256"]).items()},
+    )
+
+
+def _layer_facts(raw: Any) -> LayerFacts:  # noqa: ANN401
+    height, width = (_whole(side) for side in _a(list, raw["size"]))
+    return LayerFacts(
+        size=(height, width),
+        blank=_text(raw["blank"]),
+        negative=_a(bool, raw["negative"]),
+        twins=tuple(_text(name) for name in _few(list, raw["twins"])),
     )
 
 
@@ -160,20 +192,16 @@ def _noise(raw: Any) -> Perturbation:  # noqa: ANN401
     return Perturbation(_one_of("kind of noise", KINDS, raw["kind"]), _share(raw["level"]), _whole(raw["seed"]))
 
 
-def _score(raw: Any) -> Score:  # noqa: ANN401
-    return Score(
-        arcc=_part(raw["arcc"]),
-        road=_part(raw["road"]),
-        road_raw=_part(raw["road_raw"], low=-1),
-        coherency=_part(raw["coherency"]),
-        complexity=_part(raw["complexity"]),
-        note=_text(raw["note"]),
-    )
+def _map_scores(raw: Any) -> MapScores:  # noqa: ANN401
+    named = dict(_at_most(_MAX_SCORES + 1, _a(dict, raw)))
+    note = _text(named.pop("note"))
+    return MapScores({_text(name): _score(name, value) for name, value in named.items()}, note)
 
 
-def _part(value: Any, low: float = 0) -> float | None:  # noqa: ANN401
-    """A part of a score; None was not computed."""
-    return None if value is None else _number(value, low, 1)
+def _score(name: str, value: Any) -> float | None:  # noqa: ANN401
+    """A score; None was not computed. One that is unknown here may have any value."""
+    low, high = SCORES[name].range if name in SCORES else (-math.inf, math.inf)
+    return None if value is None else _number(value, low - _ROUNDING, high + _ROUNDING)
 
 
 def _one_of(what: str, known: Any, value: Any) -> Any:  # noqa: ANN401
@@ -195,6 +223,10 @@ def _at_most(count: int, values: Value) -> Value:
     if len(values) > count:  # type: ignore[arg-type]
         raise ValueError("too many values")
     return values
+
+
+def _few(kind: type[Value], value: Any) -> Value:  # noqa: ANN401
+    return _at_most(20, _a(kind, value))
 
 
 def _text(value: Any) -> str:  # noqa: ANN401

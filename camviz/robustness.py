@@ -21,11 +21,10 @@ from camviz.alike import Likeness, likeness
 from camviz.capture import Capture, captures
 from camviz.chunks import chunk_size, in_chunks, in_fast_order
 from camviz.explain import Recipe, explain_capture
-from camviz.images import Fit
 from camviz.methods import METHODS, Progress
 from camviz.models import Net
-from camviz.ranks import chance, minimum, overlaps
-from camviz.segments import segment, segment_means
+from camviz.ranks import overlaps
+from camviz.segments import segment_means
 
 _NOT_COMPARED = Likeness(math.nan, math.nan, math.nan)
 
@@ -113,33 +112,6 @@ class Subject:
         return int(self.labels.max()) + 1
 
 
-def subject(
-    net: Net,
-    image: NDArray[np.uint8],
-    recipes: Mapping[str, Recipe],
-    fit: Fit = "crop",
-    progress: Progress | None = None,
-) -> Subject:
-    """Explain a clean picture by one or several recipes, all from one capture.
-
-    Args:
-        net: the network.
-        image: uint8 (H, W, 3).
-        recipes: how to explain, by name.
-        fit: how the picture is fitted into the network's view.
-        progress: told by many-pass methods; what it raises stops the work.
-
-    Raises:
-        ValueError: a picture that cannot be cut into segments.
-    """
-    view = net.view(image, fit)
-    labels = segment(view)
-    (cap,) = _captures(net, view[None], [None], _layers(recipes))
-    maps = {name: explain_capture(cap, recipe, progress) for name, recipe in recipes.items()}
-    clean = {name: Clean(recipes[name], map_[0], segment_means(map_, labels)[0]) for name, map_ in maps.items()}
-    return Subject(net, view, labels, int(cap.target), clean)
-
-
 def measure(
     of: Subject,
     points: Sequence[Perturbation],
@@ -209,54 +181,6 @@ class Robustness:
     chance: float
     minimum: float
     target: int
-
-
-def robustness(
-    net: Net,
-    image: NDArray[np.uint8],
-    kinds: Sequence[str] | str = ("gaussian",),
-    levels: Sequence[float] = (0.2, 0.4, 0.6, 0.8, 1.0),
-    method: str = "gradcam++",
-    layers: Sequence[str] | str | None = None,
-    seeds: Sequence[int] = (0,),
-    *,
-    rule: str = "product",
-    fit: Fit = "crop",
-    batch: int | None = None,
-    comparisons: bool = True,
-    progress: Progress | None = None,
-) -> Robustness:
-    """Perturb a picture and measure how an explanation follows the prediction.
-
-    The clean view is cut into segments, which are ranked by their mean map value; so they are on each perturbed copy,
-    with the map of the class that is predicted there. Rank-biased overlap tells how alike two rankings are.
-
-    Args:
-        net: the network.
-        image: uint8 (H, W, 3).
-        kinds: names in `camviz.noise.KINDS`.
-        levels: each in [0, 1]; a copy at level 0 is the picture itself, and counts like any other.
-        method: a name in `camviz.METHODS`.
-        layers: the layers to merge into RefineCAM, or one; None for the network's own.
-        seeds: of the noise; kinds that draw nothing are computed once and stand in the table for each seed.
-        rule: how the layers are merged.
-        fit: how the picture is fitted into the network's view; the noise acts on the view.
-        batch: copies in a batch; None for as many as memory holds, or a CPU takes well.
-        comparisons: whether to compare the maps pixel by pixel too.
-        progress: called with (copies done, all of them); what it raises stops the work.
-
-    Raises:
-        ValueError: an unknown kind, method, rule or layer, a level outside [0, 1], nothing to do, or a picture that
-            cannot be cut into segments.
-    """
-    points = perturbations([kinds] if isinstance(kinds, str) else kinds, levels, seeds)
-    if not points:
-        raise ValueError("nothing to measure: give at least one kind of noise, one level and one seed")
-    merged = (layers,) if isinstance(layers, str) else tuple(layers or net.layers)
-    of = subject(net, image, {method: Recipe(method, merged, rule)}, fit, still(progress, 0, len(_to_compute(points))))
-    table = as_table(measure(of, points, progress, batch, comparisons)[method])
-    m = of.segments
-    return Robustness(table, *summary(table), m, chance(m), minimum(m), of.target)
 
 
 def as_table(outcomes: Sequence[Outcome]) -> pd.DataFrame:
@@ -348,6 +272,11 @@ def _without_idle_seed(point: Perturbation) -> Perturbation:
 
 def _as_asked(outcome: Outcome, point: Perturbation) -> Outcome:
     return outcome if outcome.seed == point.seed else Outcome(**{**asdict(outcome), "seed": point.seed})
+
+
+def count_computed(points: Sequence[Perturbation]) -> int:
+    """How many perturbed copies differ, and so are computed."""
+    return len(_to_compute(points))
 
 
 def still(progress: Progress | None, done: int, total: int) -> Progress | None:

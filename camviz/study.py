@@ -13,7 +13,11 @@ from camviz.explain import Recipe
 from camviz.images import Fit
 from camviz.methods import Progress
 from camviz.models import Net
-from camviz.robustness import Perturbation, Subject, as_table, measure, still, subject, summary
+from camviz.robustness import Perturbation, as_table, summary
+from camviz.workbench.host import PlainHost
+from camviz.workbench.maps import extra_layers, likeliest
+from camviz.workbench.noisy_copies import outcomes
+from camviz.workbench.pictures import SeenPicture, pixels_as_picture
 
 # Copies measured between two stops. Fixed, so that a sweep that was stopped gives what an unbroken one gives.
 PART = 16
@@ -55,21 +59,21 @@ def sweep(
         piece by piece, which it is (picture, number), and its rows: `Outcome`'s fields after "image" and "method".
 
     Raises:
-        ValueError: two pictures of the same name, or what `measure` and `subject` raise.
+        ValueError: two pictures of the same name, or what `camviz.robustness` raises.
     """
     names = [case.name for case in cases]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise ValueError(f"two pictures are called {', '.join(sorted(twice))}; give each its own name")
-    pieces = parts(points)
+    pieces, more = parts(points), extra_layers(net, recipes.values())
     for number, case in enumerate(cases):
-        of: Subject | None = None
+        seen = SeenPicture(PlainHost(), pixels_as_picture(case.image, case.name), net, case.fit, more_layers=more)
         for index, piece in enumerate(pieces):
             if (case.name, index) in done:
                 continue
             told = _within(progress, number * len(points) + index * PART, len(piece), len(cases) * len(points))
-            of = of or subject(net, case.image, recipes, case.fit, still(told, 0, len(piece)))
-            yield (case.name, index), rows(case.name, measure(of, piece, told))
+            of = seen.explaining(likeliest(seen))
+            yield (case.name, index), rows(case.name, outcomes(of, recipes, piece, progress=told))
 
 
 def _within(progress: Progress | None, before: int, count: int, total: int) -> Progress | None:

@@ -12,17 +12,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from camviz.finding import RESULT, Finding, as_png
+from camviz.finding import RESULT, Finding, as_png, running_merges
 from camviz.manifest import described, plain
 from camviz.methods import METHODS
 from camviz.models import list_models
 from camviz.noise import KINDS
-from camviz.refine import RULE_TITLES, running
+from camviz.refine import RULES
 from camviz.render import COLORMAP, overlay
 from camviz.robustness import Perturbation
 
 _FITS = {"crop": "cropped to the centre", "squeeze": "squeezed to a square", "pad": "with grey bars"}
-COLUMNS = ("map", "method", "rule", "class", "arcc", "coherency", "complexity", "road", "road_raw", "note")
 
 
 def npz(finding: Finding) -> bytes:
@@ -44,19 +43,20 @@ def npz(finding: Finding) -> bytes:
 
 
 def csv(finding: Finding) -> bytes:
-    """The scores as a table in UTF-8: one row for the merged map, then one for each layer, deep to shallow.
+    """The scores as a table in UTF-8: a row for the merged map, each layer, deep to shallow, and each blind guess.
 
     A cell is empty where nothing was computed.
     """
     stream = io.StringIO()
     table = tables.writer(stream, lineterminator="\n")
-    table.writerow(COLUMNS)
-    recipe = finding.settings.recipe
-    for key in (RESULT, *reversed(recipe.layers)) if finding.scores else ():
-        score = finding.scores[key]
-        numbers = (score.arcc, score.coherency, score.complexity, score.road, score.road_raw)
-        texts = (key, recipe.method, recipe.rule if key == RESULT else "", finding.label)
-        table.writerow([*map(as_cell, texts), *("" if n is None else repr(n) for n in numbers), as_cell(score.note)])
+    recipe, names = finding.settings.recipe, finding.score_names
+    table.writerow(("map", "method", "rule", "class", *map(as_cell, names), "note"))
+    maps = {key: finding.scores[key] for key in (RESULT, *reversed(recipe.layers)) if finding.scores}
+    rows = [(key, recipe.method, recipe.rule if key == RESULT else "", each) for key, each in maps.items()]
+    rows += [("baseline", method, "", each) for method, each in finding.baselines.items()]
+    for *texts, score in rows:
+        numbers = ("" if score[name] is None else repr(score[name]) for name in names)
+        table.writerow([*map(as_cell, (*texts, finding.label)), *numbers, as_cell(score.note)])
     return stream.getvalue().encode()
 
 
@@ -69,7 +69,7 @@ def settings_in_words(finding: Finding) -> dict[str, str]:
         "Class": f"{finding.label}, number {settings.target}",
         "Method": METHODS[recipe.method].title,
         "Layers": ", ".join(reversed(recipe.layers)),
-        "Merging rule": RULE_TITLES[recipe.rule],
+        "Merging rule": RULES[recipe.rule].title,
         "Noise": "none" if settings.noise is None else _noise_in_words(settings.noise),
         "Seed": str(recipe.seed),
     }
@@ -121,19 +121,6 @@ def panels(finding: Finding, colormap: str = COLORMAP) -> dict[str, bytes]:
     return {**found, "result.png": laid_over(finding, finding.merged, colormap)}
 
 
-def running_merges(finding: Finding) -> NDArray[np.float32]:
-    """The merge down to each layer, float32 (L, h, w), in the order of the layers: the first is of all of them."""
-    return running(torch.tensor(finding.maps)[:, None], finding.settings.recipe.rule)[:, 0].numpy()
-
-
 def laid_over(finding: Finding, map_: NDArray[np.float32], colormap: str = COLORMAP) -> bytes:
     """A map (h, w) over the grey view, as PNG."""
     return as_png(overlay(finding.view, torch.tensor(map_), colormap))
-
-
-def result_title(finding: Finding) -> str:
-    """What the merged map is called in print."""
-    recipe = finding.settings.recipe
-    if len(recipe.layers) == 1:
-        return f"{METHODS[recipe.method].title}, {recipe.layers[0]}"
-    return "RefineCAM" if recipe.rule == "product" else f"{recipe.rule.capitalize()} of {len(recipe.layers)} layers"

@@ -5,13 +5,13 @@ from functools import partial
 import streamlit as st
 
 from camviz.agreement import compare
+from camviz.html.report import report
 from camviz.ui import viewer
 from camviz.ui.bundle import opened
 from camviz.ui.bundle import view as openedview
-from camviz.ui.bundle.report import report_of
 from camviz.ui.engine import prepare_server, show_queue
 from camviz.ui.frame import require_frame
-from camviz.ui.nets import gpu_memory
+from camviz.ui.full_memory import gpu_memory
 from camviz.ui.streamlit_internals import Slot
 from camviz.ui.style import show_style
 
@@ -38,7 +38,7 @@ with onward:
         opened.offer_explore(found, net)
     st.download_button(
         "Report, HTML",
-        partial(report_of, found.stored),
+        partial(report, found.stored),
         "camviz-report.html",
         icon=":material/description:",
         help="The stored result in one file that opens anywhere, without a network",

@@ -4,6 +4,7 @@ from html import escape
 
 import streamlit as st
 
+from camviz.html.words import ABOUT_ARCC, percent
 from camviz.ui import controls, source, viewer
 from camviz.ui.compare import controls as comparecontrols
 from camviz.ui.compare import link as comparelink
@@ -12,15 +13,15 @@ from camviz.ui.compare.grid import make_grid, size
 from camviz.ui.compare.pinview import PinPlaces
 from camviz.ui.compare.takeaway import offer_grid
 from camviz.ui.compare.view import show_grid
-from camviz.ui.compute import Sight, predict, scene
-from camviz.ui.engine import prepare_server, show_queue
+from camviz.ui.engine import prepare_server, shared_host, show_queue
 from camviz.ui.enginepanel import show_engine
 from camviz.ui.frame import require_frame
-from camviz.ui.nets import gpu_memory
+from camviz.ui.full_memory import gpu_memory
 from camviz.ui.streamlit_internals import Slot
 from camviz.ui.stripview import show_tools
 from camviz.ui.style import show_style
-from camviz.ui.words import ABOUT_ARCC, percent
+from camviz.workbench.maps import predict
+from camviz.workbench.pictures import SeenPicture
 
 require_frame("pages/compare.py")
 prepare_server()
@@ -43,7 +44,7 @@ with st.sidebar:
     picture = source.choose_picture()
     fit = source.choose_fit(picture)
     mode = comparecontrols.choose_mode()
-    info = controls.choose_model(synthetic=picture.sample is not None)
+    info = controls.choose_model(synthetic=picture.synthetic)
 with main:
     net = controls.ready_net(info)
 if net is None:
@@ -51,12 +52,12 @@ if net is None:
     st.stop()
 
 with gpu_memory(net):
-    sight = Sight(picture, net, fit)
+    sight = SeenPicture(shared_host(), picture, net, fit)
     with st.sidebar:
         target = comparecontrols.choose_target(mode, sight)
-        clean = scene(sight, target)
+        clean = sight.explaining(target)
         choice = comparecontrols.choose(mode, clean)
-        sort = comparecontrols.choose_sort(known=picture.sample is not None)
+        sort = comparecontrols.choose_sort(known=picture.synthetic)
         taken = st.popover("Take away", icon=":material/download:", width="stretch")
         shared, told = st.columns(2)
         engine = Slot(told.popover("Engine", icon=":material/memory:", width="stretch"))

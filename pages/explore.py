@@ -2,24 +2,27 @@
 
 import streamlit as st
 
+from camviz.finding import result_title
+from camviz.html.layer_strip import strip_skeleton
+from camviz.html.score_chart import chart_scores
+from camviz.html.words import ABOUT_ARCC, ABOUT_ROBUSTNESS, guide_html, scores_table
 from camviz.ui import controls, source, viewer
-from camviz.ui.compute import Sight, predict, scene
-from camviz.ui.engine import prepare_server, show_queue
+from camviz.ui.engine import prepare_server, shared_host, show_queue
 from camviz.ui.enginepanel import show_engine
 from camviz.ui.explore import link as explorelink
 from camviz.ui.explore.curve import show_curve
 from camviz.ui.explore.pair import PairPlaces
 from camviz.ui.frame import require_frame
-from camviz.ui.nets import gpu_memory
+from camviz.ui.full_memory import gpu_memory
 from camviz.ui.noising import choose_noise, noise_is_on, perturbed_scene
-from camviz.ui.scoring import ScorePlaces, conclusion, show_scores, show_waiting
+from camviz.ui.scoring import ScorePlaces, show_scores, show_waiting
 from camviz.ui.streamlit_internals import Slot
-from camviz.ui.strip import strip_skeleton
-from camviz.ui.stripview import heading_html, result_title, show_strip, show_tools
+from camviz.ui.stripview import heading_html, show_strip, show_tools
 from camviz.ui.style import show_style
 from camviz.ui.takeaway import offer
-from camviz.ui.truth import get_truth, get_truth_scores
-from camviz.ui.words import ABOUT_ARCC, ABOUT_ROBUSTNESS, guide_html, truth_table
+from camviz.workbench.maps import predict
+from camviz.workbench.pictures import SeenPicture
+from camviz.workbench.scores import known_scores, score_names
 
 require_frame("pages/explore.py")
 prepare_server()
@@ -52,7 +55,7 @@ with st.sidebar:
     fit = source.choose_fit(picture)
     noise = choose_noise()
     follow = st.container()
-    info = controls.choose_model(synthetic=picture.sample is not None)
+    info = controls.choose_model(synthetic=picture.synthetic)
 with main:
     net = controls.ready_net(info)
 if net is None:
@@ -60,12 +63,12 @@ if net is None:
     st.stop()
 
 with gpu_memory(net):
-    sight = Sight(picture, net, fit)
+    sight = SeenPicture(shared_host(), picture, net, fit)
     if noise and pair:
         pair.show_seen(sight, noise)
     with st.sidebar:
         target = controls.choose_class(net.labels, predict(sight), controls.class_key(picture.id, net.info.name, fit))
-        clean = scene(sight, target)
+        clean = sight.explaining(target)
         recipe = controls.choose_recipe(clean)
         shown = perturbed_scene(clean, noise, follow) if noise else clean
         taken = st.popover("Take away", icon=":material/download:", width="stretch")
@@ -82,9 +85,10 @@ with gpu_memory(net):
     else:
         show_strip(strip, clean, recipe, on_wait=lambda: show_waiting(scores, clean, recipe))
     show_tools(tools, shown, source.paste)
-    rows = show_scores(scores, shown, recipe, clean if noise else None)
-    offer(taken, shown, recipe, rows, heading, conclusion(shown, rows))
-    if get_truth(shown) is not None:
-        with all_scores.expander("Every score against the true mask, and what each asks", icon=":material/target:"):
-            st.markdown(truth_table(get_truth_scores(shown, recipe), result_title(recipe)))
+    show_scores(scores, shown, recipe, clean if noise else None)
+    offer(taken, shown, recipe)
+    names = score_names(shown)
+    if chart_scores(names) != names:
+        with all_scores.expander("Every score, and what each asks", icon=":material/target:"):
+            st.markdown(scores_table(known_scores(shown, recipe, names), result_title(recipe)))
 show_engine(engine, net.device)

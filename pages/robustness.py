@@ -2,10 +2,11 @@
 
 import streamlit as st
 
+from camviz.html.words import ABOUT_ROBUSTNESS, LIMITS_OF_ROBUSTNESS, ROBUSTNESS_GUIDE
 from camviz.ui import controls, source, viewer
 from camviz.ui.engine import prepare_server, show_queue
 from camviz.ui.frame import require_frame
-from camviz.ui.nets import gpu_memory
+from camviz.ui.full_memory import gpu_memory
 from camviz.ui.robustness import controls as sweepcontrols
 from camviz.ui.robustness import link as sweeplink
 from camviz.ui.robustness import sweep
@@ -14,7 +15,6 @@ from camviz.ui.robustness.run import run_bar
 from camviz.ui.robustness.view import show_pictures, show_results
 from camviz.ui.streamlit_internals import Slot
 from camviz.ui.style import show_style
-from camviz.ui.words import ABOUT_ROBUSTNESS, LIMITS_OF_ROBUSTNESS, ROBUSTNESS_GUIDE
 
 require_frame("pages/robustness.py")
 prepare_server()
@@ -34,7 +34,7 @@ show_queue(Slot(st.container()))
 with st.sidebar:
     pictures = sweepcontrols.choose_pictures()
     fit = source.choose_fit(None)
-    synthetic = bool(pictures) and all(picture.sample is not None for picture in pictures)
+    synthetic = bool(pictures) and all(picture.synthetic for picture in pictures)
     info = controls.choose_model(synthetic)
 with main:
     net = controls.ready_net(info)

@@ -2,12 +2,15 @@
 
 from camviz.robustness import Perturbation
 from camviz.samples import SAMPLES
-from camviz.ui import compute, nets
+from camviz.ui.engine import shared_host
+from camviz.workbench.maps import likeliest
+from camviz.workbench.networks import get_network
+from camviz.workbench.pictures import Explained, SeenPicture, read_picture
 
 
-def coffee(noise: Perturbation | None = None, target: int | None = None) -> compute.Scene:
+def coffee(noise: Perturbation | None = None, target: int | None = None) -> Explained:
     """The sample "Coffee" and EfficientNet-Lite0, for a class or else for the likeliest."""
-    sample = SAMPLES["Coffee"]
-    picture = compute.picture(sample.path.read_bytes(), sample.title, sample.credit)
-    sight = compute.Sight(picture, nets.get_net("efficientnet-lite0"), "crop", noise)
-    return compute.scene(sight, compute.likeliest(sight) if target is None else target)
+    host, sample = shared_host(), SAMPLES["Coffee"]
+    picture = read_picture(host, sample.path.read_bytes(), sample.title, sample.credit)
+    seen = SeenPicture(host, picture, get_network(host, "efficientnet-lite0"), noise=noise)
+    return seen.explaining(likeliest(seen) if target is None else target)

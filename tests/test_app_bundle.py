@@ -14,12 +14,13 @@ from viewing import messages
 import camviz
 from camviz import bundle, shapes
 from camviz.explain import Recipe
-from camviz.finding import Score, Settings, as_png, find
+from camviz.finding import Settings, as_png
 from camviz.robustness import Perturbation
 from camviz.samples import SAMPLES
 from camviz.ui import nets
 from camviz.ui.bundle import opened
 from camviz.ui.engine import cache
+from camviz.workbench.findings import find
 
 APP = str(Path(__file__).parent.parent / "app.py")
 MODEL = "shapes-resnet18"

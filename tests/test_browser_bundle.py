@@ -7,8 +7,9 @@ from playwright.sync_api import Page, expect
 
 from camviz import bundle
 from camviz.explain import Recipe
-from camviz.finding import Settings, find
+from camviz.finding import Settings
 from camviz.samples import SAMPLES
+from camviz.workbench.findings import find
 
 LAYERS = ("_blocks.10._swish", "_swish")
 

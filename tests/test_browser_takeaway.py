@@ -13,10 +13,11 @@ from playwright.sync_api import expect
 import camviz
 from camviz import bundle
 from camviz.explain import Recipe
-from camviz.finding import Settings, find
+from camviz.finding import Settings
+from camviz.html.report import report
 from camviz.render import overlay
 from camviz.samples import SAMPLES
-from camviz.ui.bundle.report import report_of
+from camviz.workbench.findings import find
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_the_report_of_a_finding_alone(browser, tmp_path, lite0):
     settings = Settings("efficientnet-lite0", Recipe("layercam", lite0.layers), "crop", 285)
     found = find(lite0, SAMPLES["Cat"].path.read_bytes(), "<b>cat</b>.jpg", settings)
     file = tmp_path / "report.html"
-    file.write_bytes(report_of(found))
+    file.write_bytes(report(found))
     context = browser.new_context(viewport={"width": 1440, "height": 900}, offline=True)
     page = context.new_page()
     page.set_default_timeout(SLOW)

@@ -24,9 +24,10 @@ from camviz import bundle
 from camviz.agreement import compare
 from camviz.bundle import LIMITS, MANIFEST, MAPS, MERGED, PICTURE, SCORES, VIEW, BundleError
 from camviz.figure import figure
-from camviz.finding import RESULT, Settings, find
+from camviz.finding import RESULT, Settings
 from camviz.refine import RULES
 from camviz.robustness import Perturbation
+from camviz.workbench.findings import find
 
 
 @pytest.fixture(scope="module")

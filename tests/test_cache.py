@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from camviz.cache import ByteCache, nbytes
 from camviz.capture import capture
+from camviz.workbench.byte_cache import ByteCache, nbytes
 
 
 def test_stays_under_its_bound_and_drops_what_was_not_used_for_longest():

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from camviz.ui.compare.markup import (
+from camviz.html.comparison_grid import (
     Head,
     Panel,
     head_html,
@@ -16,6 +16,7 @@ from camviz.ui.compare.markup import (
     row_html,
     width,
 )
+from camviz.html.score_chart import ScoreRow
 from camviz.ui.compare.modes import (
     LEAST,
     MODES,
@@ -29,7 +30,6 @@ from camviz.ui.compare.modes import (
     too_many,
     value,
 )
-from camviz.ui.scores import ScoreRow
 
 
 def scored(arcc, truth=None, skipped=""):

@@ -18,13 +18,14 @@ from camviz import shapes
 from camviz.agreement import MAP_TOLERANCE, SCORE_TOLERANCE, compare
 from camviz.explain import Recipe
 from camviz.figure import figure
-from camviz.finding import RESULT, Settings, find
+from camviz.finding import RESULT, Settings
 from camviz.images import ImageError
 from camviz.refine import RULES
 from camviz.render import overlay
 from camviz.robustness import Perturbation
 from camviz.takeaway import COLUMNS, npz, panels
 from camviz.takeaway import csv as table
+from camviz.workbench.findings import find
 
 TORCH = torch.__version__.partition("+")[0]  # the build is left out
 

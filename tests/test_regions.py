@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from camviz.ui.robustness.regions import Moved, Ranked, panel_html
+from camviz.html.ranked_regions import Moved, Ranked, panel_html
 
 # Three regions: a column, and beside it two rows.
 LABELS = np.array([[0, 1, 1], [0, 1, 1], [0, 2, 2], [0, 2, 2]])

@@ -15,8 +15,8 @@ from watching_network import ALWAYS, HALFWAY, LAYERS, NEVER, PICTURE, same_table
 import camviz
 from camviz import noise
 from camviz.ranks import chance, minimum
-from camviz.robustness import robustness
 from camviz.segments import segment
+from camviz.workbench.noisy_copies import robustness
 
 COUNTS = ["consistency", "responsiveness", "rm"]
 

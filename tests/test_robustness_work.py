@@ -11,7 +11,8 @@ from watching_network import ALWAYS, HALFWAY, LAYERS, NEVER, PICTURE, SIDE, same
 
 import camviz
 from camviz import noise
-from camviz.robustness import perturbations, robustness
+from camviz.robustness import perturbations
+from camviz.workbench.noisy_copies import robustness
 
 
 @pytest.mark.parametrize("method", ["gradcam++", "scorecam", "random", "eigencam"])

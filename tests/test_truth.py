@@ -1,5 +1,6 @@
 """Scores against a known mask: by hand, against scikit-learn and SciPy, and at the extremes."""
 
+import functools
 import math
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 import torch
 from scipy.spatial import distance
 
-from camviz.metrics.truth import TRUTH
+from camviz.metrics import SCORES
+from camviz.metrics.truth import against_mask, mask_scores
 
 LOWEST, HIGHEST = -math.log(1 - 1e-7), -math.log(1e-7)  # of a pixel's cross-entropy
 
@@ -43,7 +45,13 @@ ONES = {
     "bce": lambda share: share * LOWEST + (1 - share) * HIGHEST,
 }
 
-every_score = pytest.mark.parametrize("name", TRUTH)
+OF_SCIKIT_LEARN = ("auc", "iou", "l2", "bce")
+every_score = pytest.mark.parametrize("name", mask_scores())
+# The same for comparisons with references; those of scikit-learn count as slow, so that the fast tests do without it.
+every_reference = pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] if name in OF_SCIKIT_LEARN else []) for name in mask_scores()],
+)
 
 
 def close(value, expected):
@@ -67,30 +75,31 @@ def random_maps(*size, seed=1, steps=None):
 
 def test_the_registry():
     """Titles and sentences stand in tables, each for one score."""
-    assert {name: score.better for name, score in TRUTH.items()} == {
+    registry = {name: SCORES[name] for name in mask_scores()}
+    assert {name: score.better for name, score in registry.items()} == {
         **dict.fromkeys(["mass", "cosine", "auc", "iou", "best_iou", "pointing"], "higher"),
         **dict.fromkeys(["l2", "bce"], "lower"),
     }
-    assert [score.name for score in TRUTH.values()] == list(TRUTH)
-    assert len({score.title for score in TRUTH.values()} - {""}) == len(TRUTH)
-    assert all(score.sentence.split("?")[0] for score in TRUTH.values())
+    assert [score.name for score in registry.values()] == list(registry)
+    assert len({score.title for score in registry.values()} - {""}) == len(registry)
+    assert all(score.sentence.split("?")[0] for score in registry.values())
 
 
 @every_score
 def test_by_hand(name):
-    close(TRUTH[name](torch.tensor(MAP), torch.tensor(MASK).bool()), BY_HAND[name])
+    close(against_mask(name, torch.tensor(MAP), torch.tensor(MASK).bool()), BY_HAND[name])
 
 
 @pytest.mark.parametrize(
     ("values", "expected"), [([0.7, 0.7, 0.7, 0.1], 2 / 3), ([0.7, 0.1, 0.7, 0.7], 1 / 3), ([0.6, 0.6, 0.7, 0], 0)]
 )
 def test_pointing_shares_what_ties(values, expected):
-    close(TRUTH["pointing"](torch.tensor(values).view(2, 2), torch.tensor([[1, 1], [0, 0]]).bool()), expected)
+    close(against_mask("pointing", torch.tensor(values).view(2, 2), torch.tensor([[1, 1], [0, 0]]).bool()), expected)
 
 
 def test_half_heat_is_hot():
     mask = torch.tensor([[1, 1, 0, 0]]).bool()
-    close(TRUTH["iou"](torch.tensor([[0.5, 0.499, 0.5, 0.499]]), mask), 1 / 3)
+    close(against_mask("iou", torch.tensor([[0.5, 0.499, 0.5, 0.499]]), mask), 1 / 3)
 
 
 def pixels_of(map_, mask):
@@ -111,7 +120,6 @@ def sklearn_metrics():
     return metrics
 
 
-OF_SCIKIT_LEARN = ("auc", "iou", "l2", "bce")
 REFERENCES = {
     "mass": lambda heat, inside: heat[inside].sum() / heat.sum(),
     "cosine": lambda heat, inside: 1 - distance.cosine(heat, inside.astype(float)),
@@ -124,18 +132,14 @@ REFERENCES = {
 }
 
 
-# Each score that there is a reference for; those of scikit-learn count as slow, so that the fast tests need none of it.
-every_reference = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in OF_SCIKIT_LEARN else []) for name in TRUTH]
-)
-
-
 @pytest.mark.parametrize("steps", [None, 1, 2, 4, 40], ids=lambda steps: "all apart" if steps is None else f"1/{steps}")
 @every_reference
 def test_against_references(name, steps):
     """Fine and with ties."""
     maps, masks = random_maps(20, 11, 7, steps=steps), random_masks(20, 11, 7)
-    close(TRUTH[name](maps, masks), [REFERENCES[name](*pixels_of(*pair)) for pair in zip(maps, masks, strict=True)])
+    close(
+        against_mask(name, maps, masks), [REFERENCES[name](*pixels_of(*pair)) for pair in zip(maps, masks, strict=True)]
+    )
 
 
 @every_reference
@@ -149,13 +153,13 @@ def test_against_references_at_full_size(name):
     disc = (i - 120) ** 2 + (j - 110) ** 2 < 35**2
     heat = (heat * 255).round() / 255  # so that pixels tie
     for mask in (disc, ~disc):
-        close(TRUTH[name](heat, mask), REFERENCES[name](*pixels_of(heat.double(), mask)))
+        close(against_mask(name, heat, mask), REFERENCES[name](*pixels_of(heat.double(), mask)))
 
 
 @every_score
 def test_the_mask_itself_is_best(name):
     """No other map scores better, and the complement and a blank map score worse, whichever way is better."""
-    score, sign = TRUTH[name], 1 if TRUTH[name].better == "higher" else -1
+    score, sign = functools.partial(against_mask, name), 1 if SCORES[name].better == "higher" else -1
     masks = random_masks(30, 9, 8)
     perfect = sign * score(masks.float(), masks)
     close(sign * perfect, [PERFECT[name](mask.double().mean().item()) for mask in masks])
@@ -171,8 +175,8 @@ def test_a_better_map_scores_better(name):
     i, j = torch.meshgrid(torch.arange(40.0), torch.arange(40.0), indexing="ij")
     mask = (i - 20) ** 2 + (j - 12) ** 2 < 36
     maps = torch.stack([torch.exp(-((i - 20) ** 2 + (j - 12 - away) ** 2) / 60) for away in (0, 4, 8, 16)])
-    scores = TRUTH[name](maps, mask.expand(4, 40, 40))
-    steps = scores.diff() * (1 if TRUTH[name].better == "higher" else -1)
+    scores = against_mask(name, maps, mask.expand(4, 40, 40))
+    steps = scores.diff() * (1 if SCORES[name].better == "higher" else -1)
     assert (steps <= 0).all()
     assert steps.sum() < 0
     if name != "pointing":
@@ -183,11 +187,11 @@ def test_a_better_map_scores_better(name):
 def test_blank_maps_and_maps_of_ones(name):
     masks = random_masks(10, 6, 5)
     shares = masks.double().mean((1, 2)).tolist()
-    close(TRUTH[name](torch.zeros(10, 6, 5), masks), [BLANK[name](share) for share in shares])
-    close(TRUTH[name](torch.ones(10, 6, 5), masks), [ONES[name](share) for share in shares])
+    close(against_mask(name, torch.zeros(10, 6, 5), masks), [BLANK[name](share) for share in shares])
+    close(against_mask(name, torch.ones(10, 6, 5), masks), [ONES[name](share) for share in shares])
 
 
-@every_score
+@every_reference
 def test_masks_of_one_pixel_and_of_all_but_one(name):
     maps = random_maps(6, 3, 4)
     one = torch.zeros(6, 3, 4, dtype=torch.bool)
@@ -196,24 +200,27 @@ def test_masks_of_one_pixel_and_of_all_but_one(name):
         for steps in (None, 2):
             maps = random_maps(6, 3, 4, steps=steps)
             expected = [REFERENCES[name](*pixels_of(*pair)) for pair in zip(maps, masks, strict=True)]
-            close(TRUTH[name](maps, masks), expected)
-        close(TRUTH[name](masks.float(), masks), [PERFECT[name](masks[0].double().mean().item())] * 6)
-        close(TRUTH[name](torch.zeros(6, 3, 4), masks), [BLANK[name](masks[0].double().mean().item())] * 6)
+            close(against_mask(name, maps, masks), expected)
+        close(against_mask(name, masks.float(), masks), [PERFECT[name](masks[0].double().mean().item())] * 6)
+        close(against_mask(name, torch.zeros(6, 3, 4), masks), [BLANK[name](masks[0].double().mean().item())] * 6)
 
 
 def test_cross_entropy_stays_finite():
     """A map that is quite sure, and wrong, costs as much as one in ten million."""
-    wrong = TRUTH["bce"](torch.tensor([[0.0, 1.0]]), torch.tensor([[True, False]]))
+    wrong = against_mask("bce", torch.tensor([[0.0, 1.0]]), torch.tensor([[True, False]]))
     close(wrong, HIGHEST)
-    close(TRUTH["bce"](torch.tensor([[1e-9, 1 - 1e-12]], dtype=torch.float64), torch.tensor([[True, False]])), HIGHEST)
+    close(
+        against_mask("bce", torch.tensor([[1e-9, 1 - 1e-12]], dtype=torch.float64), torch.tensor([[True, False]])),
+        HIGHEST,
+    )
 
 
 def test_best_iou_is_no_less_than_any_other():
     maps, masks = random_maps(50, 8, 8, steps=20), random_masks(50, 8, 8)
-    best, at_half = TRUTH["best_iou"](maps, masks), TRUTH["iou"](maps, masks)
+    best, at_half = against_mask("best_iou", maps, masks), against_mask("iou", maps, masks)
     assert (best >= at_half).all()
     assert (best > at_half).any()
-    close(TRUTH["best_iou"](maps / 1000, masks), best)  # only the order counts
+    close(against_mask("best_iou", maps / 1000, masks), best)  # only the order counts
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.float64])
@@ -221,37 +228,37 @@ def test_best_iou_is_no_less_than_any_other():
 def test_scores_are_double_whatever_the_maps(name, dtype):
     """Nothing is rounded on the way: sums of single precision would be off in the seventh digit."""
     maps, masks = random_maps(3, 50, 40).to(dtype), random_masks(3, 50, 40)
-    scores = TRUTH[name](maps, masks)
+    scores = against_mask(name, maps, masks)
     assert scores.dtype == torch.float64
-    assert torch.equal(scores, TRUTH[name](maps.double(), masks))
+    assert torch.equal(scores, against_mask(name, maps.double(), masks))
 
 
 @every_score
 def test_a_batch_gives_what_each_gives_alone(name):
     maps, masks = random_maps(2, 3, 4, 9, 5, steps=7), random_masks(2, 3, 4, 9, 5)
     maps[1, 1, 1], maps[0, 2, 3] = 0, 1
-    together = TRUTH[name](maps, masks)
+    together = against_mask(name, maps, masks)
     assert together.shape == (2, 3, 4)
     for place in np.ndindex(2, 3, 4):
-        assert torch.equal(together[place], TRUTH[name](maps[place], masks[place]))
-    assert TRUTH[name](maps[:0], masks[:0]).shape == (0, 3, 4)
+        assert torch.equal(together[place], against_mask(name, maps[place], masks[place]))
+    assert against_mask(name, maps[:0], masks[:0]).shape == (0, 3, 4)
 
 
 @every_score
 def test_pixels_have_no_order(name):
     """Turned by the strides alone, or shuffled: a score sees pairs of values."""
     maps, masks = random_maps(4, 12, 10, steps=9), random_masks(4, 12, 10)
-    expected = TRUTH[name](maps, masks)
-    close(TRUTH[name](maps.mT, masks.mT), expected)
+    expected = against_mask(name, maps, masks)
+    close(against_mask(name, maps.mT, masks.mT), expected)
     order = torch.randperm(120, generator=torch.Generator().manual_seed(0))
-    close(TRUTH[name](*(x.flatten(1)[:, order].view(4, 12, 10) for x in (maps, masks))), expected)
+    close(against_mask(name, *(x.flatten(1)[:, order].view(4, 12, 10) for x in (maps, masks))), expected)
 
 
 @every_score
 def test_inputs_are_left_alone(name):
     maps, masks = random_maps(2, 6, 6), random_masks(2, 6, 6)
     kept = maps.clone(), masks.clone()
-    TRUTH[name](maps, masks)
+    against_mask(name, maps, masks)
     assert torch.equal(maps, kept[0])
     assert torch.equal(masks, kept[1])
 
@@ -262,7 +269,7 @@ def test_inputs_are_left_alone(name):
 @every_score
 def test_shapes_must_agree(name, maps, masks):
     with pytest.raises(ValueError, match=r"one shape \(\.\.\., H, W\), got") as error:
-        TRUTH[name](torch.rand(maps), torch.ones(masks, dtype=torch.bool))
+        against_mask(name, torch.rand(maps), torch.ones(masks, dtype=torch.bool))
     assert str(error.value).endswith(f"got {maps} and {masks}")
 
 
@@ -270,7 +277,7 @@ def test_shapes_must_agree(name, maps, masks):
 @every_score
 def test_masks_must_be_bool(name, dtype):
     with pytest.raises(ValueError, match=f"masks must be bool, got {dtype}"):
-        TRUTH[name](torch.rand(2, 3), torch.tensor(MASK, dtype=dtype))
+        against_mask(name, torch.rand(2, 3), torch.tensor(MASK, dtype=dtype))
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -281,4 +288,4 @@ def test_masks_must_not_be_empty_or_full(name, full):
     masks[1, 2] = full
     for bad in (masks, masks[1, 2]):
         with pytest.raises(ValueError, match="a mask must hold some pixels, and not all"):
-            TRUTH[name](torch.rand(bad.shape), bad)
+            against_mask(name, torch.rand(bad.shape), bad)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from camviz.turns import Turns
+from camviz.workbench.fair_queue import Turns
 
 
 class Line:

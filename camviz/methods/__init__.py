@@ -11,7 +11,7 @@ from camviz.capture import Capture
 from camviz.maps import normalise, upsample
 from camviz.methods import baselines as _baselines  # noqa: F401
 from camviz.methods import gradient, passes  # noqa: F401  (importing a file registers its methods)
-from camviz.methods.registry import METHODS, Method, Progress, shifted
+from camviz.methods.registry import METHODS, Method, Progress, get_method, shifted
 
 __all__ = ["METHODS", "BlankMapWarning", "Method", "Progress", "cam", "cam_with_notes", "twins"]
 
@@ -52,9 +52,7 @@ def cam_with_notes(
     cap: Capture, method: str = "gradcam++", seed: int = 0, progress: Progress | None = None
 ) -> tuple[Tensor, Notes]:
     """Like `cam`, and beside the maps a note for each layer and image: why it is blank, "" where it is not."""
-    if method not in METHODS:
-        raise ValueError(f"unknown method {method!r}; choose from {', '.join(METHODS)}")
-    chosen = METHODS[method]
+    chosen = get_method(method)
     runs = [chosen.runs(a) for a in cap.activations]
     raws = chosen.raw(cap, seed, [shifted(progress, sum(runs[:index]), sum(runs)) for index in range(len(runs))])
     if chosen.finished:

@@ -89,6 +89,17 @@ class Method:
 METHODS: dict[str, Method] = {}
 
 
+def get_method(name: str) -> Method:
+    """The method of this name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in METHODS:
+        raise ValueError(f"unknown method {name!r}; choose from {', '.join(METHODS)}")
+    return METHODS[name]
+
+
 def method(
     name: str,
     title: str,

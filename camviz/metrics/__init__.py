@@ -1,1 +1,8 @@
-"""Scores of maps."""
+"""Scores of maps: importing this registers them all."""
+
+from camviz.metrics import arcc as _arcc  # noqa: F401  (importing a file registers its scores)
+from camviz.metrics import truth as _truth  # noqa: F401
+from camviz.metrics.evidence import Evidence, Explain, Scored
+from camviz.metrics.registry import SCORES, Score, available, score
+
+__all__ = ["SCORES", "Evidence", "Explain", "Score", "Scored", "available", "score"]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from camviz.metrics.road import PERCENTILES, Road, Ties, check_maps, roads
+from camviz.metrics.evidence import Evidence, Explain
+from camviz.metrics.registry import score
+from camviz.metrics.road import PERCENTILES, Ties, check_maps
 
-# (x, target) -> maps (B, H, W): the whole method, run again
-Explain = Callable[[Tensor, Tensor], Tensor]
+# ARCC and what it is made of: their names in `SCORES`.
+PARTS = ("arcc", "coherency", "complexity", "road", "road_raw")
 
 
 @dataclass(frozen=True)
@@ -91,17 +93,106 @@ def arccs(
     Raises:
         ValueError: maps that are not (M, B, H, W) of x, or not one method for each.
     """
-    for each in maps:
-        check_maps(x, each)
-    if len(explains) != len(maps):
-        raise ValueError(f"each of the {len(maps)} maps needs the method that made it, got {len(explains)}")
-    maps = torch.stack([_finite(each) for each in maps])
-    removals = roads(module, x, maps, target, seed, percentiles, ties, logits)
-    found = []
-    for each, removal, explain in zip(maps, removals, explains, strict=True):
-        coherence, notes = coherency(x, each, removal.target, explain)
-        found.append(combine(coherence, complexity(each), removal, notes))
-    return found
+    evidence = Evidence(module, x, maps, target, explains, seed=seed, logits=logits, percentiles=percentiles, ties=ties)
+    arcc_, coherency_, complexity_, road, road_raw = (evidence.values(name) for name in PARTS)
+    notes = zip(*(evidence.scored(name).notes for name in PARTS), strict=True)
+    return [
+        Arcc(
+            arcc=arcc_[index],
+            road=road[index],
+            coherency=coherency_[index],
+            complexity=complexity_[index],
+            road_raw=road_raw[index],
+            probability=removal.probability,
+            removed=removal.removed,
+            notes=tuple(joined(of_image) for of_image in zip(*of_map, strict=True)),
+        )
+        for index, (removal, of_map) in enumerate(zip(evidence.removals, notes, strict=True))
+    ]
+
+
+@score(
+    "arcc",
+    "ARCC",
+    "all three in one",
+    "The harmonic mean of the three parts: high is good, one bad part pulls it down.",
+    formula="harmonic mean of coherency, 1 - complexity and ROAD; 0 where one of them is 0",
+    reference="How to Evaluate and Refine your CAM, arXiv 2605.14641",
+    cost=2 * len(PERCENTILES),
+    needs=("explain",),
+)
+def _arcc(evidence: Evidence) -> Tensor:
+    parts = (evidence.values("coherency"), 1 - evidence.values("complexity"), evidence.values("road"))
+    return harmonic_mean(torch.stack(parts))
+
+
+@score(
+    "coherency",
+    "Coherency",
+    "does it stay?",
+    "Does the map stay when the network sees only what the map shows? 1 = unchanged.",
+    formula="(Pearson(map of x, map of x * map) + 1) / 2; 0 where a map is the same everywhere",
+    reference="Poppi et al., arXiv 2104.10252",
+    needs=("explain",),
+)
+def _coherency(evidence: Evidence) -> tuple[Tensor, list[tuple[str, ...]]]:
+    found = [
+        coherency(evidence.x, each, evidence.classes, explain)
+        for each, explain in zip(evidence.maps, evidence.explains or (), strict=True)
+    ]
+    return torch.stack([values for values, _ in found]), [notes for _, notes in found]
+
+
+@score(
+    "complexity",
+    "Complexity",
+    "is it small?",
+    "How much of the picture the map fills: 0 = a single point, 1 = everything. The chart shows what is left of 1.",
+    better="lower",
+    formula="mean of the map",
+    reference="Poppi et al., arXiv 2104.10252",
+)
+def _complexity(evidence: Evidence) -> Tensor:
+    return torch.stack([complexity(each) for each in evidence.maps])
+
+
+@score(
+    "road",
+    "ROAD",
+    "does it matter?",
+    "Does the class need what the map shows, and not the rest? 1 = fully, 0 = not at all.",
+    formula="clip(2 r, 0, 1), r = ROAD before clipping",
+    reference="Rong et al., arXiv 2202.00449; scaled as in arXiv 2605.14641",
+    cost=2 * len(PERCENTILES),
+)
+def _road(evidence: Evidence) -> Tensor:
+    return (2 * evidence.values("road_raw")).clamp(0, 1)
+
+
+@score(
+    "road_raw",
+    "raw ROAD",
+    "unclipped",
+    "ROAD before doubling and clipping. Negative: taking the dark places hurts more.",
+    range=(-0.5, 0.5),
+    formula="mean over 20, 40, 60, 80 % of (change of probability when the least relevant pixels are removed - when "
+    "the most relevant are) / 2",
+    reference="Rong et al., arXiv 2202.00449",
+    cost=2 * len(PERCENTILES),
+)
+def _road_raw(evidence: Evidence) -> tuple[Tensor, list[tuple[str, ...]]]:
+    return torch.stack([each.score for each in evidence.removals]), [each.notes for each in evidence.removals]
+
+
+def joined(notes: Iterable[str]) -> str:
+    """Several notes on one map as one, each once."""
+    return "; ".join(dict.fromkeys(filter(None, notes)))
+
+
+def harmonic_mean(parts: Tensor) -> Tensor:
+    """The harmonic mean over the first dimension of parts (P, ...), 0 where one of them is 0 or less."""
+    zero = (parts <= 0).any(0)
+    return torch.where(zero, 0.0, len(parts) / (1 / torch.where(parts <= 0, 1.0, parts)).sum(0))
 
 
 def coherency(x: Tensor, maps: Tensor, target: Tensor, explain: Explain) -> tuple[Tensor, tuple[str, ...]]:
@@ -136,25 +227,6 @@ def coherency(x: Tensor, maps: Tensor, target: Tensor, explain: Explain) -> tupl
 def complexity(maps: Tensor) -> Tensor:
     """How much of the picture the map fills: the mean of each map (B, H, W) -> (B,). Low is good."""
     return maps.float().mean((1, 2))
-
-
-def combine(coherence: Tensor, complex_: Tensor, removal: Road, notes: Sequence[str] | None = None) -> Arcc:
-    """Put the parts of ARCC together: the harmonic mean of the three, 0 where one is 0."""
-    scaled = (2 * removal.score).clamp(0, 1)
-    parts = torch.stack([coherence, 1 - complex_.to(coherence), scaled.to(coherence)])
-    zero = (parts <= 0).any(0)
-    score = torch.where(zero, 0.0, 3 / (1 / torch.where(parts <= 0, 1.0, parts)).sum(0))
-    told = notes or [""] * len(score)
-    return Arcc(
-        arcc=score,
-        road=parts[2],
-        coherency=coherence,
-        complexity=complex_,
-        road_raw=removal.score,
-        probability=removal.probability,
-        removed=removal.removed,
-        notes=tuple("; ".join(filter(None, pair)) for pair in zip(told, removal.notes, strict=True)),
-    )
 
 
 def _finite(maps: Tensor) -> Tensor:

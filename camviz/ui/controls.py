@@ -7,6 +7,8 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from camviz.explain import Recipe
+from camviz.finding import size_title
+from camviz.html.words import MIXED, MOVED, percent
 from camviz.methods import METHODS
 from camviz.models import (
     DEFAULT_MODEL,
@@ -20,11 +22,12 @@ from camviz.models import (
     needs_download,
 )
 from camviz.models.torchvision import fetch
-from camviz.refine import RULE_TITLES, RULES
+from camviz.refine import RULES
 from camviz.ui.card import show_card
-from camviz.ui.compute import Scene, get_twins, sides
-from camviz.ui.nets import expected_seconds, get_net, was_moved
-from camviz.ui.words import MIXED, MOVED, percent
+from camviz.ui.engine import shared_host
+from camviz.workbench.maps import get_twins, sizes
+from camviz.workbench.networks import expected_seconds, get_network
+from camviz.workbench.pictures import Explained
 
 DEFAULT_METHOD = "gradcam++"
 # Session key: what the network was trained on that the pictures ask for.
@@ -58,7 +61,7 @@ def choose_model(synthetic: bool) -> ModelInfo:
     )
     if infos[name].data != wanted:
         st.caption(MIXED[infos[name].data])
-    if was_moved(name):
+    if name in shared_host().moved:
         st.caption(MOVED)
     show_card(infos[name])
     return infos[name]
@@ -102,7 +105,7 @@ def ready_net(info: ModelInfo) -> Net | None:
     """Load a network; if its weights are not here, offer the download and return None."""
     if not needs_download(info):
         try:
-            return get_net(info.name)
+            return get_network(shared_host(), info.name)
         except ModelError as error:
             st.error(str(error), icon=":material/error:")
             return None
@@ -141,18 +144,18 @@ def choose_class(labels: tuple[str, ...], probabilities: NDArray[np.float32], ke
     )
 
 
-def choose_recipe(scene: Scene) -> Recipe:
+def choose_recipe(of: Explained) -> Recipe:
     """Ask for the method, the layers and the rule that merges them."""
-    drop_unknown_layers(scene.net)
-    method = _choose_method(scene)
-    layers = choose_layers(scene)
+    drop_unknown_layers(of.net)
+    method = _choose_method(of)
+    layers = choose_layers(of)
     rule = choose_rule()
     return Recipe(method, layers, rule if len(layers) > 1 else "product")
 
 
-def _choose_method(scene: Scene) -> str:
+def _choose_method(of: Explained) -> str:
     ordered = sorted(METHODS, key=lambda name: list(_GROUPS).index(_group(name)))
-    labels = {name: method_label(scene.net, name) for name in ordered}
+    labels = {name: method_label(of.net, name) for name in ordered}
     name = st.selectbox(
         "Method",
         list(labels),
@@ -165,21 +168,21 @@ def _choose_method(scene: Scene) -> str:
     method = METHODS[name]
     quiet = "" if method.class_specific else " It gives the same map for every class."
     paper = "" if method.is_baseline else f" *{method.reference}*"
-    st.caption(f"{method.sentence}{quiet}{_same_map(scene, name)}{paper}")
+    st.caption(f"{method.sentence}{quiet}{_same_map(of, name)}{paper}")
     return name
 
 
-def choose_layers(scene: Scene) -> tuple[str, ...]:
+def choose_layers(of: Explained) -> tuple[str, ...]:
     """Ask for the layers; none switched on counts as all. Returned from shallow to deep."""
-    every = scene.net.layers
-    side = sides(scene)
+    every = of.net.layers
+    size = sizes(of)
     chosen = st.pills(
         "Layers",
         every[::-1],
         selection_mode="multi",
         default=every,
-        format_func=lambda layer: f"{side[layer]} × {side[layer]} · {layer}",
-        key=layers_key(scene.net.info.name),
+        format_func=lambda layer: f"{size_title(size[layer])} · {layer}",
+        key=layers_key(of.net.info.name),
         persist_state="session",
         help="Which layers to merge, from deep to shallow: the last of each stage, after its activation. The deeper, "
         "the coarser: a 7 × 7 map tells only 49 places apart.",
@@ -196,20 +199,20 @@ def choose_rule() -> str:
     return st.selectbox(
         "Merging rule",
         list(RULES),
-        format_func=lambda name: RULE_TITLES[name],
+        format_func=lambda name: RULES[name].title,
         key="rule",
         persist_state="session",
-        help="How the layers' maps become one. **Product**: bright only where all agree. **Minimum**: as bright as the "
-        "darkest. **Mean**: bright where any is.",
+        help="How the layers' maps become one. "
+        + " ".join(f"**{each.title}**: {each.sentence}" for each in RULES.values()),
     )
 
 
-def _same_map(scene: Scene, method: str) -> str:
+def _same_map(of: Explained, method: str) -> str:
     """Say on which layers the method gives the very map of others."""
-    side = sides(scene)
+    size = sizes(of)
     return "".join(
-        f" At {side[layer]} × {side[layer]} it is the same map as {' and '.join(others)}."
-        for layer, others in get_twins(scene, method).items()
+        f" At {size_title(size[layer])} it is the same map as {' and '.join(METHODS[n].title for n in others)}."
+        for layer, others in get_twins(of, method).items()
         if others
     )
 
@@ -247,6 +250,8 @@ def _group(name: str) -> str:
 
 def method_label(net: Net, name: str) -> str:
     """A method's name, with how long it takes if that is long."""
-    seconds = expected_seconds(net, name, tuple(st.session_state.get(layers_key(net.info.name)) or net.layers))
+    seconds = expected_seconds(
+        shared_host(), net, name, tuple(st.session_state.get(layers_key(net.info.name)) or net.layers)
+    )
     wait = f" · {duration(seconds)}" if seconds else ""
     return f"{_GROUPS[_group(name)]}{METHODS[name].title}{wait}"

@@ -13,34 +13,64 @@ from contextlib import contextmanager
 import streamlit as st
 import torch
 
-from camviz.cache import ByteCache, Key, Value
-from camviz.turns import Turns
 from camviz.ui.streamlit_internals import Slot, browser_token, session_id, yield_point
+from camviz.workbench.byte_cache import ByteCache, Key, Value
+from camviz.workbench.fair_queue import Turns
+from camviz.workbench.host import NETWORK_BYTES, RESULT_BYTES
 
-CACHE_BYTES = 512 * 2**20
-NETS_BYTES = 2 * 2**30
 # Session key: where a person is told the place in the queue.
 _NOTICE = "queue_notice"
 # Seconds of waiting that need no telling.
 _SHORT = 0.4
 
 
-@st.cache_resource(show_spinner=False)
-def cache() -> ByteCache:
-    """Pictures, and what was computed from them."""
-    return ByteCache(CACHE_BYTES)
+class SharedHost:
+    """The workbench's host for all who use the server: one cache, the networks, and one queue for heavy work.
+
+    Who waits is told so, and if they ask for something else meanwhile, or close the tab, the wait ends and the work is
+    never done. Attributes as in `camviz.workbench.host.Host`, and beside them:
+
+    Attributes:
+        queue: for whatever runs a network.
+    """
+
+    batch: int | None = 2  # copies at a time on a CPU: few, so that whoever waits is served soon
+
+    def __init__(self) -> None:
+        self.results, self.networks = ByteCache(RESULT_BYTES), ByteCache(NETWORK_BYTES)
+        self.moved: set[str] = set()
+        self.queue = Turns()
+
+    def kept(self, key: Key, compute: Callable[[], Value]) -> Value:
+        """What is kept under a key, or else compute it; who waits while somebody else does so is told."""
+        notice = _Notice()
+        value = self.results.get(key, compute, notice.tell_same)
+        notice.say("")
+        return value
+
+    def kept_network(self, key: Key, compute: Callable[[], Value]) -> Value:
+        """The same among the networks."""
+        return self.networks.get(key, compute, yield_point)
+
+    @contextmanager
+    def working(self) -> Iterator[Callable[[], None]]:
+        """Wait for one's turn at heavy work, and hold it in this block. Nothing in it may wait for a kept result."""
+        notice = _Notice()
+        with self.queue.turn(_person(), notice.tell) as let_others_work:
+            notice.begin()
+
+            def give_way() -> None:
+                yield_point()
+                let_others_work()
+
+            yield give_way
+        notice.say("")
 
 
 @st.cache_resource(show_spinner=False)
-def nets() -> ByteCache:
-    """Networks; those not used for longest make room for new ones."""
-    return ByteCache(NETS_BYTES)
-
-
-@st.cache_resource(show_spinner=False)
-def turns() -> Turns:
-    """The queue for whatever runs a network."""
-    return Turns()
+def shared_host() -> SharedHost:
+    """The one host of this server."""
+    return SharedHost()
 
 
 @st.cache_resource(show_spinner=False)
@@ -65,31 +95,6 @@ def show_queue(place: Slot) -> None:
     """Say where on the page a person is told to be waiting."""
     place.html(_notice_html(""))
     st.session_state[_NOTICE] = place
-
-
-@contextmanager
-def heavy() -> Iterator[Callable[[], None]]:
-    """Wait for one's turn at heavy work, and hold it in this block. Nothing in it may wait for a cached result.
-
-    While it waits the person is told, and if something else is asked for meanwhile, or the tab is closed, the wait ends
-    and the block is never run.
-
-    Yields:
-        a function that long work calls now and then, to give way to others.
-    """
-    notice = _Notice()
-    with turns().turn(_person(), notice.tell) as give_way:
-        notice.begin()
-        yield give_way
-    notice.say("")
-
-
-def kept(key: Key, compute: Callable[[], Value]) -> Value:
-    """What the cache keeps under a key, or else compute it; who waits while somebody else does so is told."""
-    notice = _Notice()
-    value = cache().get(key, compute, notice.tell_same)
-    notice.say("")
-    return value
 
 
 class _Notice:

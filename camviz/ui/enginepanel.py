@@ -11,7 +11,7 @@ from html import escape
 import psutil
 import torch
 
-from camviz.ui.engine import cache, nets, turns
+from camviz.ui.engine import shared_host
 from camviz.ui.streamlit_internals import Slot
 
 # What a kept result is counted as, by the part of its key that names it; all else is a number or two.
@@ -32,14 +32,15 @@ def show_engine(place: Slot, device: torch.device) -> None:
 
 def engine_html(device: torch.device) -> str:
     """The panel, as of now."""
-    kept = cache()
+    host = shared_host()
+    kept = host.results
     used, total = memory(device)
-    waiting = turns().waiting
-    networks = [key for key in nets().holdings() if "seconds" not in key]
+    waiting = host.queue.waiting
+    networks = [key for key in host.networks.holdings() if "seconds" not in key]
     rows = [
         ("Computes on", escape(device_name(device))),
         ("Its memory", _bar(used, total)),
-        ("Networks", f"{len(networks)} loaded · {_size(nets().size)}"),
+        ("Networks", f"{len(networks)} loaded · {_size(host.networks.size)}"),
         ("Kept results", _bar(kept.size, kept.max_bytes)),
         *((f"– {kind}", f"{count} · {_size(size)}") for kind, (count, size) in _held().items()),
         ("Saved", f"{kept.hits:,} look-ups · {_time(kept.saved)} of computing"),
@@ -76,7 +77,7 @@ def _held() -> dict[str, tuple[int, int]]:
     """How many results of each kind are kept, and their bytes."""
     count: Counter[str] = Counter()
     size: Counter[str] = Counter()
-    for key, taken in cache().holdings().items():
+    for key, taken in shared_host().results.holdings().items():
         kind = _kind(key)
         count[kind] += 1
         size[kind] += taken

@@ -9,8 +9,9 @@ import streamlit as st
 
 from camviz import shapes
 from camviz.ui.address import SINGLE
-from camviz.ui.compute import Picture, synthetic
+from camviz.ui.engine import shared_host
 from camviz.ui.streamlit_internals import DeltaGenerator
+from camviz.workbench.pictures import Picture, draw_picture
 
 _KINDS: dict[str, str] = {
     SINGLE: "One shape",
@@ -58,7 +59,7 @@ class Pick:
 
     def picture(self) -> Picture:
         """Draw it, or take it from the cache."""
-        return synthetic(self.title, f"{self.kind} {self.index}", self._sample)
+        return draw_picture(shared_host(), self.title, f"{self.kind} {self.index}", self._sample)
 
     def _sample(self) -> shapes.Sample:
         for kind in shapes.COMPOSED:

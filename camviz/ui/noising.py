@@ -6,8 +6,10 @@ import streamlit as st
 
 from camviz.noise import KINDS
 from camviz.robustness import Perturbation
-from camviz.ui.compute import Scene, Sight, likeliest, scene
+from camviz.ui.engine import shared_host
 from camviz.ui.streamlit_internals import DeltaGenerator
+from camviz.workbench.maps import likeliest
+from camviz.workbench.pictures import Explained, SeenPicture
 
 STEP = 0.05
 # Session keys of the controls, and of the draw, which a button counts up.
@@ -67,17 +69,17 @@ def draw_of(kind: str) -> int:
     return int(st.session_state.get(_DRAW, 0)) if KINDS[kind].seeded else 0
 
 
-def perturbed_scene(clean: Scene, noise: Perturbation, place: DeltaGenerator) -> Scene:
+def perturbed_scene(clean: Explained, noise: Perturbation, place: DeltaGenerator) -> Explained:
     """The perturbed picture with the class to explain in it; `place` is for what a person can choose there.
 
     Where the class predicted on the clean picture is explained, the map follows the prediction, unless a person wants
     it to keep to the class; a class of their own choice stays.
     """
-    sight = Sight(clean.picture, clean.net, clean.fit, noise)
+    sight = SeenPicture(shared_host(), clean.picture, clean.net, clean.fit, noise)
     before, now = likeliest(clean), likeliest(sight)
     if clean.target != before or before == now or not _follows(place):
-        return scene(sight, clean.target)
-    return scene(sight, now)
+        return sight.explaining(clean.target)
+    return sight.explaining(now)
 
 
 def _follows(place: DeltaGenerator) -> bool:

@@ -1,39 +1,45 @@
-"""Filling the score chart, piece by piece: the cheap parts first, ROAD last."""
+"""Filling the score chart, piece by piece: what costs nothing first, what removes pixels last."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 import streamlit as st
 
 from camviz.explain import Recipe
+from camviz.finding import BASELINES, MapScores, result_title, size_title
+from camviz.html.score_chart import Kind, ScoreRow, scores_html
+from camviz.html.viewer import pack_scores
+from camviz.html.words import conclusion
 from camviz.methods import METHODS, Progress
-from camviz.metrics.arcc import combine, complexity
+from camviz.metrics import SCORES
 from camviz.ui import controls, viewer
-from camviz.ui.compute import Scene, get_coherency, get_road, has, merged, predict, sides
-from camviz.ui.nets import expected_seconds
-from camviz.ui.scores import TRUTH_COLUMNS, Kind, ScoreRow, scores_html
+from camviz.ui.engine import shared_host
 from camviz.ui.streamlit_internals import DeltaGenerator, Slot
-from camviz.ui.stripview import result_title, subject
-from camviz.ui.truth import get_truth, get_truth_scores
-from camviz.ui.words import on_truth, verdict
+from camviz.ui.stripview import subject, unscored
+from camviz.workbench.findings import alone, baselines
+from camviz.workbench.maps import sizes
+from camviz.workbench.networks import expected_seconds
+from camviz.workbench.pictures import Explained
+from camviz.workbench.scores import are_known, compute_scores, known_scores, runs_slow_method, score_names, stages
 
-BASELINES = ("centre", "random")
-
-
-# Session key: the slow recipe whose coherency was asked for.
+# Session key: the slow recipe that was asked to be scored.
 _ASKED = "slow_scores"
+_SKIPPED = "coherency would run this slow method again"
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """One thing to score; `held_back` if its coherency would run a slow method that nobody asked for."""
+    """One thing to score; `held_back` if some of its scores would run a slow method that nobody asked for."""
 
     label: str
     kind: Kind
     recipe: Recipe
     held_back: bool
+
+    def wanted(self, names: list[str]) -> list[str]:
+        """Those of some scores that are to be computed."""
+        return [name for name in names if not (self.held_back and SCORES[name].runs_method)]
 
 
 class ScorePlaces:
@@ -48,120 +54,104 @@ class ScorePlaces:
     def hold(self, layers: int) -> None:
         """Keep the places while nothing is known yet."""
         kinds: list[tuple[Kind, int]] = [("result", 1), ("layer", layers), ("baseline", len(BASELINES))]
-        rows = [ScoreRow("\u00a0", "", kind, (None,) * 4) for kind, count in kinds for _ in range(count)]
-        self.chart.html(scores_html(rows))
+        rows = [ScoreRow("\u00a0", "", kind) for kind, count in kinds for _ in range(count)]
+        self.chart.html(scores_html(rows, [name for name in SCORES if not SCORES[name].needs_mask]))
         self.words.markdown(":gray[Scoring …]")
 
 
-def show_waiting(places: ScorePlaces, scene: Scene, recipe: Recipe) -> None:
+def show_waiting(places: ScorePlaces, of: Explained, recipe: Recipe) -> None:
     """Show the chart without a number, while the maps themselves are still computed."""
-    entries = _entries(scene, recipe)
-    places.chart.html(scores_html([ScoreRow(e.label, _detail(e), e.kind, (None,) * 4) for e in entries]))
+    rows = [ScoreRow(entry.label, _detail(entry), entry.kind) for entry in _entries(of, recipe)]
+    places.chart.html(scores_html(rows, score_names(of)))
     places.words.markdown(":gray[The scores follow when the maps are there.]")
 
 
-def show_scores(places: ScorePlaces, scene: Scene, recipe: Recipe, clean: Scene | None = None) -> list[ScoreRow]:
-    """Draw the chart with what is at hand, then fill in coherency, then ROAD, row by row; return the rows.
+def show_scores(places: ScorePlaces, of: Explained, recipe: Recipe, clean: Explained | None = None) -> list[ScoreRow]:
+    """Draw the chart with what is known, then fill in the rest, stage by stage and row by row; return the rows.
 
-    Where a noisy scene has its `clean` one, that is scored after it, and marked on the bars.
+    Where a noisy picture has its `clean` one, that is scored after it, and marked on the bars.
     """
-    entries = _entries(scene, recipe)
-    rows = [_row(scene, entry, clean) for entry in entries]
-    places.chart.html(scores_html(rows))
-    if any(row.values[3] is None for row in rows):
+    entries, names = _entries(of, recipe), score_names(of)
+    for entry in entries:
+        compute_scores(of, entry.recipe, _free(names))
+    rows = [_row(of, entry, clean) for entry in entries]
+    places.chart.html(scores_html(rows, names))
+    if not all(are_known(of, entry.recipe, entry.wanted(names)) for entry in entries):
         places.words.markdown(":gray[Scoring …]")
     with places.below:
-        progress = _slow_progress(scene, recipe, entries)
-    for of in filter(None, (scene, clean)):
-        for missing, compute in (
-            (_lacks_coherency, partial(get_coherency, progress=progress)),
-            (_lacks_road, get_road),
-        ):
+        progress = _slow_progress(of, recipe, entries)
+    for each in filter(None, (of, clean)):
+        for stage in stages(names):
             for index, entry in enumerate(entries):
-                if missing(of, entry):
-                    compute(of, entry.recipe)
-                    rows[index] = _row(scene, entry, clean)
-                    places.chart.html(scores_html(rows))
-        places.words.markdown(conclusion(scene, rows))
-    _speak(places, scene, recipe, rows, clean)
+                wanted = entry.wanted(stage)
+                if not are_known(each, entry.recipe, wanted):
+                    compute_scores(each, entry.recipe, wanted, progress)
+                    rows[index] = _row(of, entry, clean)
+                    places.chart.html(scores_html(rows, names))
+        places.words.markdown("\n\n".join(conclusion(unscored(of, recipe), rows)))
+    _speak(places, of, recipe, rows, clean)
     return rows
 
 
-def _speak(places: ScorePlaces, scene: Scene, recipe: Recipe, rows: list[ScoreRow], clean: Scene | None) -> None:
+def _free(names: list[str]) -> list[str]:
+    """The scores that take no pass through the network."""
+    return [name for name in names if not (SCORES[name].cost or SCORES[name].runs_method)]
+
+
+def _speak(places: ScorePlaces, of: Explained, recipe: Recipe, rows: list[ScoreRow], clean: Explained | None) -> None:
     """Give each panel its score in the words that stand for it where it is not seen."""
     count = len(recipe.layers)
     maps = dict(zip([2 * count - 1, *range(count)], [row for row in rows if row.kind != "baseline"], strict=False))
-    told = {subject(scene, recipe): {index: row.values[0] for index, row in maps.items()}}
+    told = {subject(of, recipe): {index: row.value("arcc") for index, row in maps.items()}}
     if clean is not None:
-        told[subject(clean, recipe)] = {index: row.before[0] for index, row in maps.items()}
-    known = {of: {i: score for i, score in some.items() if score is not None} for of, some in told.items()}
-    viewer.show(places.spoken, "spoken", viewer.pack_scores(known))
+        told[subject(clean, recipe)] = {index: row.before["arcc"] for index, row in maps.items()}
+    known = {who: {i: score for i, score in some.items() if score is not None} for who, some in told.items()}
+    viewer.show(places.spoken, "spoken", pack_scores(known))
 
 
-def known_scores(scene: Scene, recipe: Recipe) -> ScoreRow:
-    """What is at hand of a map's scores; the coherency of a slow method is only told where it was asked for."""
-    return _row(scene, _Entry("", "layer", recipe, held_back=lacks_slow_score(scene, recipe)), None)
+def row_of_map(of: Explained, recipe: Recipe) -> ScoreRow:
+    """What is known of a map's scores; those that would run a slow method again are marked until they are known."""
+    return _row(of, _Entry("", "layer", recipe, _is_held_back(of, recipe)), None)
 
 
-def known_rows(scene: Scene, recipe: Recipe) -> tuple[list[ScoreRow], str]:
-    """The rows of the chart that are known, and what they mean, which is only said once all are."""
-    entries = _entries(scene, recipe)
-    known = [e for e in entries if not (_lacks_coherency(scene, e) or _lacks_road(scene, e))]
-    rows = [_row(scene, entry, None) for entry in known]
-    return rows, conclusion(scene, rows) if known == entries else ""
+def compute_fast_scores(of: Explained, recipe: Recipe) -> None:
+    """Compute what a map's scores lack, but for those that run a slow method again."""
+    compute_scores(of, recipe, fast_scores(of, recipe))
 
 
-def compute_scores(scene: Scene, recipe: Recipe) -> None:
-    """Compute what a map's scores lack, but for the coherency of a slow method."""
-    if not METHODS[recipe.method].is_slow:
-        get_coherency(scene, recipe)
-    get_road(scene, recipe)
+def are_fast_scores_known(of: Explained, recipe: Recipe) -> bool:
+    """Whether `compute_fast_scores` has nothing left to do."""
+    return are_known(of, recipe, fast_scores(of, recipe))
 
 
-def are_known(scene: Scene, recipe: Recipe) -> bool:
-    """Whether nothing is left to compute of a map's scores."""
-    slow = METHODS[recipe.method].is_slow
-    return has(scene, "road", recipe) and (slow or has(scene, "coherency", recipe))
+def fast_scores(of: Explained, recipe: Recipe) -> list[str]:
+    """The scores of a map that run no slow method again."""
+    return [name for name in score_names(of) if not runs_slow_method(recipe, name)]
 
 
-def lacks_slow_score(scene: Scene, recipe: Recipe) -> bool:
-    """Whether a slow method's coherency is missing, which `compute_scores` leaves out."""
-    return METHODS[recipe.method].is_slow and not has(scene, "coherency", recipe)
+def lacks_slow_score(of: Explained, recipe: Recipe) -> bool:
+    """Whether a score is missing that runs a slow method again."""
+    slow = [name for name in score_names(of) if runs_slow_method(recipe, name)]
+    return not are_known(of, recipe, slow)
 
 
-def conclusion(scene: Scene, rows: list[ScoreRow]) -> str:
-    """What the finished rows mean, in paragraphs (Markdown)."""
-    layers, baselines = ([row for row in rows if row.kind == kind] for kind in ("layer", "baseline"))
-    said = verdict(rows[0], layers, baselines, float(predict(scene)[scene.target]))
-    truth = get_truth(scene)
-    if truth is not None:
-        said.insert(0, on_truth(rows[0], layers, truth.label, truth.explained, float(truth.mask.mean())))
-    if any(value is not None for value in rows[0].before):
-        said.append(":gray[Marks on the bars: the clean picture.]")
-    return "\n\n".join(said)
+def _is_held_back(of: Explained, recipe: Recipe) -> bool:
+    return METHODS[recipe.method].is_slow and lacks_slow_score(of, recipe)
 
 
-def _lacks_coherency(scene: Scene, entry: _Entry) -> bool:
-    return not entry.held_back and not has(scene, "coherency", entry.recipe)
-
-
-def _lacks_road(scene: Scene, entry: _Entry) -> bool:
-    return not has(scene, "road", entry.recipe)
-
-
-def _slow_progress(scene: Scene, recipe: Recipe, entries: list[_Entry]) -> Progress | None:
+def _slow_progress(of: Explained, recipe: Recipe, entries: list[_Entry]) -> Progress | None:
     """Offer to score a slow method; once asked for, return what shows the progress, with a way to stop."""
     held = any(entry.held_back for entry in entries)
     if held:
         runs = 2 if len(recipe.layers) > 1 else 1  # the result's, and once more for all layers together
-        seconds = runs * expected_seconds(scene.net, recipe.method, recipe.layers)
+        seconds = runs * expected_seconds(shared_host(), of.net, recipe.method, recipe.layers)
         st.button(
             f"Score it too · {controls.duration(seconds)}",
-            on_click=lambda: st.session_state.update({_ASKED: (scene.key, recipe)}),
+            on_click=lambda: st.session_state.update({_ASKED: (of.key, recipe)}),
             help="Coherency runs the whole method again on the masked picture: for the result, and for each layer.",
         )
     slow = METHODS[recipe.method].is_slow
-    if held or not slow or not any(_lacks_coherency(scene, entry) for entry in entries):
+    if held or not slow or not any(lacks_slow_score(of, entry.recipe) for entry in entries):
         return None
     bar = st.progress(0.0, "Running the method again on the masked picture")
     st.button("Stop scoring", icon=":material/stop:", on_click=lambda: st.session_state.pop(_ASKED, None))
@@ -172,23 +162,22 @@ def _slow_progress(scene: Scene, recipe: Recipe, entries: list[_Entry]) -> Progr
     return show
 
 
-def _entries(scene: Scene, recipe: Recipe) -> list[_Entry]:
+def _entries(of: Explained, recipe: Recipe) -> list[_Entry]:
     """What is scored: the result, each of its layers from deep to shallow, and the baselines."""
-    slow = METHODS[recipe.method].is_slow
-    unasked = slow and st.session_state.get(_ASKED) != (scene.key, recipe)
-    side = sides(scene)
+    unasked = st.session_state.get(_ASKED) != (of.key, recipe)
+    size = sizes(of)
 
     def entry(label: str, kind: Kind, one: Recipe) -> _Entry:
-        return _Entry(label, kind, one, unasked and kind != "baseline" and not has(scene, "coherency", one))
+        return _Entry(label, kind, one, unasked and _is_held_back(of, one))
 
-    alone = [
-        entry(f"{side[layer]}\u00a0×\u00a0{side[layer]} · {layer}", "layer", Recipe(recipe.method, (layer,)))
+    layers = [
+        entry(f"{size_title(size[layer])} · {layer}", "layer", alone(recipe, layer))
         for layer in reversed(recipe.layers)
     ]
     return [
         entry(result_title(recipe), "result", recipe),
-        *(alone if len(alone) > 1 else []),
-        *(entry(METHODS[name].title, "baseline", Recipe(name, recipe.layers[-1:])) for name in BASELINES),
+        *(layers if len(layers) > 1 else []),
+        *(entry(METHODS[name].title, "baseline", each) for name, each in baselines(recipe).items()),
     ]
 
 
@@ -196,25 +185,13 @@ def _detail(entry: _Entry) -> str:
     return "blind guess" if entry.kind == "baseline" else ""
 
 
-def _row(scene: Scene, entry: _Entry, clean: Scene | None) -> ScoreRow:
-    """Fill a row with what is at hand, of the scene and of the clean one before it."""
-    recipe = entry.recipe
-    map_ = merged(scene, recipe)
-    coherence, note = get_coherency(scene, recipe) if has(scene, "coherency", recipe) else (None, "")
-    known = get_truth_scores(scene, recipe)
-    removal = get_road(scene, recipe) if has(scene, "road", recipe) else None
-    scaled = None if removal is None else float((2 * removal.score).clamp(0, 1))
-    score = None
-    if coherence is not None and removal is not None:
-        score = float(combine(map_.new_tensor([coherence]), complexity(map_), removal).arcc)
+def _row(of: Explained, entry: _Entry, clean: Explained | None) -> ScoreRow:
+    """Fill a row with what is known, of the picture and of the clean one before it."""
     return ScoreRow(
         label=entry.label,
         detail=_detail(entry),
         kind=entry.kind,
-        values=(score, coherence, 1 - float(complexity(map_)), scaled),
-        road_raw=None if removal is None else float(removal.score),
-        truth=tuple(known[name] for name, *_ in TRUTH_COLUMNS) if known else None,
-        note="; ".join(filter(None, (note, removal.notes[0] if removal else ""))),
-        skipped="coherency would run this slow method again" if entry.held_back else "",
-        before=(None,) * 4 if clean is None else _row(clean, entry, None).values,
+        scores=known_scores(of, entry.recipe, score_names(of)),
+        skipped=_SKIPPED if entry.held_back else "",
+        before=MapScores({}) if clean is None else known_scores(clean, entry.recipe, score_names(clean)),
     )

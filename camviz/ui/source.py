@@ -6,9 +6,10 @@ import streamlit as st
 
 from camviz.images import Fit, ImageError
 from camviz.samples import SAMPLES
-from camviz.ui.compute import Picture, forget, picture
+from camviz.ui.engine import shared_host
 from camviz.ui.gallery import choose_shape
 from camviz.ui.streamlit_internals import UploadedFile
+from camviz.workbench.pictures import Picture, forget, read_picture
 
 _FITS: dict[Fit, str] = {"crop": "Crop", "squeeze": "Squeeze", "pad": "Pad"}
 # Session keys: the person's own picture, the upload that it came from, and how often they forgot one, which
@@ -62,7 +63,7 @@ def waits_for_own() -> bool:
 
 def is_own(picture: Picture) -> bool:
     """Whether a picture is a person's own: samples have a credit, synthetic ones what they hold."""
-    return not picture.credit and picture.sample is None
+    return not picture.credit and not picture.synthetic
 
 
 def own_picture() -> Picture | None:
@@ -80,7 +81,7 @@ def make_own(new: Picture) -> None:
 
 def choose_fit(picture: Picture | None) -> Fit:
     """Ask how pictures that are not square are fitted into the model's view; a synthetic one is shown whole."""
-    if picture is not None and picture.sample is not None:
+    if picture is not None and picture.synthetic:
         return "squeeze"
     return st.segmented_control(
         "Fit",
@@ -98,7 +99,7 @@ def choose_fit(picture: Picture | None) -> Fit:
 
 def _sample() -> Picture:
     sample = SAMPLES[st.session_state.get("sample") or next(iter(SAMPLES))]
-    return picture(sample.path.read_bytes(), sample.title, sample.credit)
+    return read_picture(shared_host(), sample.path.read_bytes(), sample.title, sample.credit)
 
 
 def _offer_upload() -> UploadedFile | None:
@@ -126,7 +127,7 @@ def paste(name: str, data: bytes) -> None:
 def _accept(data: bytes, name: str, upload: str | None) -> None:
     """Make a picture the person's own, in place of the one before; if it is none, say why and keep that."""
     try:
-        new = picture(data, name)
+        new = read_picture(shared_host(), data, name)
     except ImageError as error:
         st.error(f"{error}", icon=":material/broken_image:")
         return
@@ -155,6 +156,6 @@ def _drop_own() -> None:
     st.session_state.pop(_UPLOAD, None)
     if own is None:
         return
-    forget(own.id)
+    forget(shared_host(), own.id)
     for key in [key for key in st.session_state if str(key).startswith(f"class-{own.id[:12]}")]:
         del st.session_state[key]

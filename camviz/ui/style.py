@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import streamlit as st
 
-_SHEET = Path(__file__).parents[2] / "assets" / "style.css"
+from camviz.html.style import sheet
 
 
 def show_style() -> None:
@@ -17,8 +15,3 @@ def show_style() -> None:
     until the sheet shows them, so that nobody sees them without style.
     """
     st.html(f"<style>{sheet()}</style><i></i>")
-
-
-def sheet() -> str:
-    """The sheet itself."""
-    return _SHEET.read_text(encoding="utf-8")

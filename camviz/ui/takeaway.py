@@ -10,31 +10,19 @@ import streamlit as st
 from camviz import bundle, takeaway
 from camviz.explain import Recipe
 from camviz.figure import figure
-from camviz.finding import RESULT, Finding, Score, Settings, as_png, likeliest
-from camviz.metrics.arcc import complexity
+from camviz.finding import Finding
+from camviz.html.report import report
 from camviz.models import DEFAULT_MODEL
 from camviz.render import COLORMAPS
-from camviz.ui.compute import Scene, get_view, layer_maps, merged, predict
-from camviz.ui.engine import kept
-from camviz.ui.report import Report, report
-from camviz.ui.scores import ScoreRow, scores_html
-from camviz.ui.scoring import known_rows, known_scores
 from camviz.ui.streamlit_internals import DeltaGenerator
-from camviz.ui.stripview import heading_html, maps_message, strip_markup, tools_message
+from camviz.workbench.findings import as_finding
+from camviz.workbench.pictures import Explained
+from camviz.workbench.scores import score_names
 
 
-def offer(place: DeltaGenerator, scene: Scene, recipe: Recipe, rows: list[ScoreRow], heading: str, words: str) -> None:
-    """Offer what is shown as files; each is made when it is asked for.
-
-    Args:
-        place: where the offer opens.
-        scene: what is explained.
-        recipe: how.
-        rows: its scores.
-        heading: the page's title, HTML.
-        words: what the scores mean, Markdown.
-    """
-    found = finding_of(scene, recipe)
+def offer(place: DeltaGenerator, of: Explained, recipe: Recipe) -> None:
+    """Offer what is shown as files, with those of its scores that are known; each is made when it is asked for."""
+    found = as_finding(of, recipe, score_names(of))
     name = file_name(found)
     with place:
         colormap = st.selectbox(
@@ -44,21 +32,13 @@ def offer(place: DeltaGenerator, scene: Scene, recipe: Recipe, rows: list[ScoreR
             key="take_colours",
             persist_state="session",
         )
-
-    def page() -> bytes:
-        shown = Report(
-            found.name,
-            heading,
-            tools_message(scene),
-            maps_message(scene, recipe, strip_markup(scene, recipe)),
-            scores_html(rows) if rows else "",
-            words,
-            takeaway.facts(found),
-        )
-        return report(shown).encode()
-
     files = (
-        ("Report, HTML", "Opens anywhere, without a network; its maps can be played with", f"{name}.html", page),
+        (
+            "Report, HTML",
+            "Opens anywhere, without a network; its maps can be played with",
+            f"{name}.html",
+            lambda: report(found, of.picture.credit),
+        ),
         (
             "Figure, PDF",
             "For a paper: vectors, text as text",
@@ -85,44 +65,6 @@ def offer_files(files: Iterable[tuple[str, str, str, Callable[[], bytes]]]) -> N
         st.download_button(
             title, make, file, help=hint, key=f"take-{title}", on_click="ignore", width="stretch", type="tertiary"
         )
-
-
-def offer_one(place: DeltaGenerator, scene: Scene, recipe: Recipe) -> None:
-    """Offer one map of many as files, with those of its scores that are known."""
-    rows, words = known_rows(scene, recipe)
-    offer(place, scene, recipe, rows, heading_html(scene, recipe), words)
-
-
-def finding_of(scene: Scene, recipe: Recipe) -> Finding:
-    """What is shown, as one value to keep; scores that were not computed are left out."""
-    probabilities = predict(scene)
-    return Finding(
-        settings=Settings(scene.net.info.name, recipe, scene.fit, scene.target, scene.noise),
-        name=scene.picture.title,
-        picture=_picture_bytes(scene),
-        view=get_view(scene),
-        maps=layer_maps(scene, recipe)[:, 0].cpu().numpy(),
-        merged=merged(scene, recipe)[0].cpu().numpy(),
-        label=scene.net.labels[scene.target],
-        probability=float(probabilities[scene.target]),
-        top=likeliest(probabilities, scene.net.labels),
-        scores={
-            RESULT: _score(scene, recipe),
-            **{layer: _score(scene, Recipe(recipe.method, (layer,))) for layer in recipe.layers},
-        },
-        device=str(scene.net.device),
-    )
-
-
-def _score(scene: Scene, recipe: Recipe) -> Score:
-    row = known_scores(scene, recipe)
-    arcc, coherency, _, road = row.values
-    return Score(arcc, road, row.road_raw, coherency, float(complexity(merged(scene, recipe))), row.note)
-
-
-def _picture_bytes(scene: Scene) -> bytes:
-    """The bytes that the picture came as; a synthetic one's PNG."""
-    return scene.picture.data or kept((scene.picture.id, "png"), lambda: as_png(scene.picture.pixels))
 
 
 def file_name(found: Finding) -> str:

@@ -11,17 +11,17 @@ import streamlit as st
 
 from camviz import bundle
 from camviz.bundle import BundleError
-from camviz.finding import Finding, find
+from camviz.finding import Finding
 from camviz.methods import METHODS, Progress
 from camviz.models import Net, list_models
 from camviz.ui import controls, source
 from camviz.ui.address import Explored, code
-from camviz.ui.compute import forget, picture, polite
-from camviz.ui.engine import cache, heavy, kept
+from camviz.ui.engine import shared_host
 from camviz.ui.explore import link as explorelink
-from camviz.ui.nets import at
 from camviz.ui.noising import STEP
 from camviz.ui.streamlit_internals import DeltaGenerator, Slot, UploadedFile
+from camviz.workbench.findings import find
+from camviz.workbench.pictures import forget, network_key, read_picture
 
 # More would keep the queue busy for minutes, without a moment at which others could come in between.
 MOST_LAYERS = 50
@@ -83,7 +83,7 @@ def _close() -> None:
     for key in (_UPLOAD, _STOPPED):
         st.session_state.pop(key, None)
     if before is not None:
-        forget(before.id)
+        forget(shared_host(), before.id)
 
 
 def is_known(opened: Opened) -> bool:
@@ -118,10 +118,10 @@ def compute_again(opened: Opened, net: Net, wait: Callable[[], Progress | None],
             ":material/layers:",
         )
         return None
-    key: tuple[Hashable, ...] = (opened.id, at(net), "finding")
-    progress = None if cache().has(key) else wait()
+    key: tuple[Hashable, ...] = (opened.id, network_key(net), "finding")
+    progress = None if shared_host().results.has(key) else wait()
     try:
-        return kept(key, lambda: _find(opened.stored, net, progress))
+        return shared_host().kept(key, lambda: _find(opened.stored, net, progress))
     except ValueError as error:  # a layer that gives no map, a class of another network
         verdict.say(
             "warning",
@@ -142,9 +142,16 @@ def was_stopped(opened: Opened) -> bool:
 
 
 def _find(stored: Finding, net: Net, progress: Progress | None) -> Finding:
-    with heavy() as give_way:
-        told = polite(progress, give_way)
-        fresh = find(net, stored.picture, stored.name, stored.settings, told, scores=bool(stored.scores))
+    fresh = find(
+        net,
+        stored.picture,
+        stored.name,
+        stored.settings,
+        progress,
+        scores=bool(stored.scores),
+        host=shared_host(),
+        shapes=stored.shapes,
+    )
     if fresh.settings != stored.settings:
         raise ValueError("its layers are not in the order in which the network reaches them")
     return fresh
@@ -191,7 +198,7 @@ def offer_explore(opened: Opened, net: Net | None) -> None:
         st.caption(sentence)
     if asked:
         stored = opened.stored
-        own = picture(stored.picture, stored.name)
+        own = read_picture(shared_host(), stored.picture, stored.name)
         source.make_own(own)
         explorelink.apply(as_explored(stored, net, own.id))
         st.switch_page("pages/explore.py")

@@ -6,22 +6,22 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 import numpy as np
-import torch
 
 from camviz.agreement import SCORE_TOLERANCE, Agreement
-from camviz.finding import RESULT, Finding, Score
-from camviz.methods import METHODS, Progress
-from camviz.refine import heights
-from camviz.takeaway import model_title, result_title, running_merges, settings_in_words
+from camviz.finding import RESULT, Finding, MapScores, result_title
+from camviz.html.layer_strip import Pane, maps_message, row_html, row_skeleton
+from camviz.html.outlines import shapes_uri
+from camviz.html.report import heading_html
+from camviz.html.score_chart import chart_scores
+from camviz.html.viewer import pack_tools
+from camviz.methods import Progress
+from camviz.metrics import SCORES
+from camviz.takeaway import settings_in_words
 from camviz.ui import viewer
 from camviz.ui.bundle.opened import Opened, as_text, show_waiting
 from camviz.ui.streamlit_internals import DeltaGenerator, Slot
-from camviz.ui.strip import Pane, row_html, row_skeleton
-from camviz.ui.viewer import Arrangement
-from camviz.ui.words import title_html
 
 _STORED, _NOW = "Stored in the bundle", "Computed now"
-_PARTS = ("ARCC", "Coherency", "1 − complexity", "ROAD")
 
 INTRO = """<p class="cv-title" hidden>Open a bundle</p>
 <p class="cv-lead">A bundle is one file, <b>.camviz.zip</b>, that holds a whole finding, from the picture to the scores:
@@ -47,7 +47,7 @@ class Places:
     def show_stored(self, opened: Opened) -> None:
         """Show the panels that the bundle holds."""
         self._title.html(heading_html(opened.stored))
-        viewer.show(self._tools, "tools", viewer.pack_tools(False, None))
+        viewer.show(self._tools, "tools", pack_tools(bool(opened.stored.shapes), None))
         viewer.show(self._stored, "bundle-stored", panels_message(_STORED, opened.stored))
 
     def show_alone(self, opened: Opened) -> None:
@@ -72,22 +72,8 @@ class Places:
 
 def panels_message(title: str, finding: Finding) -> bytes:
     """A finding's maps under a title, from the deepest layer to the merged result, for the viewer."""
-    count = len(finding.maps)
-    low, high = (
-        end[:, 0].flip(0).tolist() for end in heights(torch.tensor(finding.maps)[:, None], finding.settings.recipe.rule)
-    )
-    arrangement = Arrangement(
-        title,
-        row_html(title, _panes(finding)),
-        label=f"{title}: maps of {finding.label}",
-        ranges=[(0.0, 1.0)] * count + list(zip(low, high, strict=True)),
-        merges=range(count, 2 * count),
-        result=2 * count - 1,
-        partner=0,
-    )
-    # The last merge is the result: as it is stored, whatever the layers would give.
-    maps = np.concatenate([finding.maps[::-1], running_merges(finding)[:0:-1], finding.merged[None]])
-    return viewer.pack(arrangement, finding.view, maps)
+    markup = row_html(title, _panes(finding), shapes_uri(finding.shapes, finding.label))
+    return maps_message(finding, markup, title, label=f"{title}: maps of {finding.label}")
 
 
 def _panes(finding: Finding) -> list[Pane]:
@@ -97,7 +83,7 @@ def _panes(finding: Finding) -> list[Pane]:
             zip(reversed(finding.settings.recipe.layers), finding.maps[::-1], strict=True)
         )
     ]
-    title = result_title(finding) if len(layers) > 1 else "Result"
+    title = result_title(finding.settings.recipe) if len(layers) > 1 else "Result"
     said = _heard(f"{title} for {finding.label}", finding, RESULT)
     result = Pane(title, said, 2 * len(layers) - 1, result=True, blank=_blank(finding.merged.any()))
     return [Pane("What the model sees", "What the model sees"), *layers, result]
@@ -109,14 +95,8 @@ def _blank(something: np.bool_) -> str:
 
 def _heard(what: str, finding: Finding, key: str) -> str:
     """A panel in words, with its score if it has one."""
-    arcc = finding.scores[key].arcc if key in finding.scores else None
+    arcc = finding.scores[key]["arcc"] if key in finding.scores else None
     return what if arcc is None else f"{what}, ARCC {arcc:.2f}"
-
-
-def heading_html(stored: Finding) -> str:
-    """What was asked, of which picture, and by which method."""
-    model, method = model_title(stored.settings.model), METHODS[stored.settings.recipe.method].title
-    return title_html(model, stored.label, stored.name, stored.probability, method)
 
 
 def _details(stored: Finding, fresh: Finding | None, agreement: Agreement | None) -> str:
@@ -131,11 +111,12 @@ def scores_html(stored: Finding, fresh: Finding | None) -> str:
     if not stored.scores:
         return "<h4>Scores</h4><p>There are none.</p>"
     wide, high = (1, 1) if fresh is None else (2, 2)
-    heads = "".join(f'<th colspan="{wide}" scope="colgroup">{part}</th>' for part in _PARTS)
-    both = "" if fresh is None else f"<tr>{'<th>stored</th><th>now</th>' * len(_PARTS)}</tr>"
-    titles = {RESULT: result_title(stored)}
+    names = chart_scores(stored.score_names)
+    heads = "".join(f'<th colspan="{wide}" scope="colgroup">{escape(_title(name))}</th>' for name in names)
+    both = "" if fresh is None else f"<tr>{'<th>stored</th><th>now</th>' * len(names)}</tr>"
+    titles = {RESULT: result_title(stored.settings.recipe)}
     rows = "".join(
-        _row(titles.get(key, key), stored.scores[key], None if fresh is None else fresh.scores[key])
+        _row(titles.get(key, key), names, stored.scores[key], None if fresh is None else fresh.scores[key])
         for key in (RESULT, *reversed(stored.settings.recipe.layers))
     )
     return (
@@ -144,17 +125,21 @@ def scores_html(stored: Finding, fresh: Finding | None) -> str:
     )
 
 
-def _row(title: str, stored: Score, fresh: Score | None) -> str:
+def _title(name: str) -> str:
+    return SCORES[name].chart_title if name in SCORES else name
+
+
+def _row(title: str, names: Sequence[str], stored: MapScores, fresh: MapScores | None) -> str:
     if fresh is None:
-        cells = "".join(f"<td>{_number(value)}</td>" for value in _numbers(stored))
+        cells = "".join(f"<td>{_number(_shown(name, stored))}</td>" for name in names)
     else:
-        cells = "".join(_cells(a, b) for a, b in zip(_numbers(stored), _numbers(fresh), strict=True))
+        cells = "".join(_cells(_shown(name, stored), _shown(name, fresh)) for name in names)
     return f'<tr title="{escape(stored.note)}"><th scope="row">{escape(title)}</th>{cells}</tr>'
 
 
-def _numbers(score: Score) -> tuple[float | None, ...]:
-    compact = None if score.complexity is None else 1 - score.complexity
-    return score.arcc, score.coherency, compact, score.road
+def _shown(name: str, scores: MapScores) -> float | None:
+    """A score as the chart shows it; one that is unknown here as it is stored."""
+    return SCORES[name].chart_value(scores[name]) if name in SCORES else scores[name]
 
 
 def _cells(stored: float | None, fresh: float | None) -> str:

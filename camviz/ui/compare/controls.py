@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import streamlit as st
 
+from camviz.html.words import percent
 from camviz.methods import METHODS
 from camviz.models import Net, list_models, needs_download
 from camviz.noise import KINDS
@@ -15,9 +16,9 @@ from camviz.robustness import Perturbation
 from camviz.ui import controls
 from camviz.ui.compare.grid import Choice
 from camviz.ui.compare.modes import MODES, SORTS, Sort
-from camviz.ui.compute import Scene, Sight, likeliest, predict
 from camviz.ui.noising import choose_kind, draw_of
-from camviz.ui.words import percent
+from camviz.workbench.maps import likeliest, predict
+from camviz.workbench.pictures import Explained, SeenPicture
 
 METHOD_NAMES = ("gradcam++", "layercam", "gradcam", "eigencam")
 LEVELS = (0.2, 0.4, 0.8)
@@ -39,7 +40,7 @@ def choose_mode() -> str:
     )
 
 
-def choose_target(mode: str, sight: Sight) -> int:
+def choose_target(mode: str, sight: SeenPicture) -> int:
     """Ask for the class to explain; where classes are compared they are asked for together."""
     key = controls.class_key(sight.picture.id, sight.net.info.name, sight.fit)
     if mode == "classes":
@@ -47,7 +48,7 @@ def choose_target(mode: str, sight: Sight) -> int:
     return controls.choose_class(sight.net.labels, predict(sight), key)
 
 
-def choose(mode: str, of: Scene) -> Choice:
+def choose(mode: str, of: Explained) -> Choice:
     """Ask for what the mode compares, then for methods, layers and, where it does not compare them, the rule."""
     chosen = Choice(mode, (), of.net.layers)
     if mode == "classes":
@@ -111,7 +112,7 @@ def _choose_methods(net: Net) -> tuple[str, ...]:
     )
 
 
-def _choose_classes(of: Scene) -> tuple[int, ...]:
+def _choose_classes(of: Explained) -> tuple[int, ...]:
     """Ask for classes; at first the one to explain, then the likeliest others."""
     probabilities = predict(of)
     ranked = [int(index) for index in np.argsort(-probabilities, kind="stable")]

@@ -9,17 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from camviz.explain import Recipe
+from camviz.finding import result_title, size_title
+from camviz.html.comparison_grid import Head, Panel
+from camviz.html.layer_strip import why_blank
+from camviz.html.words import percent
 from camviz.methods import METHODS
 from camviz.noise import KINDS
-from camviz.refine import RULE_TITLES, RULES, heights
+from camviz.refine import RULES
 from camviz.robustness import Perturbation
-from camviz.ui.compare.markup import Head, Panel
 from camviz.ui.compare.modes import LEAST, MODES, Mode, difference, reach, same_class
-from camviz.ui.compute import Scene, Sight, layer_map, layer_maps, likeliest, merged, predict, scene, sides
-from camviz.ui.nets import get_net
-from camviz.ui.stripview import result_title, why_blank
-from camviz.ui.truth import get_truth
-from camviz.ui.words import percent
+from camviz.ui.outlines import outline_of
+from camviz.workbench.maps import layer_map, likeliest, merge_range, merged, predict, sizes
+from camviz.workbench.networks import get_network
+from camviz.workbench.pictures import Explained, SeenPicture
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,9 @@ class Choice:
 class Cell:
     """A map: what is explained, how, and, for a difference, the class that it is held against."""
 
-    scene: Scene
+    of: Explained
     recipe: Recipe
-    against: Scene | None = None
+    against: Explained | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def size(choice: Choice) -> tuple[int, int]:
     }[choice.mode]
 
 
-def make_grid(choice: Choice, of: Scene, layers_of: Callable[[str], tuple[str, ...]]) -> Grid:
+def make_grid(choice: Choice, of: Explained, layers_of: Callable[[str], tuple[str, ...]]) -> Grid:
     """Lay out the grid that is chosen.
 
     Args:
@@ -106,12 +108,12 @@ def make_grid(choice: Choice, of: Scene, layers_of: Callable[[str], tuple[str, .
     if choice.mode == "layers":
         return Grid(mode, _layer_columns(choice, of), [_layers_row(choice, of, name) for name in choice.methods])
     if choice.mode == "rules":
-        names = [(RULE_TITLES[rule], "") for rule in RULES]
+        names = [(RULES[rule].title, "") for rule in RULES]
         return Grid(mode, names, [_rules_row(choice, of, name) for name in choice.methods])
     if choice.mode == "classes":
         return Grid(mode, titles, [*_class_rows(choice, of), *_difference_rows(choice, of)])
     if choice.mode == "noise":
-        copies = [of, *(scene(Sight(of.picture, of.net, of.fit, point), of.target) for point in choice.noise)]
+        copies = [of, *(replace(of, noise=point) for point in choice.noise)]
         return Grid(mode, titles, [_noise_row(choice, copy) for copy in copies])
     rows = [_model_row(choice, of, name, layers_of(name)) for name in choice.models]
     return Grid(mode, titles, [row for row in rows if row is not None])
@@ -121,7 +123,7 @@ def make_map(cell: Cell) -> NDArray[np.float32]:
     """A cell's map (h, w) in [0, 1]; of a difference 0.5 is none."""
     if cell.against is not None:
         return difference(*_pair(cell))
-    return merged(cell.scene, cell.recipe)[0].cpu().numpy()
+    return merged(cell.of, cell.recipe)[0].cpu().numpy()
 
 
 def reach_of(cell: Cell) -> float:
@@ -131,7 +133,7 @@ def reach_of(cell: Cell) -> float:
 
 def _pair(cell: Cell) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The two maps of a difference."""
-    this, that = (merged(of, cell.recipe)[0].cpu().numpy() for of in (cell.scene, cell.against or cell.scene))
+    this, that = (merged(of, cell.recipe)[0].cpu().numpy() for of in (cell.of, cell.against or cell.of))
     return this, that
 
 
@@ -140,28 +142,22 @@ def make_range(cell: Cell) -> tuple[float, float]:
     if cell.against is not None:
         far = reach_of(cell)
         return (0.5 - far / 2, 0.5 + far / 2) if far >= LEAST else (0.0, 1.0)
-    low, high = heights(layer_maps(cell.scene, cell.recipe), cell.recipe.rule)
-    return float(low[0, 0]), float(high[0, 0])
+    return merge_range(cell.of, cell.recipe)
 
 
 def make_panel(cell: Cell, blank: bool) -> Panel:
     """What is said of a map."""
-    truth = get_truth(cell.scene)
     why = ""
     if blank and cell.against is None:
-        whys = [layer_map(cell.scene, cell.recipe.method, layer)[1] for layer in cell.recipe.layers]
+        whys = [layer_map(cell.of, cell.recipe, layer)[1] for layer in cell.recipe.layers]
         why = why_blank(True, whys)
-    return Panel(", ".join(describe(cell)), why, truth.outline if truth else "")
+    return Panel(", ".join(describe(cell)), why, outline_of(cell.of))
 
 
 def describe(cell: Cell) -> list[str]:
     """What a map is, in a few lines: how it was made; of which class, in which network; of which picture."""
-    of, recipe = cell.scene, cell.recipe
-    what = (
-        result_title(recipe)
-        if len(recipe.layers) > 1
-        else f"{sides(of)[recipe.layers[0]]} × {sides(of)[recipe.layers[0]]}"
-    )
+    of, recipe = cell.of, cell.recipe
+    what = result_title(recipe) if len(recipe.layers) > 1 else size_title(sizes(of)[recipe.layers[0]])
     label = of.net.labels[of.target]
     if cell.against is not None:
         label += f", not {of.net.labels[cell.against.target]}"
@@ -178,46 +174,46 @@ def _recipe(choice: Choice, method: str, layers: tuple[str, ...] | None = None, 
     return Recipe(method, layers, (rule or choice.rule) if len(layers) > 1 else "product")
 
 
-def _layer_columns(choice: Choice, of: Scene) -> list[tuple[str, str]]:
-    side = sides(of)
-    names = [(f"{side[layer]} × {side[layer]}", "") for layer in reversed(choice.layers)]
+def _layer_columns(choice: Choice, of: Explained) -> list[tuple[str, str]]:
+    size = sizes(of)
+    names = [(size_title(size[layer]), "") for layer in reversed(choice.layers)]
     if len(names) == 1:
         return names
     names[0], names[-1] = (names[0][0], "deepest"), (names[-1][0], "finest")
     return [*names, (result_title(_recipe(choice, choice.methods[0])), "all merged")]
 
 
-def _layers_row(choice: Choice, of: Scene, method: str) -> Row:
+def _layers_row(choice: Choice, of: Explained, method: str) -> Row:
     cells = [Cell(of, Recipe(method, (layer,))) for layer in reversed(choice.layers)]
     if len(cells) > 1:
         cells.append(Cell(of, _recipe(choice, method)))
     return Row(method, Head(METHODS[method].title, METHODS[method].sentence), cells)
 
 
-def _rules_row(choice: Choice, of: Scene, method: str) -> Row:
+def _rules_row(choice: Choice, of: Explained, method: str) -> Row:
     cells = [Cell(of, _recipe(choice, method, rule=rule)) for rule in RULES]
     return Row(method, Head(METHODS[method].title, METHODS[method].sentence), cells)
 
 
-def _class_rows(choice: Choice, of: Scene) -> list[Row]:
+def _class_rows(choice: Choice, of: Explained) -> list[Row]:
     probabilities = predict(of)
     return [
         Row(
             f"class-{target}",
             Head(of.net.labels[target], f"{percent(float(probabilities[target]))} sure"),
-            [Cell(scene(of, target), _recipe(choice, method)) for method in choice.methods],
+            [Cell(of.explaining(target), _recipe(choice, method)) for method in choice.methods],
         )
         for target in choice.classes
     ]
 
 
-def _difference_rows(choice: Choice, of: Scene) -> list[Row]:
+def _difference_rows(choice: Choice, of: Explained) -> list[Row]:
     """Where the first class has more evidence than each other."""
     rows = []
     for other in choice.classes[1:]:
         this, that = of.net.labels[choice.classes[0]], of.net.labels[other]
         head = Head(f"{this}, not {that}", f"Red: more evidence for {this}. Blue: more for {that}.", signed=True)
-        pair = scene(of, choice.classes[0]), scene(of, other)
+        pair = of.explaining(choice.classes[0]), of.explaining(other)
         rows.append(
             Row(
                 f"difference-{other}",
@@ -228,19 +224,19 @@ def _difference_rows(choice: Choice, of: Scene) -> list[Row]:
     return rows
 
 
-def _model_row(choice: Choice, of: Scene, name: str, layers: tuple[str, ...]) -> Row | None:
+def _model_row(choice: Choice, of: Explained, name: str, layers: tuple[str, ...]) -> Row | None:
     """Another network, asked for the same class; None if it does not know that."""
-    net = get_net(name)
+    net = get_network(of.host, name)
     target = same_class(of.net.labels[of.target], of.target, net.labels)
     if target is None:
         return None
-    there = scene(Sight(of.picture, net, of.fit), target)
+    there = SeenPicture(of.host, of.picture, net, of.fit).explaining(target)
     chosen = tuple(layer for layer in net.layers if layer in layers) or net.layers
     cells = [Cell(there, _recipe(choice, method, chosen)) for method in choice.methods]
     return Row(f"model-{name}", Head(net.info.title, _seen(there), picture=True), cells)
 
 
-def _noise_row(choice: Choice, copy: Scene) -> Row:
+def _noise_row(choice: Choice, copy: Explained) -> Row:
     title = KINDS[copy.noise.kind].strength(copy.noise.level) if copy.noise else "Clean"
     cells = [Cell(copy, _recipe(choice, method)) for method in choice.methods]
     level = f"{copy.noise.level}" if copy.noise else "clean"
@@ -252,7 +248,7 @@ def _noise_title(point: Perturbation) -> str:
     return f"{noise.title}, {noise.strength(point.level)}"
 
 
-def _seen(of: Scene) -> str:
+def _seen(of: Explained) -> str:
     """How sure the network is of the class explained, and what it sees if that is another."""
     probabilities, first = predict(of), likeliest(of)
     asked = f"{of.net.labels[of.target]} {percent(float(probabilities[of.target]))}"

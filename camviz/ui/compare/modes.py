@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from camviz.ui.scores import ScoreRow
+from camviz.html.score_chart import ScoreRow
 
 # Maps in a grid: about 5 MB on their way to the browser, and as many as can be taken in.
 MOST = 24
@@ -96,8 +96,8 @@ def value(score: ScoreRow | None, by: Sort) -> float | None:
     if score is None:
         return None
     if by == "arcc":
-        return score.values[0]
-    return score.truth[0] if score.truth and by == "mass" else None
+        return score.value("arcc")
+    return score.value("mass") if by == "mass" else None
 
 
 def best(scores: Scores) -> set[int]:

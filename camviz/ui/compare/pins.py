@@ -13,8 +13,9 @@ from camviz.images import Fit
 from camviz.robustness import Perturbation
 from camviz.ui import source
 from camviz.ui.compare.grid import Cell
-from camviz.ui.compute import Picture, Sight, scene
-from camviz.ui.nets import get_net
+from camviz.ui.engine import shared_host
+from camviz.workbench.networks import get_network
+from camviz.workbench.pictures import Picture, SeenPicture
 
 MOST = 6
 # Session key: the pins, oldest first.
@@ -42,9 +43,9 @@ class Pin:
 
     def cell(self) -> Cell:
         """The map itself, in the network that is loaded again if need be."""
-        sight = Sight(self.picture, get_net(self.model), self.fit, self.noise)
-        against = None if self.against is None else scene(sight, self.against)
-        return Cell(scene(sight, self.target), self.recipe, against)
+        sight = SeenPicture(shared_host(), self.picture, get_network(shared_host(), self.model), self.fit, self.noise)
+        against = None if self.against is None else sight.explaining(self.against)
+        return Cell(sight.explaining(self.target), self.recipe, against)
 
 
 def pins() -> list[Pin]:
@@ -58,7 +59,7 @@ def pins() -> list[Pin]:
 
 def pin(cell: Cell) -> None:
     """Pin a map, unless it is pinned already or there are too many."""
-    of = cell.scene
+    of = cell.of
     against = None if cell.against is None else cell.against.target
     new = Pin(of.picture, of.picture.id, of.net.info.name, of.fit, of.noise, of.target, cell.recipe, against)
     now = pins()

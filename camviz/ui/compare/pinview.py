@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
+from camviz.html.comparison_grid import numbers, pin_html, reach_html
 from camviz.ui.compare.grid import Cell, describe, reach_of
-from camviz.ui.compare.markup import numbers, pin_html, reach_html
 from camviz.ui.compare.pins import MOST, Pin, pins, unpin
 from camviz.ui.compare.view import panel_of, show_map
-from camviz.ui.nets import gpu_memory
-from camviz.ui.scoring import are_known, compute_scores, known_scores
+from camviz.ui.full_memory import gpu_memory
+from camviz.ui.scoring import are_fast_scores_known, compute_fast_scores, row_of_map
 from camviz.ui.streamlit_internals import DeltaGenerator, Slot
 
 
@@ -34,7 +34,7 @@ class PinPlaces:
         with st.container(key=f"pin-{each.key}"):
             maps, below = Slot(st.container()), Slot(st.container())
         cell = each.cell()
-        with gpu_memory(cell.scene.net):
+        with gpu_memory(cell.of.net):
             markup = pin_html(describe(cell), panel_of(cell), signed=cell.against is not None)
             show_map(maps, f"pinned-{each.key}", [cell], markup, lambda _: unpin(each))
             self._show_numbers(cell, below)
@@ -43,11 +43,11 @@ class PinPlaces:
     def score(self) -> None:
         """Fill in the numbers that are missing."""
         for cell, below in self._shown:
-            if cell.against is None and not are_known(cell.scene, cell.recipe):
-                with gpu_memory(cell.scene.net):
-                    compute_scores(cell.scene, cell.recipe)
+            if cell.against is None and not are_fast_scores_known(cell.of, cell.recipe):
+                with gpu_memory(cell.of.net):
+                    compute_fast_scores(cell.of, cell.recipe)
                     self._show_numbers(cell, below)
 
     def _show_numbers(self, cell: Cell, below: Slot) -> None:
-        said = numbers(known_scores(cell.scene, cell.recipe)) if cell.against is None else reach_html(reach_of(cell))
+        said = numbers(row_of_map(cell.of, cell.recipe)) if cell.against is None else reach_html(reach_of(cell))
         below.html(f'<div class="cv-numbers" hidden>{said}</div>')

@@ -9,19 +9,20 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from camviz.finding import RESULT
+from camviz.finding import RESULT, Finding
 from camviz.manifest import described
 from camviz.takeaway import as_cell
 from camviz.ui.compare.grid import Cell, Grid, describe
-from camviz.ui.compute import is_ready
 from camviz.ui.streamlit_internals import DeltaGenerator
-from camviz.ui.takeaway import finding_of, offer_files, offer_one
-from camviz.ui.truth import get_truth_scores
+from camviz.ui.takeaway import offer, offer_files
+from camviz.workbench.findings import as_finding
+from camviz.workbench.maps import is_ready
+from camviz.workbench.scores import score_names
 
 
 def offer_grid(place: DeltaGenerator, grid: Grid) -> None:
     """Offer the grid as files, and one of its maps; differences follow from the maps and are left out."""
-    cells = [c for row in grid.rows for c in row.cells if c.against is None and is_ready(c.scene, c.recipe)]
+    cells = [c for row in grid.rows for c in row.cells if c.against is None and is_ready(c.of, c.recipe)]
     if not cells:
         return
     with place:
@@ -33,7 +34,7 @@ def offer_grid(place: DeltaGenerator, grid: Grid) -> None:
         )
         named = {_name(cell): cell for cell in cells}
         chosen = named[st.selectbox("One map", list(named), key="take_cell")]
-    offer_one(place, chosen.scene, chosen.recipe)
+    offer(place, chosen.of, chosen.recipe)
 
 
 def _name(cell: Cell) -> str:
@@ -48,8 +49,8 @@ def scores_csv(cells: list[Cell]) -> bytes:
 
 
 def _row(cell: Cell) -> dict[str, str | float | int | None]:
-    found = finding_of(cell.scene, cell.recipe)
-    noise, recipe, score = found.settings.noise, cell.recipe, found.scores[RESULT]
+    found = _finding(cell)
+    noise, recipe, scores = found.settings.noise, cell.recipe, found.scores[RESULT]
     return {
         "picture": as_cell(found.name),
         "model": as_cell(found.settings.model),
@@ -62,14 +63,13 @@ def _row(cell: Cell) -> dict[str, str | float | int | None]:
         "method": recipe.method,
         "layers": as_cell(" ".join(recipe.layers)),
         "rule": recipe.rule,
-        "arcc": score.arcc,
-        "coherency": score.coherency,
-        "complexity": score.complexity,
-        "road": score.road,
-        "road_raw": score.road_raw,
-        **get_truth_scores(cell.scene, recipe),
-        "note": as_cell(score.note),
+        **scores.values,
+        "note": as_cell(scores.note),
     }
+
+
+def _finding(cell: Cell) -> Finding:
+    return as_finding(cell.of, cell.recipe, score_names(cell.of))
 
 
 def maps_npz(cells: list[Cell]) -> bytes:
@@ -77,7 +77,7 @@ def maps_npz(cells: list[Cell]) -> bytes:
 
     The text under "metadata" is a JSON list of settings, class, scores and versions, in the same order.
     """
-    found = [finding_of(cell.scene, cell.recipe) for cell in cells]
+    found = [_finding(cell) for cell in cells]
     views = {f"view_{index}": each.view for index, each in enumerate(found)}
     maps = {f"map_{index}": each.merged for index, each in enumerate(found)}
     metadata = json.dumps([described(each) for each in found], indent=2, ensure_ascii=False, allow_nan=False)

@@ -7,24 +7,28 @@ import time
 import numpy as np
 import streamlit as st
 
+from camviz.html.comparison_grid import Panel, head_html, numbers_html, row_html, row_skeleton, width
+from camviz.html.score_chart import ScoreRow
+from camviz.html.viewer import Arrangement, pack
 from camviz.methods import METHODS
 from camviz.ui import controls, viewer
 from camviz.ui.compare import controls as comparecontrols
 from camviz.ui.compare.grid import Cell, Grid, Row, describe, make_map, make_panel, make_range, reach_of
-from camviz.ui.compare.markup import Panel, head_html, numbers_html, row_html, row_skeleton, width
 from camviz.ui.compare.modes import Scores, Sort, order
 from camviz.ui.compare.pins import pin
-from camviz.ui.compute import Scene, get_coherency, get_view, is_ready, layer_maps
-from camviz.ui.nets import expected_seconds, gpu_memory
-from camviz.ui.scores import ScoreRow
-from camviz.ui.scoring import are_known, compute_scores, known_scores, lacks_slow_score
+from camviz.ui.engine import shared_host
+from camviz.ui.full_memory import gpu_memory
+from camviz.ui.scoring import are_fast_scores_known, compute_fast_scores, lacks_slow_score, row_of_map
 from camviz.ui.streamlit_internals import DeltaGenerator, Slot
-from camviz.ui.viewer import Arrangement
+from camviz.workbench.maps import get_view, is_ready, layer_maps
+from camviz.workbench.networks import expected_seconds
+from camviz.workbench.pictures import Explained
+from camviz.workbench.scores import compute_scores, score_names
 
 # Session keys: the grid that was sorted last, so that one whose scores do not fit into the cache is sorted once, and
 # the grid whose slow methods are to be scored too.
 _SORTED, _SLOW = "compare_sorted", "compare_slow_scores"
-_UNKNOWN = ScoreRow("", "", "layer", (None,) * 4)
+_UNKNOWN = ScoreRow("", "", "layer")
 
 
 class RowPlaces:
@@ -34,7 +38,7 @@ class RowPlaces:
         self.maps, self.numbers = Slot(parent.container()), Slot(parent.container())
 
 
-def show_grid(place: DeltaGenerator, grid: Grid, of: Scene, sort: Sort, first: bool) -> None:
+def show_grid(place: DeltaGenerator, grid: Grid, of: Explained, sort: Sort, first: bool) -> None:
     """Show all maps, those of slow methods last, then the numbers; sorted as soon as all of them are known.
 
     The `first` time the places are held while nothing is known.
@@ -70,7 +74,7 @@ def show_map(place: Slot, key: str, cells: list[Cell], markup: str, pick: viewer
         picks=True,
     )
     maps = np.stack([make_map(cell) for cell in cells])
-    viewer.show(place, key, viewer.pack(arrangement, get_view(cells[0].scene), maps), pick)
+    viewer.show(place, key, pack(arrangement, get_view(cells[0].of), maps), pick)
 
 
 def panel_of(cell: Cell) -> Panel:
@@ -80,7 +84,7 @@ def panel_of(cell: Cell) -> Panel:
 
 def scores_of(row: Row) -> Scores:
     """What is at hand of a row's numbers."""
-    return [None if cell.against is not None else known_scores(cell.scene, cell.recipe) for cell in row.cells]
+    return [None if cell.against is not None else row_of_map(cell.of, cell.recipe) for cell in row.cells]
 
 
 def _sorted(grid: Grid, sort: Sort) -> Grid:
@@ -92,23 +96,23 @@ def _sorted(grid: Grid, sort: Sort) -> Grid:
 
 def _all_known(grid: Grid) -> bool:
     cells = [cell for row in grid.rows for cell in row.cells if cell.against is None]
-    return all(are_known(cell.scene, cell.recipe) for cell in cells)
+    return all(are_fast_scores_known(cell.of, cell.recipe) for cell in cells)
 
 
 def _identity(grid: Grid) -> tuple[object, ...]:
     """What tells a grid from others, without holding on to a network."""
-    return tuple((cell.scene.key, cell.recipe) for row in grid.rows for cell in row.cells)
+    return tuple((cell.of.key, cell.recipe) for row in grid.rows for cell in row.cells)
 
 
-def _show_head(place: Slot, grid: Grid, of: Scene, wide: float) -> None:
+def _show_head(place: Slot, grid: Grid, of: Explained, wide: float) -> None:
     view = get_view(of)
     markup = head_html(grid.columns, grid.mode.look, grid.mode.caution, wide, not grid.rows[0].head.picture)
     nothing = np.empty((0, *view.shape[:2]), np.float32)
-    viewer.show(place, "grid-head", viewer.pack(Arrangement("grid-head", markup, "The picture"), view, nothing))
+    viewer.show(place, "grid-head", pack(Arrangement("grid-head", markup, "The picture"), view, nothing))
 
 
 def _show_row(places: RowPlaces, row: Row, wide: float) -> None:
-    with gpu_memory(row.cells[0].scene.net):
+    with gpu_memory(row.cells[0].of.net):
         if _is_slow(row):
             _compute_slowly(places.maps, row, wide)
         markup = row_html(row.head, [panel_of(cell) for cell in row.cells], wide)
@@ -118,10 +122,10 @@ def _show_row(places: RowPlaces, row: Row, wide: float) -> None:
 
 def _score_row(places: RowPlaces, row: Row, wide: float) -> None:
     """Fill in a row's numbers, map by map."""
-    with gpu_memory(row.cells[0].scene.net):
+    with gpu_memory(row.cells[0].of.net):
         for cell in row.cells:
-            if cell.against is None and not are_known(cell.scene, cell.recipe):
-                compute_scores(cell.scene, cell.recipe)
+            if cell.against is None and not are_fast_scores_known(cell.of, cell.recipe):
+                compute_fast_scores(cell.of, cell.recipe)
                 _show_numbers(places, row, wide)
 
 
@@ -131,12 +135,14 @@ def _score_slowly(place: DeltaGenerator, grid: Grid, rows: list[tuple[RowPlaces,
         (places, row, cell)
         for places, row in rows
         for cell in row.cells
-        if cell.against is None and lacks_slow_score(cell.scene, cell.recipe)
+        if cell.against is None and lacks_slow_score(cell.of, cell.recipe)
     ]
     if not missing:
         return
     if st.session_state.get(_SLOW) != _identity(grid):
-        seconds = [expected_seconds(cell.scene.net, cell.recipe.method, cell.recipe.layers) for *_, cell in missing]
+        seconds = [
+            expected_seconds(shared_host(), cell.of.net, cell.recipe.method, cell.recipe.layers) for *_, cell in missing
+        ]
         place.button(
             f"Score the slow methods too · {controls.duration(sum(seconds))}",
             on_click=lambda: st.session_state.update({_SLOW: _identity(grid)}),
@@ -152,8 +158,8 @@ def _score_slowly(place: DeltaGenerator, grid: Grid, rows: list[tuple[RowPlaces,
             share = (index + done / total) / len(missing)
             bar.progress(share, f"Running the slow methods again: {share:.0%}")
 
-        with gpu_memory(cell.scene.net):
-            get_coherency(cell.scene, cell.recipe, show)
+        with gpu_memory(cell.of.net):
+            compute_scores(cell.of, cell.recipe, score_names(cell.of), show)
             _show_numbers(places, row, wide)
     st.session_state.pop(_SLOW)
     st.rerun()  # without bar and button
@@ -168,17 +174,17 @@ def _is_slow(row: Row) -> bool:
     return any(_slow_scenes(cell) for cell in row.cells)
 
 
-def _slow_scenes(cell: Cell) -> list[Scene]:
+def _slow_scenes(cell: Cell) -> list[Explained]:
     """The scenes of a cell, two for a difference, whose map a slow method has still to compute."""
     if not METHODS[cell.recipe.method].is_slow:
         return []
-    return [of for of in (cell.scene, cell.against) if of is not None and not is_ready(of, cell.recipe)]
+    return [of for of in (cell.of, cell.against) if of is not None and not is_ready(of, cell.recipe)]
 
 
 def _compute_slowly(place: Slot, row: Row, wide: float) -> None:
     """Compute a row's slow maps over its empty panels, with the time that it takes and a way to stop."""
     work = [(of, cell.recipe) for cell in row.cells for of in _slow_scenes(cell)]
-    costs = [expected_seconds(of.net, recipe.method, recipe.layers) for of, recipe in work]
+    costs = [expected_seconds(shared_host(), of.net, recipe.method, recipe.layers) for of, recipe in work]
     titles = " and ".join(dict.fromkeys(METHODS[recipe.method].title for _, recipe in work))
     with place.container(key=f"slow-grid-{row.key}"):
         st.html(row_skeleton(row.head, len(row.cells), wide))

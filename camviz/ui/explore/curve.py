@@ -10,18 +10,20 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from camviz.explain import Recipe
+from camviz.finding import result_title
+from camviz.html.words import on_noise
 from camviz.methods import METHODS
 from camviz.noise import KINDS
 from camviz.ranks import chance
 from camviz.robustness import Outcome, Perturbation, perturbations
 from camviz.study import parts
 from camviz.ui import controls
-from camviz.ui.compute import Scene, likeliest, scene
-from camviz.ui.nets import expected_seconds
+from camviz.ui.engine import shared_host
 from camviz.ui.noising import STEP, set_level
-from camviz.ui.robust import count_segments, get_segments, has_outcomes, outcomes, own_overlap
-from camviz.ui.stripview import result_title
-from camviz.ui.words import on_noise
+from camviz.workbench.maps import likeliest
+from camviz.workbench.networks import expected_seconds
+from camviz.workbench.noisy_copies import count_segments, get_segments, has_outcomes, outcomes, own_overlap
+from camviz.workbench.pictures import Explained
 
 LEVELS = tuple(round(STEP * step, 2) for step in range(1, round(1 / STEP) + 1))
 # Copies computed between two drawings of the curve; a slow method's one by one.
@@ -40,12 +42,12 @@ _HELP = (
 Points = dict[str, list[Outcome]]
 
 
-def show_curve(clean: Scene, recipe: Recipe, noise: Perturbation) -> None:
+def show_curve(clean: Explained, recipe: Recipe, noise: Perturbation) -> None:
     """Draw what is known of the curve, then more of it now and then, while the page is used.
 
     The curve explains what the network predicts, before and under the noise, whatever class the page explains.
     """
-    at = scene(clean, likeliest(clean))
+    at = clean.explaining(likeliest(clean))
     try:
         get_segments(at)
     except ValueError as error:
@@ -73,7 +75,7 @@ def _pieces(recipe: Recipe, noise: Perturbation) -> list[tuple[Perturbation, ...
     return sorted(pieces, key=lambda piece: noise not in piece)
 
 
-def _complete(at: Scene, recipes: Mapping[str, Recipe], pieces: Sequence[tuple[Perturbation, ...]]) -> bool:
+def _complete(at: Explained, recipes: Mapping[str, Recipe], pieces: Sequence[tuple[Perturbation, ...]]) -> bool:
     return all(_is_known(at, recipes, piece) for piece in pieces)
 
 
@@ -83,7 +85,7 @@ _measured = partial(outcomes, comparisons=False)
 
 
 def _draw(
-    at: Scene,
+    at: Explained,
     recipes: Mapping[str, Recipe],
     noise: Perturbation,
     pieces: Sequence[tuple[Perturbation, ...]],
@@ -112,7 +114,7 @@ def _draw(
         st.rerun()
 
 
-def _known(at: Scene, recipes: Mapping[str, Recipe], pieces: Sequence[tuple[Perturbation, ...]]) -> Points:
+def _known(at: Explained, recipes: Mapping[str, Recipe], pieces: Sequence[tuple[Perturbation, ...]]) -> Points:
     """The outcomes at hand, by explanation, from faint to strong."""
     found: Points = {name: [] for name in recipes}
     for piece in pieces:
@@ -122,7 +124,7 @@ def _known(at: Scene, recipes: Mapping[str, Recipe], pieces: Sequence[tuple[Pert
     return {name: sorted(some, key=lambda outcome: outcome.level) for name, some in found.items()}
 
 
-def _words(at: Scene, points: Points, noise: Perturbation) -> str:
+def _words(at: Explained, points: Points, noise: Perturbation) -> str:
     here = next((o for o in points["merged"] if math.isclose(o.level, noise.level)), None)
     if here is None:
         return ":gray[Measuring …]"
@@ -196,14 +198,14 @@ def _stop() -> None:
     st.session_state[_WHOLE_PAGE] = True
 
 
-def _is_asked(at: Scene, recipe: Recipe, noise: Perturbation) -> bool:
+def _is_asked(at: Explained, recipe: Recipe, noise: Perturbation) -> bool:
     return st.session_state.get(_ASKED) == (at.key, recipe, noise.kind, noise.seed)
 
 
-def _offer(at: Scene, recipe: Recipe, noise: Perturbation) -> None:
+def _offer(at: Explained, recipe: Recipe, noise: Perturbation) -> None:
     """Offer the curve of a slow method, which runs it many times."""
     layers = [layer for each in curve_recipes(recipe).values() for layer in each.layers]
-    seconds = len(LEVELS) * expected_seconds(at.net, recipe.method, tuple(layers))
+    seconds = len(LEVELS) * expected_seconds(shared_host(), at.net, recipe.method, tuple(layers))
     st.markdown("**Does the map follow the prediction?**", help=_HELP)
     st.caption(f"{METHODS[recipe.method].title} is slow: its curve runs it at {len(LEVELS)} levels.")
     st.button(

@@ -13,10 +13,11 @@ from camviz.models import IMAGENET, ModelInfo, Net
 from camviz.samples import SAMPLES
 from camviz.ui import controls, noising, source
 from camviz.ui.address import DIGITS, Explored, code, plain, shown
-from camviz.ui.compute import Picture, picture
+from camviz.ui.engine import shared_host
 from camviz.ui.gallery import Pick, chosen_pick, use_pick
 from camviz.ui.link import arrived, keep, leave_out, tell
 from camviz.ui.streamlit_internals import DeltaGenerator
+from camviz.workbench.pictures import Picture, read_picture
 
 _PAGE = ""
 _CLASSES = 1000  # of ImageNet
@@ -153,7 +154,7 @@ def _apply_picture(found: Explored) -> str:
         return pick.picture().id
     source.ask_for("Photos", found.photo)
     title = state.get("sample") or next(iter(SAMPLES))
-    return picture(SAMPLES[title].path.read_bytes(), title).id
+    return read_picture(shared_host(), SAMPLES[title].path.read_bytes(), title).id
 
 
 def _now(of: Picture, fit: Fit, info: ModelInfo, net: Net | None) -> Explored:
@@ -191,7 +192,7 @@ def _asked_for(of: Picture) -> _Asked | None:
 def _picture_now(of: Picture, fit: Fit) -> Explored:
     """The picture: the one shown, or the one that is still asked for."""
     asked = _asked_for(of)
-    if of.sample is not None:
+    if of.synthetic:
         pick = chosen_pick()
         return Explored(kind=pick.kind, shape=shapes.CLASSES[pick.label], size=pick.band, number=pick.draw)
     if source.is_own(of):

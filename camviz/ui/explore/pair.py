@@ -9,16 +9,17 @@ from html import escape
 import numpy as np
 
 from camviz.explain import Recipe
+from camviz.html.layer_strip import maps_html, maps_skeleton, seen_html, strip_of
+from camviz.html.viewer import Arrangement, pack
+from camviz.html.words import percent
 from camviz.noise import KINDS
 from camviz.robustness import Perturbation
 from camviz.ui import viewer
-from camviz.ui.compute import Scene, Sight, get_view, likeliest, predict, scene
+from camviz.ui.outlines import outline_of
 from camviz.ui.streamlit_internals import DeltaGenerator, Slot
-from camviz.ui.strip import maps_html, maps_skeleton, seen_html
-from camviz.ui.stripview import make_ready, make_strip, show_maps, top_classes
-from camviz.ui.truth import get_truth
-from camviz.ui.viewer import Arrangement
-from camviz.ui.words import percent
+from camviz.ui.stripview import make_ready, show_maps, top_classes, unscored
+from camviz.workbench.maps import get_view, likeliest, predict
+from camviz.workbench.pictures import Explained, SeenPicture
 
 # Classes beside each picture.
 _TOP = 3
@@ -42,34 +43,34 @@ class PairPlaces:
             self._seen.append(Slot(grid.container()))
             self._maps.append(Slot(grid.container()))
 
-    def show_seen(self, sight: Sight, noise: Perturbation) -> None:
+    def show_seen(self, sight: SeenPicture, noise: Perturbation) -> None:
         """Show both pictures and what the network sees in them, before there is any map."""
         for name, each, place in zip(_NAMES, (sight, replace(sight, noise=noise)), self._seen, strict=True):
-            of = scene(each, likeliest(each))
-            truth = get_truth(of)
+            of = each.explaining(likeliest(each))
             said = _said_of_clean(of) if of.noise is None else _said_of_noisy(of, of.noise)
-            markup = seen_html(of.picture.credit, top_classes(of, _TOP), truth.outline if truth else "", said)
+            markup = seen_html(of.picture.credit, top_classes(of, _TOP), outline_of(of), said)
             view = get_view(of)
             nothing = np.empty((0, *view.shape[:2]), np.float32)
             arrangement = Arrangement("", markup, f"The {name} picture")
-            viewer.show(place, f"seen-{name}", viewer.pack(arrangement, view, nothing))
+            viewer.show(place, f"seen-{name}", pack(arrangement, view, nothing))
 
-    def show(self, scenes: tuple[Scene, Scene], recipe: Recipe, on_wait: Callable[[], None]) -> None:
+    def show(self, scenes: tuple[Explained, Explained], recipe: Recipe, on_wait: Callable[[], None]) -> None:
         """Show the maps of both; for a slow method, show the progress and a way to stop first.
 
         `on_wait` is called before a long wait.
         """
         for name, of, place in zip(_NAMES, scenes, self._maps, strict=True):
             make_ready(place, of, recipe, lambda: maps_skeleton(len(recipe.layers)), on_wait)
-            show_maps(place, f"maps-{name}", of, recipe, maps_html(make_strip(of, recipe, []), _explained(of)))
+            shown = unscored(of, recipe)
+            show_maps(place, f"maps-{name}", of, recipe, shown, maps_html(strip_of(shown, []), _explained(of)))
 
 
-def _said_of_clean(of: Scene) -> str:
+def _said_of_clean(of: Explained) -> str:
     """What the network sees in the clean picture."""
     return f"Clean · sees <b>{_predicted(of)}</b>"
 
 
-def _said_of_noisy(of: Scene, point: Perturbation) -> str:
+def _said_of_noisy(of: Explained, point: Perturbation) -> str:
     """The noise in words, and what the network sees now."""
     noise = KINDS[point.kind]
     flipped = likeliest(of) != likeliest(of.clean)
@@ -78,12 +79,12 @@ def _said_of_noisy(of: Scene, point: Perturbation) -> str:
     return f"{escape(noise.title)}, {noise.strength(point.level)} · {sees} <b{mark}>{_predicted(of)}</b>"
 
 
-def _predicted(of: Scene) -> str:
+def _predicted(of: Explained) -> str:
     """The class predicted, with its probability."""
     best = likeliest(of)
     return f"{escape(of.net.labels[best])} {percent(float(predict(of)[best]))}"
 
 
-def _explained(of: Scene) -> str:
+def _explained(of: Explained) -> str:
     """Which class the maps explain, if it is not the one predicted."""
     return "" if of.target == likeliest(of) else f"Maps of {of.net.labels[of.target]}"

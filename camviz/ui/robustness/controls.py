@@ -14,9 +14,10 @@ from camviz.models import Net
 from camviz.noise import KINDS
 from camviz.samples import SAMPLES
 from camviz.ui.address import MOST_DRAWS, MOST_SHAPES
-from camviz.ui.compute import Picture, forget, picture
+from camviz.ui.engine import shared_host
 from camviz.ui.gallery import Pick
 from camviz.ui.robustness.sweep import Plan, recipes_of
+from camviz.workbench.pictures import Picture, forget, read_picture
 
 _PHOTOS = ("Coffee", "Cat", "Rocket", "Astronaut")
 _METHODS = ("gradcam", "gradcam++", "hirescam", "eigencam")
@@ -39,7 +40,9 @@ def choose_pictures() -> tuple[Picture, ...]:
         help="Drawn shapes, of all classes and sizes in turn. Choose a *Shapes* network for them.",
     )
     own = _uploaded()
-    bundled = [picture(SAMPLES[name].path.read_bytes(), name, SAMPLES[name].credit) for name in photos]
+    bundled = [
+        read_picture(shared_host(), SAMPLES[name].path.read_bytes(), name, SAMPLES[name].credit) for name in photos
+    ]
     return _told_apart([*bundled, *(_shape(number) for number in range(count)), *own])
 
 
@@ -54,7 +57,7 @@ def _uploaded() -> list[Picture]:
     own = []
     for upload in uploads or []:
         try:
-            own.append(picture(upload.getvalue(), upload.name))
+            own.append(read_picture(shared_host(), upload.getvalue(), upload.name))
         except ImageError as error:
             st.error(f"{upload.name}: {error}", icon=":material/broken_image:")
     if own:
@@ -65,7 +68,7 @@ def _uploaded() -> list[Picture]:
 
 def _forget(own: list[Picture]) -> None:
     for each in own:
-        forget(each.id)
+        forget(shared_host(), each.id)
     st.session_state[_TIMES_FORGOTTEN] = st.session_state.get(_TIMES_FORGOTTEN, 0) + 1
     st.toast("Your pictures and all that was computed from them are gone.", icon=":material/delete:")
 

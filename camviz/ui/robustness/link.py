@@ -11,9 +11,9 @@ from camviz.models import ModelInfo
 from camviz.samples import SAMPLES
 from camviz.ui import controls, source
 from camviz.ui.address import DIGITS, Swept, code, plain
-from camviz.ui.compute import Picture
 from camviz.ui.link import arrived, keep, tell
 from camviz.ui.streamlit_internals import DeltaGenerator
+from camviz.workbench.pictures import Picture
 
 _PAGE = "robustness"
 # Session key: the uploads that a link asks for, by how their SHA-256 begins, with their names.

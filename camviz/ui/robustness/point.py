@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -12,22 +12,23 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from camviz.explain import Recipe
+from camviz.html.ranked_regions import Moved, Ranked, panel_html, path_html
+from camviz.html.viewer import Arrangement, pack, pack_tools
+from camviz.html.words import percent
 from camviz.methods import METHODS
 from camviz.noise import KINDS
 from camviz.ranks import chance
 from camviz.robustness import Outcome, Perturbation
 from camviz.segments import segment_means
 from camviz.ui import viewer
-from camviz.ui.compute import Scene, Sight, get_view, is_ready, likeliest, merged, scene
-from camviz.ui.robust import count_segments, get_segments
 from camviz.ui.robustness.charts import region_figure
-from camviz.ui.robustness.regions import Moved, Ranked, panel_html, path_html
 from camviz.ui.robustness.sweep import Plan, usable
 from camviz.ui.streamlit_internals import Slot
 from camviz.ui.stripview import subject
-from camviz.ui.takeaway import offer_one
-from camviz.ui.viewer import Arrangement
-from camviz.ui.words import percent
+from camviz.ui.takeaway import offer
+from camviz.workbench.maps import get_view, is_ready, likeliest, merged
+from camviz.workbench.noisy_copies import count_segments, get_segments
+from camviz.workbench.pictures import Explained
 
 # Session key: the region that was picked last, with the picture that it belongs to.
 _PICKED = "point_region"
@@ -59,7 +60,8 @@ def show_point(plan: Plan, table: pd.DataFrame) -> None:
         return
     levels = [outcome.level for outcome in path]
     level = columns[3].selectbox("Level", levels, index=len(levels) // 2, key=f"point_level_{len(levels)}")
-    clean = scene(plan.sight(picture), likeliest(plan.sight(picture)))
+    sight = plan.sight(picture)
+    clean = sight.explaining(likeliest(sight))
     _show(clean, plan.recipes[name], path, path[levels.index(level)])
 
 
@@ -70,14 +72,14 @@ def _outcomes(table: pd.DataFrame, image: str, method: str, kind: str, seed: int
     return [Outcome(*row) for row in found.itertuples(index=False)]
 
 
-def _show(clean: Scene, recipe: Recipe, path: list[Outcome], here: Outcome) -> None:
+def _show(clean: Explained, recipe: Recipe, path: list[Outcome], here: Outcome) -> None:
     """Show the regions on the left, and on the right what became of the prediction and of one region."""
     tools = Slot(st.container())
     left, right = st.columns([2.35, 1], gap="medium")
     with right:
         st.markdown(_said(clean, here))
         st.html(path_html([_step(clean, outcome, here.level) for outcome in path]))
-        offer_one(st.popover("Take this copy away", icon=":material/download:"), _noisy(clean, here), recipe)
+        offer(st.popover("Take this copy away", icon=":material/download:"), _noisy(clean, here), recipe)
     if math.isnan(here.overlap):
         return
     moved = Moved(_ranked(clean, recipe), _ranked(_noisy(clean, here), recipe))
@@ -85,31 +87,31 @@ def _show(clean: Scene, recipe: Recipe, path: list[Outcome], here: Outcome) -> N
     with left:
         with st.container(key="regions"):
             _show_regions(clean, recipe, here, moved, region)
-        viewer.show(tools, "tools", viewer.pack_tools(outline=False, regions=get_segments(clean), merges=False))
+        viewer.show(tools, "tools", pack_tools(outline=False, regions=get_segments(clean), merges=False))
         _follow(clean, recipe, path, here, region, chosen)
 
 
-def _noisy(clean: Scene, outcome: Outcome) -> Scene:
+def _noisy(clean: Explained, outcome: Outcome) -> Explained:
     """The copy, with the class that is predicted for it."""
     noise = Perturbation(outcome.kind, outcome.level, outcome.seed)
-    return scene(Sight(clean.picture, clean.net, clean.fit, noise), outcome.predicted)
+    return replace(clean, noise=noise, target=outcome.predicted)
 
 
-def _ranked(of: Scene, recipe: Recipe) -> Ranked:
+def _ranked(of: Explained, recipe: Recipe) -> Ranked:
     """The regions of the clean picture in the order of a scene's map."""
     labels = get_segments(of)
     return Ranked(labels, segment_means(merged(of, recipe), labels)[0].cpu().numpy())
 
 
-def _picked(clean: Scene, moved: Moved) -> tuple[int, bool]:
+def _picked(clean: Explained, moved: Moved) -> tuple[int, bool]:
     """The region that was picked in this picture, else the one that moved most; and which of both."""
     picture, region = st.session_state.get(_PICKED, (None, 0))
-    if picture == clean.seen and 0 <= region < len(moved.rise):  # a number from the browser
+    if picture == clean.seen_key and 0 <= region < len(moved.rise):  # a number from the browser
         return region, True
     return int(np.abs(moved.rise).argmax()), False
 
 
-def _show_regions(clean: Scene, recipe: Recipe, here: Outcome, moved: Moved, region: int) -> None:
+def _show_regions(clean: Explained, recipe: Recipe, here: Outcome, moved: Moved, region: int) -> None:
     """Show the regions by the clean map, by that of the class now predicted, and how they moved."""
     noisy = _noisy(clean, here)
     before, now, reach = moved.before, moved.now, moved.reach / 2
@@ -121,7 +123,7 @@ def _show_regions(clean: Scene, recipe: Recipe, here: Outcome, moved: Moved, reg
     _send(noisy, recipe, [shown, _Panel("Risen (red), fallen (blue)", moved.map, moved.most, moved.said, far)], region)
 
 
-def _send(of: Scene, recipe: Recipe, panels: list[_Panel], region: int) -> None:
+def _send(of: Explained, recipe: Recipe, panels: list[_Panel], region: int) -> None:
     """Send maps of regions to the browser; a click picks the region under it."""
     labels = get_segments(of)
     figures = [panel_html(labels, index, each.title, each.marks, region) for index, each in enumerate(panels)]
@@ -134,15 +136,15 @@ def _send(of: Scene, recipe: Recipe, panels: list[_Panel], region: int) -> None:
         regions=[each.said for each in panels],
         picks=True,
     )
-    message = viewer.pack(arrangement, get_view(of), np.stack([each.map for each in panels]))
+    message = pack(arrangement, get_view(of), np.stack([each.map for each in panels]))
 
     def pick(region: int) -> None:
-        st.session_state[_PICKED] = of.clean.seen, region
+        st.session_state[_PICKED] = of.clean.seen_key, region
 
     viewer.show(Slot(st.container()), f"regions-{'clean' if of.noise is None else 'noisy'}", message, pick)
 
 
-def _follow(clean: Scene, recipe: Recipe, path: list[Outcome], here: Outcome, region: int, chosen: bool) -> None:
+def _follow(clean: Explained, recipe: Recipe, path: list[Outcome], here: Outcome, region: int, chosen: bool) -> None:
     """Show one region's rank over the levels, as far as that takes no long work."""
     at_once = not METHODS[recipe.method].is_slow
     known = [outcome for outcome in path if at_once or is_ready(_noisy(clean, outcome), recipe)]
@@ -155,7 +157,7 @@ def _follow(clean: Scene, recipe: Recipe, path: list[Outcome], here: Outcome, re
     st.plotly_chart(chart, key="point_ranks", config={"displayModeBar": False})
 
 
-def _said(clean: Scene, here: Outcome) -> str:
+def _said(clean: Explained, here: Outcome) -> str:
     """The outcome in words."""
     labels = clean.net.labels
     if math.isnan(here.overlap):
@@ -169,7 +171,7 @@ def _said(clean: Scene, here: Outcome) -> str:
     )
 
 
-def _step(clean: Scene, outcome: Outcome, level: float) -> tuple[str, str, float, bool, bool]:
+def _step(clean: Explained, outcome: Outcome, level: float) -> tuple[str, str, float, bool, bool]:
     """One step of the prediction's path."""
     strength = KINDS[outcome.kind].strength(outcome.level)
     label = clean.net.labels[outcome.predicted]

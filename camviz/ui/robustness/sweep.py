@@ -15,10 +15,11 @@ from camviz.models import Net
 from camviz.noise import KINDS
 from camviz.robustness import Outcome, Perturbation, perturbations
 from camviz.study import parts, rows
-from camviz.ui.compute import Picture, Scene, Sight, likeliest, scene
-from camviz.ui.engine import cache
-from camviz.ui.nets import at, expected_seconds, pass_seconds
-from camviz.ui.robust import get_segments, has_outcomes, outcomes
+from camviz.ui.engine import shared_host
+from camviz.workbench.maps import is_predicted, likeliest
+from camviz.workbench.networks import expected_seconds, pass_seconds
+from camviz.workbench.noisy_copies import get_segments, has_outcomes, outcomes
+from camviz.workbench.pictures import Explained, Picture, SeenPicture, network_key
 
 # Copies measured at a time, and with a slow method: a stop loses them.
 PIECE, SLOW_PIECE = 4, 1
@@ -55,7 +56,7 @@ class Plan:
     def key(self) -> Hashable:
         """What tells it from every other plan."""
         pictures = tuple(picture.id for picture in self.pictures)
-        return pictures, at(self.net), self.fit, tuple(self.recipes.items()), tuple(self.points)
+        return pictures, network_key(self.net), self.fit, tuple(self.recipes.items()), tuple(self.points)
 
     @property
     def pieces(self) -> list[tuple[Perturbation, ...]]:
@@ -63,27 +64,28 @@ class Plan:
         slow = any(METHODS[recipe.method].is_slow for recipe in self.recipes.values())
         return parts(self.points, SLOW_PIECE if slow else PIECE)
 
-    def sight(self, picture: Picture) -> Sight:
+    def sight(self, picture: Picture) -> SeenPicture:
         """A picture as the network sees it; a synthetic one is shown whole."""
-        return Sight(picture, self.net, self.fit if picture.sample is None else "squeeze")
+        return SeenPicture(shared_host(), picture, self.net, self.fit if not picture.synthetic else "squeeze")
 
     def expected_seconds(self) -> float:
         """How long the whole takes, about."""
         drawn = sum(len(self.seeds) if KINDS[kind].seeded else 1 for kind in self.kinds) * len(self.levels)
-        one = _PASSES * pass_seconds(self.net)
-        one += sum(expected_seconds(self.net, recipe.method, recipe.layers) for recipe in self.recipes.values())
+        one = _PASSES * pass_seconds(shared_host(), self.net)
+        recipes = self.recipes.values()
+        one += sum(expected_seconds(shared_host(), self.net, recipe.method, recipe.layers) for recipe in recipes)
         return len(self.pictures) * (drawn * _TWICE + 1) * one
 
 
-def known_scene(sight: Sight) -> Scene | None:
+def known_scene(sight: SeenPicture) -> Explained | None:
     """A picture with the class predicted on it, if that is known already."""
-    return scene(sight, likeliest(sight)) if cache().has((*sight.seen, "probabilities")) else None
+    return sight.explaining(likeliest(sight)) if is_predicted(sight) else None
 
 
 def refusal(plan: Plan, picture: Picture) -> str:
     """Why a picture cannot be measured, or ""."""
     try:
-        get_segments(scene(plan.sight(picture), 0))
+        get_segments(plan.sight(picture))
     except ValueError as error:
         return str(error)
     return ""
@@ -106,7 +108,7 @@ def go_on(plan: Plan, seconds: float) -> bool:
     worked = False
     for picture in usable(plan):
         sight = plan.sight(picture)
-        of = scene(sight, likeliest(sight))
+        of = sight.explaining(likeliest(sight))
         for piece in plan.pieces:
             if has_outcomes(of, plan.recipes, piece):
                 continue

@@ -8,16 +8,16 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from camviz.html.words import ROBUSTNESS_STEPS
 from camviz.noise import KINDS
 from camviz.ranks import chance
 from camviz.statistics import Interval, bootstrap, compare, in_words
 from camviz.study import per_image
-from camviz.ui.compute import scene, view_uri
-from camviz.ui.robust import count_segments
 from camviz.ui.robustness.charts import MEASURES, curves_figure, measures_figure, ranks_figure
 from camviz.ui.robustness.sweep import Plan, usable
 from camviz.ui.streamlit_internals import ColumnConfig
-from camviz.ui.words import ROBUSTNESS_STEPS
+from camviz.workbench.maps import view_uri
+from camviz.workbench.noisy_copies import count_segments
 
 _ALL = "All noise"
 # Pictures shown before a sweep.
@@ -70,7 +70,7 @@ def measures(values: pd.DataFrame) -> dict[str, dict[str, Interval]]:
 
 def _chance(plan: Plan) -> float:
     """The overlap of random orders, averaged over the pictures."""
-    return float(np.mean([chance(count_segments(scene(plan.sight(picture), 0))) for picture in usable(plan)]))
+    return float(np.mean([chance(count_segments(plan.sight(picture))) for picture in usable(plan)]))
 
 
 def _show_statistics(values: pd.DataFrame) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from camviz.html.score_chart import ScoreRow
+from camviz.metrics import SCORES
 from camviz.ui.compare.modes import LEAST, Scores, best
-from camviz.ui.scores import ScoreRow
 
-_PARTS = ("ARCC", "coherency", "1 − complexity", "ROAD")
 _HOW_TO_PIN = "Point at a map to pin it: it stays while all else changes."
 # The colours of a difference.
 _RAMP = '<div class="cv-legend"><i class="cv-ramp" data-signed></i></div>'
@@ -93,7 +93,7 @@ def reach_html(reach: float) -> str:
 
 def numbers(score: ScoreRow, marked: bool = False) -> str:
     """A map's ARCC as a bar, with its parts for who points at it, and below the scores against a known mask."""
-    arcc = score.values[0]
+    arcc, mass = score.value("arcc"), score.value("mass")
     if score.skipped:
         bar = f'<div class="cv-bar cv-skipped" title="{escape(score.skipped)}"><span>–</span></div>'
     elif arcc is None:
@@ -103,8 +103,8 @@ def numbers(score: ScoreRow, marked: bool = False) -> str:
         kind = "cv-bar cv-main cv-best" if marked else "cv-bar cv-main"
         bar = f'<div class="{kind}" style="--v:{arcc:.4f}"><span><i>ARCC</i> {arcc:.2f}</span>{star}</div>'
     truth = ""
-    if score.truth:
-        truth = f"<small>mass inside {score.truth[0]:.2f} · IoU {score.truth[1]:.2f}</small>"
+    if mass is not None:
+        truth = f"<small>mass inside {mass:.2f} · IoU {score.value('best_iou'):.2f}</small>"
     return f'<div class="cv-number" title="{escape(_parts(score))}">{bar}{truth}</div>'
 
 
@@ -116,9 +116,13 @@ def pin_html(lines: Sequence[str], panel: Panel, signed: bool) -> str:
 
 
 def _parts(score: ScoreRow) -> str:
-    """ARCC and its parts in one line, as far as they are known."""
-    known = [f"{name} {value:.2f}" for name, value in zip(_PARTS, score.values, strict=True) if value is not None]
-    return ", ".join(known) + (f"; {score.note}" if score.note else "")
+    """The scores of the chart in one line, as far as they are known."""
+    known = [
+        f"{SCORES[name].chart_title} {SCORES[name].chart_value(value):.2f}"
+        for name, value in score.scores.values.items()
+        if value is not None and name in SCORES and SCORES[name].in_chart
+    ]
+    return ", ".join(known) + (f"; {score.scores.note}" if score.scores.note else "")
 
 
 def _columns(count: int, wide: float) -> str:

@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from camviz.metrics.truth import TRUTH
+from camviz.finding import Finding, MapScores, shape_to_show
+from camviz.html.score_chart import ROUNDING, ScoreRow
+from camviz.metrics import SCORES
 from camviz.robustness import Outcome, as_table, summary
-from camviz.ui.scores import ROUNDING, ScoreRow
 
 # Two scores closer than this are called alike.
 ALIKE = 0.05
@@ -122,13 +123,27 @@ def percent(probability: float) -> str:
     return f"{probability:.1%}" if probability >= 0.001 or probability == 0 else "<0.1%"
 
 
-def truth_table(scores: dict[str, float], title: str) -> str:
-    """Every score against the mask, with what it asks, as a Markdown table."""
+def scores_table(scores: MapScores, title: str) -> str:
+    """Every score of a map, with what it asks, as a Markdown table."""
     rows = [
-        f"| {TRUTH[name].title} | **{value:.2f}** | {TRUTH[name].better} is better | {TRUTH[name].sentence} |"
-        for name, value in scores.items()
+        f"| {SCORES[name].title} | **{value:.2f}** | {SCORES[name].better} is better | {SCORES[name].sentence} |"
+        for name, value in scores.values.items()
+        if name in SCORES and value is not None
     ]
     return "\n".join([f"| score | {title} | | what it asks |", "|---|---|---|---|", *rows])
+
+
+def conclusion(finding: Finding, rows: Sequence[ScoreRow]) -> list[str]:
+    """What the finished rows of a finding's chart mean, in paragraphs (Markdown)."""
+    layers, baselines = ([row for row in rows if row.kind == kind] for kind in ("layer", "baseline"))
+    said = verdict(rows[0], layers, baselines, finding.probability)
+    shape = shape_to_show(finding.shapes, finding.label)
+    if shape is not None and rows[0].value("mass") is not None:
+        explained = shape.label == finding.label
+        said.insert(0, on_truth(rows[0], layers, shape.label, explained, float(shape.mask.mean())))
+    if rows[0].before.values:
+        said.append(":gray[Marks on the bars: the clean picture.]")
+    return said
 
 
 def on_truth(result: ScoreRow, layers: list[ScoreRow], shape: str, explained: bool, share: float) -> str:
@@ -143,16 +158,16 @@ def on_truth(result: ScoreRow, layers: list[ScoreRow], shape: str, explained: bo
     """
     if not explained:
         return f"The class explained is not the {shape} that is there, so the map has no reason to lie on it."
-    if result.truth is None or not result.truth[0]:
+    mass = result.value("mass")
+    if not mass:
         return f"**None of its heat lies on the {shape}.**"
-    mass = result.truth[0]
     said = (
         f"**{percent(mass)} of its heat lies on the {shape}**, which fills {percent(share)} of the picture: "
         f"{mass / share:.1f} times what a map spread evenly would put there."
     )
     if len(layers) > 1:
-        best = max(layers, key=lambda row: row.truth[0] if row.truth else 0.0)
-        said += f" The best single layer, {best.label}: {percent(best.truth[0] if best.truth else 0.0)}."
+        best = max(layers, key=_mass)
+        said += f" The best single layer, {best.label}: {percent(_mass(best))}."
     return said
 
 
@@ -169,17 +184,18 @@ def verdict(result: ScoreRow, layers: list[ScoreRow], baselines: list[ScoreRow],
     if result.skipped:
         said.append(f"No ARCC yet: {result.skipped}.")
     else:
-        said.append(_against_baselines(result, max(baselines, key=_arcc)))
+        if baselines:
+            said.append(_against_baselines(result, max(baselines, key=_arcc)))
         if len(layers) > 1:
             said.append(_against_layers(_arcc(result), max(layers, key=_arcc)))
-    if result.road_raw is not None and result.road_raw < -ROUNDING:
+    if (result.value("road_raw") or 0.0) < -ROUNDING:
         said.append(
             "Its raw ROAD is negative: removing what the map calls unimportant hurt the class more than removing "
             "what it calls important."
         )
     said.append(_on_confidence(probability))
-    if result.note:
-        said.append(f":gray[Note: {result.note}.]")
+    if result.scores.note:
+        said.append(f":gray[Note: {result.scores.note}.]")
     said.append(":gray[Compare only maps of one picture, model and class.]")
     return said
 
@@ -218,7 +234,11 @@ def _number(value: float) -> str:
 
 
 def _arcc(row: ScoreRow) -> float:
-    return row.values[0] or 0.0
+    return row.value("arcc") or 0.0
+
+
+def _mass(row: ScoreRow) -> float:
+    return row.value("mass") or 0.0
 
 
 def _against_baselines(result: ScoreRow, best: ScoreRow) -> str:

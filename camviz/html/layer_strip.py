@@ -1,4 +1,4 @@
-"""The strip: what the model sees, one map a layer, the running merge, RefineCAM; as HTML."""
+"""The layer strip: what the network sees, one map a layer, the running merge, RefineCAM; as HTML."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from camviz.ui.words import percent
+import numpy as np
+
+from camviz.finding import Finding, merge_ranges, result_title, running_merges, size_title
+from camviz.html.outlines import shapes_uri
+from camviz.html.viewer import Arrangement, pack
+from camviz.html.words import percent
+from camviz.methods import METHODS
+from camviz.refine import RULES
 
 Class = tuple[str, float, bool]  # label, probability, whether it is the one explained
 
@@ -17,14 +24,14 @@ class LayerPanel:
 
     Attributes:
         name: the layer.
-        side: its resolution, in places per side.
+        size: its resolution in print; where that is unknown, the layer's name.
         blank: why its map is blank, or "".
         merged_blank: why the merge is blank, or "".
         marks: short remarks on the layer, each with its explanation.
     """
 
     name: str
-    side: int
+    size: str
     blank: str = ""
     merged_blank: str = ""
     marks: Sequence[tuple[str, str]] = ()
@@ -46,6 +53,105 @@ class Strip:
     legend: tuple[str, str]
     explained: str
     outline: str = ""
+
+
+def strip_of(finding: Finding, classes: list[Class] | None = None, credit: str = "") -> Strip:
+    """What the strip shows of a finding.
+
+    Args:
+        finding: what is shown.
+        classes: the bars beside the picture; None for the finding's likeliest classes.
+        credit: whose the picture is.
+    """
+    recipe, method = finding.settings.recipe, METHODS[finding.settings.recipe.method]
+    height, width = finding.view.shape[:2]
+    panels = _layer_panels(finding)
+    over = f" over {len(panels)} layers" if len(panels) > 1 else f", {panels[0].size}"
+    return Strip(
+        view_caption=f"Photo: {credit}" if credit else f"{width} × {height} pixels",
+        classes=top_classes(finding) if classes is None else classes,
+        layers=panels[::-1],
+        result_title=result_title(recipe),
+        result_caption=f"{method.title}{over}",
+        verb=RULES[recipe.rule].verb,
+        legend=("little", "much evidence") if method.class_specific else ("low", "high"),
+        explained=f"{method.title} for {finding.label}",
+        outline=shapes_uri(finding.shapes, finding.label),
+    )
+
+
+def maps_message(finding: Finding, markup: str, subject: str = "", label: str = "") -> bytes:
+    """A finding's maps, with the markup that they are drawn into, for the viewer.
+
+    Args:
+        finding: what is shown.
+        markup: `strip_html` or `maps_html` of it.
+        subject: what is explained and how, in a few letters, by which scores are told to who does not see them.
+        label: what the panels are, for who does not see them.
+    """
+    count = len(finding.maps)
+    # The last merge is the result: as it is stored, whatever the layers would give.
+    maps = np.concatenate([finding.maps[::-1], running_merges(finding)[:0:-1], finding.merged[None]])
+    arrangement = Arrangement(
+        subject,
+        markup,
+        label=label or f"Maps of {finding.label}",
+        ranges=[(0.0, 1.0)] * count + merge_ranges(finding)[::-1],
+        merges=range(count, 2 * count),
+        result=2 * count - 1,
+        partner=0,
+    )
+    return pack(arrangement, finding.view, maps)
+
+
+def top_classes(finding: Finding) -> list[Class]:
+    """The likeliest classes, and the one explained if it is not among them."""
+    return with_chosen(finding.top, (finding.label, finding.probability))
+
+
+def with_chosen(top: Sequence[tuple[str, float]], chosen: tuple[str, float]) -> list[Class]:
+    """Classes with their probabilities, the last replaced by the chosen one if that is not among them."""
+    shown = list(top) if chosen in top else [*top[:-1], chosen]
+    return [(*each, each == chosen) for each in shown]
+
+
+def _layer_panels(finding: Finding) -> list[LayerPanel]:
+    """The strip's columns, from the shallowest layer to the deepest."""
+    recipe, facts = finding.settings.recipe, finding.layers
+    blanks = [each.blank for each in facts] or ["" if map_.any() else "it is 0 everywhere" for map_ in finding.maps]
+    merges = running_merges(finding)
+    return [
+        LayerPanel(
+            name=layer,
+            size=size_title(facts[index].size) if facts else layer,
+            blank=blanks[index],
+            merged_blank=why_blank(not merges[index].any(), blanks[index:]),
+            marks=_marks(recipe.method, facts[index].negative, facts[index].twins) if facts else (),
+        )
+        for index, layer in enumerate(recipe.layers)
+    ]
+
+
+def why_blank(blank: bool, layers: Sequence[str]) -> str:
+    """Say why a merge is blank, from why its layers are, or "" if it is not."""
+    if not blank:
+        return ""
+    if any(layers):
+        return "a layer merged here is blank" if len(layers) > 1 else layers[0]
+    return "these layers have no bright place in common"
+
+
+def _marks(method: str, negative: bool, twins: Sequence[str]) -> list[tuple[str, str]]:
+    """Remarks on a layer, each with its explanation: other methods that agree there, values below zero."""
+    marks = []
+    if twins:
+        count = "1 other" if len(twins) == 1 else f"{len(twins)} others"
+        titles = [METHODS[name].title if name in METHODS else name for name in twins]
+        marks.append((f"= {count}", f"On this layer {' and '.join(titles)} give the very same map."))
+    if negative:
+        warning = "Grad-CAM++ was not derived for that." if method == "gradcam++" else "0 is not its least value."
+        marks.append(("± values", f"This layer's activations fall below zero here; {warning}"))
+    return marks
 
 
 def strip_html(strip: Strip) -> str:
@@ -104,7 +210,7 @@ def maps_html(strip: Strip, said: str) -> str:
     """The strip's maps once more, smaller, to stand beside a picture, under what is said of them."""
     count = len(strip.layers)
     alone = "".join(
-        _figure(_canvas(f"{_of(p)}, {strip.explained}", index), f"{p.side} × {p.side}", p.blank, strip.outline, p.name)
+        _figure(_canvas(f"{_of(p)}, {strip.explained}", index), escape(p.size), p.blank, strip.outline, p.name)
         for index, p in enumerate(strip.layers)
     )
     merges = "".join(
@@ -145,9 +251,11 @@ class Pane:
     blank: str = ""
 
 
-def row_html(title: str, panes: Sequence[Pane]) -> str:
-    """Panels side by side under their title, without the merges between them."""
-    figures = (_figure(_canvas(p.said, p.index, p.result), escape(p.caption), p.blank, hint=p.caption) for p in panes)
+def row_html(title: str, panes: Sequence[Pane], outline: str = "") -> str:
+    """Panels side by side under their title, without the merges between them; an outline may lie over each."""
+    figures = (
+        _figure(_canvas(p.said, p.index, p.result), escape(p.caption), p.blank, outline, p.caption) for p in panes
+    )
     return _row(title, "".join(figures))
 
 
@@ -185,12 +293,12 @@ def _depths(count: int) -> list[str]:
 
 
 def _merge_captions(strip: Strip) -> list[str]:
-    first, *others = (f"{panel.side} × {panel.side}" for panel in strip.layers)
+    first, *others = (panel.size for panel in strip.layers)
     return [f"{first} alone", *(f"… {strip.verb} {size}" for size in others)]
 
 
 def _of(panel: LayerPanel) -> str:
-    return f"Map of {panel.name}, {panel.side} by {panel.side}"
+    return f"Map of {panel.name}, {panel.size}"
 
 
 def _result(strip: Strip, caption: str, hint: str = "") -> str:
@@ -216,7 +324,7 @@ def _figure(picture: str, caption: str, blank: str = "", outline: str = "", hint
 
 def _layer_caption(panel: LayerPanel, depth: str) -> str:
     marks = "".join(f' <em title="{escape(why)}">{escape(text)}</em>' for text, why in panel.marks)
-    return f'<b title="{escape(panel.name)}">{panel.side} × {panel.side}</b> {depth}{marks}'
+    return f'<b title="{escape(panel.name)}">{escape(panel.size)}</b> {depth}{marks}'
 
 
 def _classes(classes: Sequence[Class]) -> str:

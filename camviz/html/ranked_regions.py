@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import center_of_mass
 from scipy.stats import rankdata
 
-from camviz.ui.truth import outline_path, svg_uri
+from camviz.html.outlines import outline_path, svg_uri
 
 # How many regions are numbered: the first, and those that rose or fell most.
 _NUMBERED, _MOVED = 5, 3

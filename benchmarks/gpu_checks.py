@@ -1,0 +1,215 @@
+"""Maps and scores on the GPU against the CPU's: a section of `benchmarks.gpu`.
+
+Each method's maps and ARCC are computed on the CPU, and twice on the GPU: with torch's default precision, in which
+convolutions use TF32, and with TF32 off. A map fails if TF32 is off and it is further away than the tolerance.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import camviz
+from benchmarks.gpu_report import Options, Section
+from benchmarks.tables import table
+from camviz.samples import SAMPLES
+
+MAPS, SCORES = 1e-3, 1e-2
+PARTS = ("arcc", "road", "coherency", "complexity", "road_raw", "probability")
+DEFAULT, FULL = "default", "TF32 off"
+HEAD = (
+    *("network", "method", "layers", "pictures", f"maps off, {DEFAULT}", f"maps off, {FULL}"),
+    *("CPU's maps off float64's", f"scores off, {DEFAULT}", f"scores off, {FULL}", f"within, {DEFAULT}", "within"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What one network explains: on the CPU, and with a copy of it on the device.
+
+    Attributes:
+        name: the network's name.
+        net: the network on the CPU.
+        other: the same on the device.
+        x: the pictures, (B, 3, H, W), on the CPU.
+        target: the classes that the CPU predicts, (B,).
+    """
+
+    name: str
+    net: camviz.Net
+    other: camviz.Net
+    x: Tensor
+    target: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """Maps of each layer and merged, (L + 1, B, H, W), and scores of the merged ones, (parts, B); on the CPU."""
+
+    maps: Tensor
+    scores: Tensor
+
+
+@contextmanager
+def precision(name: str) -> Iterator[None]:
+    """Switch TF32 off in this block, or leave torch's settings as they are."""
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    if name == FULL:
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def checks(section: Section, options: Options) -> None:
+    """Compare every method on every bundled network, the cheap methods first."""
+    section.body.append(_settings())
+    loaded = [found for name in _names(options) if (found := _load(section, options, name))]
+    section.body.append(table(("network", "classes predicted alike", "input off", f"logits off, {DEFAULT}",
+                               f"logits off, {FULL}"), [_network_row(section, each) for each in loaded]))  # fmt: skip
+    wanted = [m for m in camviz.METHODS.values() if options.methods is None or m.name in options.methods]
+    wanted.sort(key=lambda method: (method.is_slow, method.channels is None))
+    rows: list[list[str]] = []
+    apart: list[tuple[float, float]] = []
+    try:
+        for method in wanted:
+            for inputs in loaded:
+                run = partial(compare, section, inputs, method)
+                if (compared := section.attempt(f"{inputs.name}, {method.name}", run)) is not None:
+                    rows.append(compared[0])
+                    apart.append(compared[1])
+                    print(f"  {' | '.join(compared[0])}", flush=True)
+    finally:
+        section.body.append(table(HEAD, rows))
+        fine = sum(row[-1] == "yes" for row in rows)
+        over = sum(row[-2] != "yes" for row in rows)
+        worst = [max((each[index] for each in apart), default=0.0) for index in (0, 1)]
+        section.summary = (
+            f"{fine} of {len(rows)} within {MAPS:g} (maps) and {SCORES:g} (scores) with TF32 off; with torch's default "
+            f"precision {over} are not, and maps are off by up to {worst[0]:.0e} (TF32 off: {worst[1]:.0e})"
+        )
+
+
+def _settings() -> str:
+    return (
+        f"Torch's default precision here: convolutions {_on(torch.backends.cudnn.allow_tf32)} TF32, matrix products "
+        f"{_on(torch.backends.cuda.matmul.allow_tf32)} it (`torch.get_float32_matmul_precision()`: "
+        f"{torch.get_float32_matmul_precision()!r}). camviz leaves these settings alone. Each figure is the largest "
+        f"absolute difference from the CPU's result; only the columns with TF32 off count as failures. Many-pass "
+        f"methods look at one picture and the deepest layer. \"CPU's maps off float64's\" shows how far rounding alone "
+        f"moves maps: the CPU's float32 against the same network in float64."
+    )
+
+
+def _on(allowed: bool) -> str:
+    return "use" if allowed else "do not use"
+
+
+def _names(options: Options) -> list[str]:
+    bundled = [info.name for info in camviz.list_models() if info.source == "bundled"]
+    return bundled if options.networks is None else [name for name in bundled if name in options.networks]
+
+
+def _load(section: Section, options: Options, name: str) -> Inputs | None:
+    """A network on both devices, with its pictures; None, and a word why, where a package of it is missing."""
+    try:
+        net, other = camviz.load_model(name, "cpu"), camviz.load_model(name, options.device)
+    except ModuleNotFoundError as error:
+        section.skip(f"{name}: the package `{error.name}` is not installed")
+        return None
+    photos = [camviz.load_image(sample.path) for sample in list(SAMPLES.values())[: options.photos]]
+    shapes = [camviz.shapes.sample(index).image for index in range(options.photos)]
+    x = net.inputs(np.stack([net.view(image) for image in (*photos, *shapes)]))
+    with torch.no_grad():
+        return Inputs(name, net, other, x, net.module(x.clone()).argmax(1))
+
+
+def _network_row(section: Section, inputs: Inputs) -> list[str]:
+    """How far inputs and logits are off, and how many predictions agree."""
+    pixels = torch.randint(
+        0, 256, (1, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    ).numpy()
+    input_off = _apart(inputs.net.inputs(pixels), inputs.other.inputs(pixels).cpu())
+    with torch.no_grad():
+        logits, offs = inputs.net.module(inputs.x.clone()), []
+        for name in (DEFAULT, FULL):
+            with precision(name):
+                there = inputs.other.module(inputs.x.to(inputs.other.device)).cpu()
+            offs.append(f"{_apart(logits, there):.0e}")
+    alike = int((there.argmax(1) == inputs.target).sum())
+    if alike < len(inputs.target):
+        section.fail(f"{inputs.name}: {alike} of {len(inputs.target)} predicted classes agree with the CPU's")
+    return [inputs.name, f"{alike} of {len(inputs.target)}", f"{input_off:.0e}", *offs]
+
+
+def compare(section: Section, inputs: Inputs, method: camviz.Method) -> tuple[list[str], tuple[float, float]]:
+    """One method on one network: its row, and how far its maps are off with the default and with full precision."""
+    layers, count = (inputs.net.layers[-1:], 1) if method.is_slow else (inputs.net.layers, len(inputs.x))
+    recipe = camviz.Recipe(method.name, layers)
+    x, target = inputs.x[:count], inputs.target[:count]
+    ours = answer(inputs.net, x, target, recipe, section)
+    theirs = {}
+    for name in (DEFAULT, FULL):
+        with precision(name):
+            theirs[name] = answer(inputs.other, x, target, recipe, section)
+    maps = {name: _apart(ours.maps, there.maps) for name, there in theirs.items()}
+    scores = {name: _apart(ours.scores, there.scores) for name, there in theirs.items()}
+    within = {name: "yes" if maps[name] <= MAPS and scores[name] <= SCORES else "NO" for name in theirs}
+    if within[FULL] == "NO":
+        section.fail(f"{inputs.name}, {method.name}, {FULL}: {_explained(ours, theirs[FULL], layers)}")
+    row = [
+        *(inputs.name, method.name, str(len(layers)), str(count)),
+        *(f"{maps[name]:.0e}" for name in theirs),
+        f"{_rounding(inputs, method, ours):.0e}" if not (method.is_slow or method.is_baseline) else "–",
+        *(_worst_score(ours, there) for there in theirs.values()),
+        *within.values(),
+    ]
+    return row, (maps[DEFAULT], maps[FULL])
+
+
+def answer(net: camviz.Net, x: Tensor, target: Tensor, recipe: camviz.Recipe, section: Section) -> Answer:
+    """Maps and scores on the network's device, from the same input on each device."""
+    x, target = x.to(net.device), target.to(net.device)
+    cap = camviz.capture(net.module, x, target, recipe.layers)
+    maps, _ = camviz.cam_with_notes(cap, recipe.method, recipe.seed, section.tick)
+    merged = camviz.refine(maps, recipe.rule)
+    explain = partial(camviz.explain, net.module, recipe=recipe, progress=section.tick)
+    score = camviz.arcc(net.module, x, merged, target, explain=explain)
+    parts = torch.stack([getattr(score, part).float().cpu() for part in PARTS])
+    return Answer(torch.cat([maps, merged[None]]).cpu(), parts)
+
+
+def _rounding(inputs: Inputs, method: camviz.Method, ours: Answer) -> float:
+    """How far the CPU's float32 maps are from those of the same network in float64."""
+    module = copy.deepcopy(inputs.net.module).double()
+    cap = camviz.capture(module, inputs.x.double(), inputs.target, inputs.net.layers)
+    maps, _ = camviz.cam_with_notes(cap, method.name)
+    return _apart(ours.maps, torch.cat([maps, camviz.refine(maps)[None]]))
+
+
+def _apart(one: Tensor, other: Tensor) -> float:
+    """The largest absolute difference; infinite where either holds NaN."""
+    return float((one - other).abs().nan_to_num(nan=torch.inf).max())
+
+
+def _worst_score(ours: Answer, theirs: Answer) -> str:
+    off = (ours.scores - theirs.scores).abs().nan_to_num(nan=torch.inf).amax(1)
+    return f"{float(off.max()):.0e} ({PARTS[int(off.argmax())]})"
+
+
+def _explained(ours: Answer, theirs: Answer, layers: tuple[str, ...]) -> str:
+    """Where maps and scores are off the most."""
+    off = (ours.maps - theirs.maps).abs().nan_to_num(nan=torch.inf)
+    index, picture = divmod(int(off.amax((2, 3)).flatten().argmax()), off.shape[1])
+    share = float((off[index, picture] > MAPS).float().mean())
+    name = f"layer {layers[index]}" if index < len(layers) else "the merged map"
+    where = f"{name}, picture {picture}: {share:.2%} of its pixels are off by more than {MAPS:g}"
+    return f"maps off by up to {float(off.max()):.0e} ({where}); scores off by {_worst_score(ours, theirs)}"

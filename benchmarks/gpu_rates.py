@@ -1,0 +1,108 @@
+"""How much gets done in a second, on the GPU and on the CPU of the same machine: a section of `benchmarks.gpu`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+
+import camviz
+from benchmarks.gpu_report import Options, Section
+from benchmarks.photos import PHOTOS
+from benchmarks.tables import table
+from benchmarks.timing import Case, Run, in_turn, make_case, ms, trained_lite
+
+METHOD = "gradcam++"
+BATCHES = (1, 8, 64)
+CPU_REPEAT = 3
+LEVELS, SEEDS = (0.2, 0.4, 0.6, 0.8, 1.0), (0, 1, 2, 3)
+
+
+@dataclass(frozen=True)
+class Work:
+    """Something to be timed: what one run gets done, how much of it, and what makes a run from a network."""
+
+    title: str
+    count: int
+    unit: str
+    prepare: Callable[[Case], Run]
+
+
+def rates(section: Section, options: Options) -> None:
+    """RefineCAM by batch size, ARCC, and a robustness sweep of 20 noisy copies."""
+    section.body.append(
+        f"RefineCAM merges {METHOD} over four layers, from the input to the merged map. ARCC includes making the maps "
+        f"that it scores. A sweep includes the noise and the segments, which are computed on the CPU. Inputs are "
+        f"224 x 224. Median of {options.repeat} runs on the device and of {CPU_REPEAT} on the CPU with "
+        f"{torch.get_num_threads()} threads, at torch's default precision."
+    )
+    rows: list[list[str]] = []
+    gains: list[tuple[float, str]] = []
+    try:
+        for work in works():
+            for network in ("resnet18", trained_lite()):
+                what = f"{work.title}, {network}"
+                seconds = section.attempt(what, partial(measure, work, network, options))
+                if seconds is not None:
+                    rows.append(_row(work, network, *seconds))
+                    gains.append((seconds[1] / seconds[0], what))
+                    print(f"  {' | '.join(rows[-1])}", flush=True)
+    finally:
+        head = ("work", "network", "device", "one run", "CPU", "one run", "device against CPU")
+        section.body.append(table(head, rows))
+        gain, what = max(gains, default=(0.0, "nothing was measured"))
+        section.summary = f"up to {gain:.1f} x as fast as the CPU ({what})"
+
+
+def measure(work: Work, network: str, options: Options) -> tuple[float, float]:
+    """Seconds of a run on the device, and on the CPU."""
+    (there,) = in_turn([work.prepare(make_case(network, options.device))], options.repeat)
+    (here,) = in_turn([work.prepare(make_case(network, "cpu"))], min(CPU_REPEAT, options.repeat), warm_up=1)
+    return there, here
+
+
+def works() -> list[Work]:
+    """Everything that is timed, what matters most first."""
+    return [
+        *(Work(f"RefineCAM, batch of {size}", size, "images", partial(refine_run, size)) for size in BATCHES),
+        Work("robustness sweep of 20 copies", len(LEVELS) * len(SEEDS), "copies", sweep_run),
+        Work("ARCC of RefineCAM", 1, "maps", partial(arcc_run, 1, False)),
+        Work("ARCC of RefineCAM and its four layers", 5, "maps", partial(arcc_run, 1, True)),
+        Work("ARCC of RefineCAM, batch of 8", 8, "maps", partial(arcc_run, 8, False)),
+    ]
+
+
+def refine_run(batch: int, case: Case) -> Run:
+    """Capture, maps of four layers and RefineCAM of a batch."""
+    x, target = case.x.repeat(batch, 1, 1, 1), case.target.repeat(batch)
+    return partial(camviz.explain, case.module, x, target, camviz.Recipe(METHOD, case.layers))
+
+
+def arcc_run(batch: int, with_layers: bool, case: Case) -> Run:
+    """Maps of a batch and their ARCC: of RefineCAM, and of each of its layers too if wanted."""
+    recipes = [camviz.Recipe(METHOD, case.layers)]
+    recipes += [camviz.Recipe(METHOD, (layer,)) for layer in case.layers if with_layers]
+    explains = [partial(camviz.explain, case.module, recipe=recipe) for recipe in recipes]
+    x, target = case.x.repeat(batch, 1, 1, 1), case.target.repeat(batch)
+
+    def run() -> list[camviz.Arcc]:
+        maps = torch.stack([explain(x, target) for explain in explains])
+        return camviz.arccs(case.module, x, maps, target, explains=explains)
+
+    return run
+
+
+def sweep_run(case: Case) -> Run:
+    """Twenty noisy copies of a photograph and how their RefineCAM follows them."""
+    net = camviz.load_model(trained_lite(), str(case.x.device))
+    if case.name != net.info.name:  # a network without training: only its predictions would make no sense
+        net = replace(net, module=case.module)
+    image = PHOTOS[0].load()
+    return partial(camviz.robustness, net, image, "gaussian", LEVELS, METHOD, case.layers, SEEDS, comparisons=False)
+
+
+def _row(work: Work, network: str, there: float, here: float) -> list[str]:
+    rates_ = [f"{work.count / seconds:,.1f} {work.unit}/s" for seconds in (there, here)]
+    return [work.title, network, rates_[0], ms(there), rates_[1], ms(here), f"{here / there:.1f} x"]

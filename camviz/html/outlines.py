@@ -1,0 +1,51 @@
+"""The outlines of masks, drawn over maps: SVG in a data URI."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.measure import approximate_polygon, find_contours
+
+from camviz.finding import KnownShape, shape_to_show
+
+
+def shapes_uri(shapes: Sequence[KnownShape], label: str) -> str:
+    """The outlines of all that a picture is known to hold; dashed, but for the one that a map of a class should show.
+
+    "" where nothing is known, or nothing of the shape is left in view.
+    """
+    shown = shape_to_show(shapes, label)
+    if shown is None or not shown.mask.any():
+        return ""
+    outlines = "".join(outline_path(shape.mask, dashed=shape is not shown) for shape in shapes)
+    return svg_uri(outlines, shown.mask.shape)
+
+
+def outline_path(mask: NDArray[np.bool_], dashed: bool = False) -> str:
+    """A mask's outline (h, w) as SVG paths, dark under light so that it shows on every map."""
+    d = _traced(mask.tobytes(), mask.shape)
+    dash = " stroke-dasharray='4 3'" if dashed else ""
+    return "".join(
+        f"<path d='{d}' fill='none' stroke='{colour}' stroke-width='{width}' vector-effect='non-scaling-stroke'{dash}/>"
+        for colour, width in (("#000", 3), ("#fff", 1.4))
+    )
+
+
+@lru_cache(maxsize=64)
+def _traced(pixels: bytes, shape: tuple[int, int]) -> str:
+    """The outline of a mask as an SVG path; a page asks for the same one many times."""
+    mask = np.frombuffer(pixels, np.bool_).reshape(shape)
+    rings = find_contours(np.pad(mask, 1).astype(float), 0.5)
+    # Contours run through pixel centres of the padded mask, (row, column): half a pixel from its corner.
+    smooth: list[NDArray[np.float64]] = [approximate_polygon(ring - 0.5, 0.4) for ring in rings]
+    return "".join("M" + "L".join(f"{x:.1f} {y:.1f}" for y, x in ring) + "Z" for ring in smooth)
+
+
+def svg_uri(body: str, size: tuple[int, ...]) -> str:
+    """A data URI of an SVG, drawn in the pixels of a picture (h, w)."""
+    text = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {size[1]} {size[0]}'>{body}</svg>"
+    return "data:image/svg+xml;base64," + base64.b64encode(text.encode()).decode()

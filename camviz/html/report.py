@@ -1,0 +1,104 @@
+"""A finding as one HTML file that opens without a network, with the viewer working in it."""
+
+from __future__ import annotations
+
+import base64
+import re
+from html import escape
+
+import numpy as np
+from numpy.typing import NDArray
+
+from camviz.finding import Finding
+from camviz.html import viewer
+from camviz.html.layer_strip import maps_message, strip_html, strip_of
+from camviz.html.score_chart import rows_of, scores_html
+from camviz.html.style import sheet
+from camviz.html.viewer import pack_tools
+from camviz.html.words import conclusion, title_html
+from camviz.methods import METHODS
+from camviz.segments import segment
+from camviz.takeaway import facts, model_title
+
+# What Streamlit gives the page elsewhere.
+_PAGE = """
+:root { color-scheme: light dark; }
+body { margin: 0; }
+.stApp { min-height: 100vh; padding: 1.4rem 2rem; box-sizing: border-box; font: 16px/1.5 system-ui, sans-serif;
+  color: light-dark(#31302d, #f2efe9); background: light-dark(#fff, #161513); }
+.stApp main { max-width: 1600px; margin: auto; display: grid; gap: 1.4rem; }
+.stApp table { border-spacing: 1rem 0.15rem; font-size: 0.85rem; margin-left: -1rem; overflow-wrap: anywhere; }
+.stApp .cv-opened table { margin-left: 0; border-spacing: 0; }
+.stApp th { text-align: left; font-weight: 500; color: var(--cv-quiet); white-space: nowrap; vertical-align: top; }
+.cv-below { display: grid; grid-template-columns: minmax(0, 2.4fr) minmax(0, 1fr); gap: 2rem; }
+"""
+_START = """
+const bytes = (id) => Uint8Array.from(atob(document.getElementById(id).textContent), (c) => c.charCodeAt(0));
+const panels = new Viewer(document.getElementById("panels"));
+new Tools(document.getElementById("tools")).show(bytes("tools-data"));
+panels.show(bytes("panels-data"));
+"""
+
+
+def report(finding: Finding, credit: str = "") -> bytes:
+    """Write a finding as one HTML file: it opens without a network, its script asks no other address for anything.
+
+    Args:
+        finding: what is shown.
+        credit: whose the picture is.
+    """
+    table = "".join(
+        f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in facts(finding).items()
+    )
+    rows = rows_of(finding)
+    chart = scores_html(rows, finding.score_names) if rows else ""
+    words = "\n\n".join(conclusion(finding, rows)) if rows else ""
+    panels = maps_message(finding, strip_html(strip_of(finding, credit=credit)))
+    tools = pack_tools(bool(finding.shapes), _regions(finding))
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<meta http-equiv="Content-Security-Policy"
+  content="default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
+<title>{escape(finding.name)} · camviz</title>
+<style>{sheet()}{viewer.style()}{_PAGE}</style>
+</head>
+<body>
+<div class="stApp"><main>
+{heading_html(finding)}
+<div id="tools"></div>
+<div id="panels"></div>
+<div class="cv-below"><div>{chart}</div><div>{_as_html(words)}</div></div>
+<table>{table}</table>
+</main></div>
+<script type="text/plain" id="tools-data">{base64.b64encode(tools).decode()}</script>
+<script type="text/plain" id="panels-data">{base64.b64encode(panels).decode()}</script>
+<script>{viewer.script()}{_START}</script>
+</body>
+</html>
+""".encode()
+
+
+def heading_html(finding: Finding) -> str:
+    """What is asked, of which picture, and by which method."""
+    model, method = model_title(finding.settings.model), METHODS[finding.settings.recipe.method].title
+    return title_html(model, finding.label, finding.name, finding.probability, method)
+
+
+def _regions(finding: Finding) -> NDArray[np.int64] | None:
+    """The regions of the picture; None where it cannot be cut, or where noise hides the picture that is cut."""
+    if finding.settings.noise is not None:
+        return None
+    try:
+        return segment(finding.view)
+    except ValueError:  # a picture of one colour, say
+        return None
+
+
+def _as_html(words: str) -> str:
+    """The little Markdown that the page's verdicts use, as HTML: paragraphs, bold, quiet."""
+    text = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", escape(words))
+    text = re.sub(r":gray\[(.*?)\]", r"<small>\1</small>", text)
+    return "".join(f"<p>{part}</p>" for part in text.split("\n\n"))

@@ -1,0 +1,169 @@
+"""The score chart: every score of each layer's map, of the result and of the blind guesses, as HTML."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import Literal
+
+from camviz.finding import RESULT, Finding, MapScores, result_title
+from camviz.methods import METHODS
+from camviz.metrics import SCORES, Score
+
+Kind = Literal["result", "layer", "baseline"]
+# A signed score closer to 0 than this is shown as 0.
+ROUNDING = 0.005
+_NOTHING = MapScores({})
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """One row of the chart.
+
+    Attributes:
+        label: what was scored.
+        detail: a second, quieter word on it.
+        kind: which group it belongs to.
+        scores: what is known of it; a score that is None is still to come.
+        skipped: why the scores that run the method again are left out, or "".
+        before: the scores on the clean picture, to be marked on the bars of a noisy one.
+    """
+
+    label: str
+    detail: str
+    kind: Kind
+    scores: MapScores = field(default=_NOTHING)
+    skipped: str = ""
+    before: MapScores = field(default=_NOTHING)
+
+    def value(self, name: str) -> float | None:
+        """One of its scores."""
+        return self.scores[name]
+
+
+def rows_of(finding: Finding) -> list[ScoreRow]:
+    """A finding's rows: the result, each of its layers from deep to shallow, and the blind guesses."""
+    if not finding.scores:
+        return []
+    recipe = finding.settings.recipe
+    rows = [ScoreRow(result_title(recipe), "", "result", finding.scores[RESULT])]
+    if len(recipe.layers) > 1:
+        titles = dict(zip(recipe.layers, finding.layer_titles, strict=True))
+        rows += [ScoreRow(titles[layer], "", "layer", finding.scores[layer]) for layer in reversed(recipe.layers)]
+    return rows + [
+        ScoreRow(METHODS[name].title if name in METHODS else name, "blind guess", "baseline", scores)
+        for name, scores in finding.baselines.items()
+    ]
+
+
+def chart_scores(names: Sequence[str]) -> list[str]:
+    """Of some scores those with a column in the chart; one that is unknown here has one, too."""
+    return [name for name in names if name not in SCORES or SCORES[name].in_chart]
+
+
+def scores_html(rows: Sequence[ScoreRow], names: Sequence[str]) -> str:
+    """Draw the chart: a table of bars, a column for each score that belongs there."""
+    columns = chart_scores(names)
+    head = "".join(_head(name, first=_is_first_of_masks(columns, name)) for name in columns)
+    body = "".join(_row(row, columns) for row in rows)
+    return (
+        f'<div class="cv-scores" role="table" hidden style="--columns:{_widths(columns)}">'
+        f'<div role="row"><div></div>{head}</div>{body}</div>'
+    )
+
+
+def _needs_mask(name: str) -> bool:
+    return name in SCORES and SCORES[name].needs_mask
+
+
+def _is_first_of_masks(columns: Sequence[str], name: str) -> bool:
+    return _needs_mask(name) and not any(map(_needs_mask, columns[: columns.index(name)]))
+
+
+def _is_signed(name: str) -> bool:
+    """Whether a score is shown as a number and no bar: it may fall below 0, or has no bounds to draw a bar in."""
+    return name not in SCORES or SCORES[name].range[0] < 0 or not math.isfinite(SCORES[name].range[1])
+
+
+def _widths(columns: Sequence[str]) -> str:
+    """The widths of the row's name and of each column."""
+    crowded = any(map(_needs_mask, columns))
+    widths = ["minmax(7rem,1.3fr)" if crowded else "minmax(9rem,1.25fr)"]
+    for index, name in enumerate(columns):
+        if _is_signed(name):
+            widths.append("3.2rem" if crowded else "4.2rem")
+        elif _needs_mask(name):
+            widths.append("1.05fr" if _is_first_of_masks(columns, name) else "0.9fr")
+        else:
+            first = index == 0
+            widths.append(("1fr" if first else "0.82fr") if crowded else ("1.15fr" if first else "1fr"))
+    return " ".join(widths)
+
+
+def _classes(name: str, first: bool) -> str:
+    marks = ("cv-mask" if _needs_mask(name) else "", "cv-apart-left" if first else "", "cv-raw" * _is_signed(name))
+    return " ".join(filter(None, marks))
+
+
+def _head(name: str, first: bool) -> str:
+    score: Score | None = SCORES.get(name)
+    title, question, why = (score.chart_title, score.question, score.sentence) if score else (name, "", "As stored.")
+    return (
+        f'<div role="columnheader" class="{_classes(name, first)}" title="{escape(why)}">'
+        f"<span>{escape(title)}</span> {escape(question)}</div>"
+    )
+
+
+def _row(row: ScoreRow, columns: Sequence[str]) -> str:
+    cells = "".join(
+        _cell(row, name, index == 0, _is_first_of_masks(columns, name)) for index, name in enumerate(columns)
+    )
+    note = f'<i title="{escape(row.scores.note)}">i</i>' if row.scores.note else ""
+    return (
+        f'<div role="row" class="cv-score-{row.kind}"><div role="rowheader" title="{escape(row.label)}">'
+        f"<b>{escape(row.label)}</b> <span>{escape(row.detail)}</span>{note}</div>{cells}</div>"
+    )
+
+
+def _cell(row: ScoreRow, name: str, main: bool, first: bool) -> str:
+    value, classes = row.value(name), _classes(name, first)
+    if _is_signed(name):
+        alarm = " cv-negative" if name in SCORES and value is not None and value < -ROUNDING else ""
+        return f'<div role="cell" class="{classes}{alarm}">{_signed(value)}</div>'
+    score = SCORES[name]
+    if value is None:
+        skipped = row.skipped if score.runs_method else ""
+        state = "cv-skipped" if skipped else "cv-wait"
+        return (
+            f'<div role="cell" class="cv-bar {state} {classes}" title="{escape(skipped)}">'
+            f"<span>{'–' if skipped else ''}</span></div>"
+        )
+    length, before = _shown(score, value), row.before[name]
+    tick = "" if before is None else _tick(_shown(score, before), score)
+    weight = " cv-main" if main else ""
+    return (
+        f'<div role="cell" class="cv-bar{weight} {classes}" style="--v:{_share(score, length):.4f}">'
+        f"<span>{length:.2f}</span>{tick}</div>"
+    )
+
+
+def _shown(score: Score, value: float) -> float:
+    shown = score.chart_value(value)
+    assert shown is not None  # noqa: S101  (the value is known)
+    return shown
+
+
+def _share(score: Score, length: float) -> float:
+    """How long a bar is, as a share of its cell."""
+    low, high = score.range
+    return (length - low) / (high - low)
+
+
+def _tick(length: float, score: Score) -> str:
+    return f'<s style="--b:{_share(score, length):.4f}" title="clean: {length:.2f}"></s>'
+
+
+def _signed(value: float | None) -> str:
+    return "" if value is None else f"{value:+.2f}".replace("-", "−").replace("−0.00", "0.00")

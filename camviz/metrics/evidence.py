@@ -1,0 +1,142 @@
+"""What scores are computed from: the maps, the network and picture behind them, and passes that the scores share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from camviz.capture import Target, as_target
+from camviz.methods.registry import Progress
+from camviz.metrics.registry import SCORES, Score
+from camviz.metrics.road import PERCENTILES, Road, Ties, check_maps, roads
+
+# (x, target) -> maps (B, H, W): the whole method, run again
+Explain = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One score of every map.
+
+    Attributes:
+        values: (M, B), NaN where undefined.
+        notes: for each map and image what a reader must know, "" for nothing.
+    """
+
+    values: Tensor
+    notes: tuple[tuple[str, ...], ...]
+
+
+@dataclass(eq=False)
+class Evidence:
+    """Everything that the scores of some maps are computed from; what scores share is computed once.
+
+    Attributes:
+        module: a network in eval mode that returns logits (B, classes).
+        x: float (B, 3, H, W), normalised.
+        maps: float (M, B, H, W) in [0, 1], several maps of each image; those with NaN or infinities count as blank.
+        target: the classes explained; None takes the predicted ones.
+        explains: for each of the M maps the method that made it, (x, target) -> maps (B, H, W); None if no score needs
+            it.
+        mask: bool (B, H, W), what the maps should show; None if unknown.
+        seed: of everything drawn at random.
+        logits: those of x (B, classes), if they are known: they save a pass.
+        percentiles, ties: of ROAD.
+        progress: called with (passes done, all passes) while pixels are removed; what it raises stops the work.
+        known: scores computed before, by name, which are not computed again.
+
+    Raises:
+        ValueError: shapes that do not fit, or not one method for each map.
+    """
+
+    module: nn.Module = field(repr=False)
+    x: Tensor = field(repr=False)
+    maps: Tensor = field(repr=False)
+    target: Target = None
+    explains: Sequence[Explain] | None = field(default=None, repr=False)
+    mask: Tensor | None = field(default=None, repr=False)
+    seed: int = 0
+    logits: Tensor | None = field(default=None, repr=False)
+    percentiles: Sequence[int] = PERCENTILES
+    ties: Ties = "all"
+    progress: Progress | None = field(default=None, repr=False)
+    known: Mapping[str, Scored] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        for each in self.maps:
+            check_maps(self.x, each)
+        if self.explains is not None and len(self.explains) != len(self.maps):
+            raise ValueError(
+                f"each of the {len(self.maps)} maps needs the method that made it, got {len(self.explains)}"
+            )
+        if self.mask is not None and self.mask.shape != self.maps.shape[1:]:
+            raise ValueError(
+                f"mask must be (B, H, W) of the maps (M, B, H, W), got {(*self.mask.shape,)} and {(*self.maps.shape,)}"
+            )
+        finite = torch.isfinite(self.maps).all(-1).all(-1)[..., None, None]
+        self.maps = torch.where(finite, self.maps, 0.0)
+        self._scored: dict[str, Scored] = dict(self.known)
+
+    def scored(self, name: str) -> Scored:
+        """One score of every map, computed once.
+
+        Raises:
+            ValueError: an unknown score, or one that needs what this evidence lacks.
+        """
+        if name not in self._scored:
+            if name not in SCORES:
+                raise ValueError(f"unknown score {name!r}; choose from {', '.join(SCORES)}")
+            self._check_needs(SCORES[name])
+            self._scored[name] = self._as_scored(SCORES[name])
+        return self._scored[name]
+
+    def values(self, name: str) -> Tensor:
+        """The values of one score (M, B), for scores that are made of others."""
+        return self.scored(name).values
+
+    @cached_property
+    def clean_logits(self) -> Tensor:
+        """The network's output for the clean images (B, classes)."""
+        if self.logits is not None:
+            return self.logits
+        with torch.no_grad():
+            return self.module(self.x.clone())  # some networks normalise their input in place
+
+    @cached_property
+    def classes(self) -> Tensor:
+        """The classes explained, long (B,)."""
+        return as_target(self.target, self.clean_logits, len(self.x))
+
+    @cached_property
+    def removals(self) -> list[Road]:
+        """What happens to the class when pixels are removed: ROAD of each of the M maps."""
+        return roads(
+            self.module,
+            self.x,
+            self.maps,
+            self.classes,
+            self.seed,
+            self.percentiles,
+            self.ties,
+            self.clean_logits,
+            self.progress,
+        )
+
+    def _check_needs(self, score: Score) -> None:
+        has = {"explain": self.explains is not None, "mask": self.mask is not None}
+        words = {"explain": "the methods that made the maps (explains)", "mask": "a mask of what the maps should show"}
+        for need in score.needs:
+            if not has[need]:
+                raise ValueError(f"the score {score.name!r} needs {words[need]}")
+
+    def _as_scored(self, score: Score) -> Scored:
+        shape = self.maps.shape[:2]
+        found = score.function(self)
+        values, notes = found if isinstance(found, tuple) else (found, [[""] * shape[1]] * shape[0])
+        if values.shape != shape:
+            raise ValueError(f"the score {score.name!r} must give (M, B) = {(*shape,)} values, got {(*values.shape,)}")
+        return Scored(values, tuple(map(tuple, notes)))

@@ -1,0 +1,126 @@
+"""The list of scores: the chart, the tables, the files, the command line and the tests all read it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from camviz.metrics.evidence import Evidence
+
+Better = Literal["higher", "lower"]
+# "explain": the method runs again, which for a slow method takes long. "mask": the truth about the picture is known.
+Need = Literal["explain", "mask"]
+# Evidence -> (M, B), NaN where the score is undefined; or that with a note for each map and image, "" for none.
+Function = Callable[["Evidence"], Tensor | tuple[Tensor, Sequence[Sequence[str]]]]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One score of a map.
+
+    Attributes:
+        name: its key in `SCORES`.
+        title: its name in print.
+        question: what it asks, in about five words.
+        sentence: what it asks and how to read it, in plain English.
+        better: whether "higher" or "lower" values are better.
+        range: the lowest and the highest value possible; infinite where there is no bound.
+        formula: how it is computed, in one line.
+        reference: its paper.
+        cost: forward passes of the network for each map and image, beside those of running the method again.
+        needs: what must be available beside the map, the picture and the network.
+        in_chart: whether it has a column in the chart; the table of all scores, and every file, hold each score.
+        function: computes it from an `Evidence`.
+    """
+
+    name: str
+    title: str
+    question: str
+    sentence: str
+    better: Better
+    range: tuple[float, float]
+    formula: str
+    reference: str
+    cost: int
+    needs: frozenset[Need]
+    in_chart: bool
+    function: Function = field(repr=False)
+
+    @property
+    def runs_method(self) -> bool:
+        """Whether the method that made the map is run again."""
+        return "explain" in self.needs
+
+    @property
+    def needs_mask(self) -> bool:
+        """Whether it is held against the truth about the picture."""
+        return "mask" in self.needs
+
+    @property
+    def is_flipped(self) -> bool:
+        """Whether the chart shows what is missing from the highest value, so that a long bar is always good."""
+        return self.better == "lower" and math.isfinite(sum(self.range))
+
+    @property
+    def chart_title(self) -> str:
+        """Its name over a column of bars."""
+        return f"{self.range[1]:g} − {self.title.lower()}" if self.is_flipped else self.title
+
+    def chart_value(self, value: float | None) -> float | None:
+        """The length of its bar; None where the value is unknown."""
+        return self.range[1] - value if self.is_flipped and value is not None else value
+
+
+SCORES: dict[str, Score] = {}
+
+
+def score(
+    name: str,
+    title: str,
+    question: str,
+    sentence: str,
+    *,
+    better: Better = "higher",
+    range: tuple[float, float] = (0.0, 1.0),
+    formula: str,
+    reference: str,
+    cost: int = 0,
+    needs: Sequence[Need] = (),
+    in_chart: bool = True,
+) -> Callable[[Function], Function]:
+    """Register a function of an `Evidence` as a score; the arguments are `Score`'s attributes."""
+
+    def register(function: Function) -> Function:
+        SCORES[name] = Score(
+            name,
+            title,
+            question,
+            sentence,
+            better,
+            range,
+            formula,
+            reference,
+            cost,
+            frozenset(needs),
+            in_chart,
+            function,
+        )
+        return function
+
+    return register
+
+
+def available(*, mask: bool, explain: bool = True) -> list[str]:
+    """The names of the scores that can be computed, in the order of the registry.
+
+    Args:
+        mask: whether the truth about the picture is known.
+        explain: whether the method may run again.
+    """
+    has: set[Need] = {need for need, given in (("mask", mask), ("explain", explain)) if given}  # type: ignore[misc]
+    return [name for name, each in SCORES.items() if each.needs <= has]

@@ -1,0 +1,12 @@
+"""The outline of the true shape over a picture's maps."""
+
+from __future__ import annotations
+
+from camviz.html.outlines import shapes_uri
+from camviz.workbench.pictures import Explained
+from camviz.workbench.true_shapes import seen_shapes
+
+
+def outline_of(of: Explained) -> str:
+    """The outlines of what a picture is known to hold, as a data URI; "" if nothing is known."""
+    return shapes_uri(seen_shapes(of), of.net.labels[of.target])

@@ -1,0 +1,222 @@
+"""View, prediction, capture, layer maps and merges of a picture, each computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from camviz import noise
+from camviz.capture import Capture, capture
+from camviz.chunks import run_network
+from camviz.explain import Recipe
+from camviz.methods import METHODS, Progress, cam_with_notes, twins
+from camviz.methods.registry import get_method, shifted
+from camviz.models import Net
+from camviz.refine import heights, refine, running
+from camviz.render import data_uri
+from camviz.workbench.host import telling
+from camviz.workbench.pictures import Explained, SeenPicture
+
+
+def extra_layers(net: Net, recipes: Iterable[Recipe]) -> tuple[str, ...]:
+    """The layers that recipes merge and that are not among the network's own.
+
+    Raises:
+        ValueError: an unknown method, or a recipe without layers or with one twice.
+    """
+    more: dict[str, None] = {}
+    for recipe in recipes:
+        get_method(recipe.method)
+        if not recipe.layers or len(set(recipe.layers)) < len(recipe.layers):
+            raise ValueError(f"layers must name at least one layer, each once, got {list(recipe.layers)}")
+        more |= dict.fromkeys(layer for layer in recipe.layers if layer not in net.layers)
+    return tuple(more)
+
+
+def get_view(of: SeenPicture) -> NDArray[np.uint8]:
+    """The picture as the network sees it, uint8 (h, w, 3); an attack is against the class found in the clean view."""
+
+    def compute() -> NDArray[np.uint8]:
+        point = of.noise
+        if point is None:
+            return of.net.view(of.picture.pixels, of.fit)
+        clean = get_view(of.clean)
+        attacked = likeliest(of.clean) if _needs_net(point.kind) else None
+        with of.host.working():
+            return noise.apply(clean, point.kind, point.level, point.seed, of.net, attacked)
+
+    return of.host.kept((*of.seen_key, "view"), compute)
+
+
+def _needs_net(kind: str) -> bool:
+    return kind in noise.KINDS and noise.KINDS[kind].needs_net
+
+
+def view_uri(of: SeenPicture) -> str:
+    """The same as a data URI."""
+    return of.host.kept((*of.seen_key, "view as a data URI"), lambda: data_uri(get_view(of)))
+
+
+def predict(of: SeenPicture) -> NDArray[np.float32]:
+    """The probability of each class (classes,); zeros where the network returns NaN.
+
+    Of a clean picture this keeps the capture of the likeliest class on the way; under noise the prediction is wanted
+    first, and a capture takes three times as long.
+    """
+
+    def compute() -> NDArray[np.float32]:
+        x = _input(of)
+        with of.host.working():
+            if of.noise is not None:
+                with torch.inference_mode():
+                    return _probabilities(run_network(of.net.module, x))
+            cap = capture(of.net.module, x, layers=of.layers)
+        of.host.results.put((*of.explaining(int(cap.target)).key, "capture"), _without_network(cap))
+        return _probabilities(cap.logits)
+
+    return of.host.kept((*of.seen_key, "probabilities"), compute)
+
+
+def is_predicted(of: SeenPicture) -> bool:
+    """Whether the prediction is known already."""
+    return of.host.results.has((*of.seen_key, "probabilities"))
+
+
+def likeliest(of: SeenPicture) -> int:
+    """The class that the network predicts."""
+    return int(predict(of).argmax())
+
+
+def _probabilities(logits: Tensor) -> NDArray[np.float32]:
+    return logits[0].float().softmax(0).nan_to_num(0).cpu().numpy()
+
+
+def _input(of: SeenPicture) -> Tensor:
+    """The normalised view (1, 3, h, w), on the network's device."""
+    return of.net.inputs(get_view(of)[None])
+
+
+def get_capture(of: Explained) -> Capture:
+    """The capture of all the network's layers.
+
+    Raises:
+        ValueError: a layer that cannot be captured, or a class that the network has not.
+    """
+
+    def compute() -> Capture:
+        x = _input(of)
+        with of.host.working():
+            return _without_network(capture(of.net.module, x, of.target, of.layers))
+
+    return replace(of.kept("capture", compute=compute), module=of.net.module)
+
+
+def _without_network(cap: Capture) -> Capture:
+    """Make a capture fit to keep: it must not keep a network alive that has made room for others."""
+    return replace(cap, module=nn.Identity())
+
+
+def sizes(of: Explained) -> dict[str, tuple[int, int]]:
+    """The resolution (h, w) of each layer."""
+    return {layer: (a.shape[-2], a.shape[-1]) for layer, a in zip(of.layers, get_capture(of).activations, strict=True)}
+
+
+def layer_map(of: Explained, recipe: Recipe, layer: str, progress: Progress | None = None) -> tuple[Tensor, str]:
+    """A recipe's map of one layer (1, H, W), and why it is blank, if it is."""
+    if not METHODS[recipe.method].is_slow:
+        maps, notes = _all_at_once(of, recipe)
+        index = of.layers.index(layer)
+        return maps[index], notes[index]
+
+    def compute() -> tuple[Tensor, str]:
+        cap = get_capture(of).select([layer])
+        with of.host.working() as give_way:
+            maps, notes = cam_with_notes(cap, recipe.method, recipe.seed, telling(progress, give_way))
+        return maps[0], notes[0][0]
+
+    return of.kept("map", recipe.method, recipe.seed, layer, compute=compute)
+
+
+def _all_at_once(of: Explained, recipe: Recipe) -> tuple[Tensor, list[str]]:
+    """The maps (L, 1, H, W) of all captured layers by a method that needs no more passes, and why any is blank.
+
+    Always of all layers together: some methods search them together, and round differently for some of them.
+    """
+
+    def compute() -> tuple[Tensor, list[str]]:
+        maps, notes = cam_with_notes(get_capture(of), recipe.method, recipe.seed)
+        return maps, [note for (note,) in notes]
+
+    return of.kept("map", recipe.method, recipe.seed, compute=compute)
+
+
+def is_ready(of: Explained, recipe: Recipe) -> bool:
+    """Whether every layer map of a recipe is known."""
+    key = ("map", recipe.method, recipe.seed)
+    if METHODS[recipe.method].is_slow:
+        return all(of.has(*key, layer) for layer in recipe.layers)
+    return of.has(*key)
+
+
+def layer_maps(of: Explained, recipe: Recipe, progress: Progress | None = None) -> Tensor:
+    """The maps of a recipe's layers (L, 1, H, W), with the progress over all of them."""
+    runs = method_runs(of, recipe)
+    return torch.stack(
+        [
+            layer_map(of, recipe, layer, shifted(progress, sum(runs[:index]), sum(runs)))[0]
+            for index, layer in enumerate(recipe.layers)
+        ]
+    )
+
+
+def method_runs(of: Explained, recipe: Recipe) -> list[int]:
+    """How often a slow method runs the network for each of a recipe's layers, as its progress counts."""
+    method = METHODS[recipe.method]
+    return [method.runs(each) for each in get_capture(of).select(recipe.layers).activations]
+
+
+def merged(of: Explained, recipe: Recipe) -> Tensor:
+    """A recipe's map (1, H, W)."""
+    return refine(layer_maps(of, recipe), recipe.rule, _chosen(of, recipe))
+
+
+def merge_range(of: Explained, recipe: Recipe) -> tuple[float, float]:
+    """What the merged map's 0 and 1 were before it was stretched."""
+    low, high = heights(layer_maps(of, recipe), recipe.rule, _chosen(of, recipe))
+    return float(low[0, 0]), float(high[0, 0])
+
+
+def _chosen(of: Explained, recipe: Recipe) -> Capture:
+    """The capture of a recipe's layers alone."""
+    return get_capture(of).select(recipe.layers)
+
+
+def running_merges(of: Explained, recipe: Recipe) -> NDArray[np.float32]:
+    """The merge down to each layer, float32 (L, h, w), in the order of the layers: the first is of all of them."""
+    return running(layer_maps(of, recipe), recipe.rule, _chosen(of, recipe))[:, 0].cpu().numpy()
+
+
+def get_twins(of: Explained, method: str) -> dict[str, list[str]]:
+    """For each layer, the names of other methods that give the same map there."""
+
+    def compute() -> dict[str, list[str]]:
+        cap = get_capture(of)
+        return dict(zip(cap.layers, twins(cap, method), strict=True))
+
+    return of.kept("twins", method, compute=compute)
+
+
+def negative_layers(of: Explained) -> dict[str, bool]:
+    """For each layer whether its activations fall below 0."""
+
+    def compute() -> dict[str, bool]:
+        cap = get_capture(of)
+        lowest = torch.stack([each.amin() for each in cap.activations]).tolist()
+        return {layer: low < 0 for layer, low in zip(cap.layers, lowest, strict=True)}
+
+    return of.kept("negative", compute=compute)
