@@ -14,6 +14,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 import camviz
@@ -125,11 +126,15 @@ def _load(section: Section, options: Options, name: str) -> Inputs | None:
     except ModuleNotFoundError as error:
         section.skip(f"{name}: the package `{error.name}` is not installed")
         return None
-    photos = [camviz.load_image(sample.path) for sample in list(SAMPLES.values())[: options.photos]]
-    shapes = [camviz.shapes.sample(index).image for index in range(options.photos)]
-    x = net.inputs(np.stack([net.view(image) for image in (*photos, *shapes)]))
+    x = net.inputs(np.stack([net.view(_picture(index)) for index in range(options.pictures)]))
     with torch.no_grad():
         return Inputs(name, net, other, x, net.module(x.clone()).argmax(1))
+
+
+def _picture(index: int) -> NDArray[np.uint8]:
+    """A photograph or, every second time, a synthetic shape."""
+    number, is_shape = divmod(index, 2)
+    return camviz.shapes.sample(number).image if is_shape else camviz.load_image(list(SAMPLES.values())[number].path)
 
 
 def _network_row(section: Section, inputs: Inputs) -> list[str]:

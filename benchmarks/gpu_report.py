@@ -33,14 +33,14 @@ class Options:
         device: "cuda", or "cpu" for a rehearsal.
         networks: which of the bundled networks to check; None for all.
         methods: which methods to check; None for all.
-        photos: how many photographs the checks look at, and as many synthetic shapes.
+        pictures: how many pictures the checks look at: photographs and synthetic shapes in turn.
         repeat: runs of each timing, of which the median counts.
     """
 
     device: str
     networks: Sequence[str] | None = None
     methods: Sequence[str] | None = None
-    photos: int = 2
+    pictures: int = 4
     repeat: int = 20
 
 

@@ -43,11 +43,11 @@ def syncs(section: Section, options: Options) -> None:
                 if found is not None:
                     lines = "; ".join(f"{line} ({times})" for line, times in found.most_common())
                     rows.append([what, network, str(found.total()), lines or "–"])
-                    totals.append(f"{what} {found.total()}")
+                    totals.append(f"{what} on {network}: {found.total()}")
                     print(f"  {' | '.join(rows[-1])}", flush=True)
     finally:
         section.body.append(table(("work", "network", "waits", "lines (waits)"), rows))
-        section.summary = ", ".join(totals[: len(totals) // 2]) + " (resnet18)"
+        section.summary = "; ".join(totals) or "nothing was counted"
 
 
 def works(case: Case) -> dict[str, Run]:

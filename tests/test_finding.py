@@ -23,8 +23,8 @@ from camviz.images import ImageError
 from camviz.refine import RULES
 from camviz.render import overlay
 from camviz.robustness import Perturbation
-from camviz.takeaway import COLUMNS, npz, panels
 from camviz.takeaway import csv as table
+from camviz.takeaway import npz, panels
 from camviz.workbench.findings import find
 
 TORCH = torch.__version__.partition("+")[0]  # the build is left out
@@ -79,8 +79,8 @@ def test_scores_are_those_of_arcc(net, found):
         mine = found.scores[key]
         assert mine.note == score.notes[0]
         for name in ("arcc", "road", "road_raw", "coherency", "complexity"):
-            assert getattr(mine, name) == pytest.approx(float(getattr(score, name)), abs=1e-3)
-        assert mine.complexity == pytest.approx(map_.mean(), abs=1e-5)
+            assert mine[name] == pytest.approx(float(getattr(score, name)), abs=1e-3)
+        assert mine["complexity"] == pytest.approx(map_.mean(), abs=1e-5)
 
 
 @pytest.mark.parametrize("rule", RULES)
