@@ -1,6 +1,8 @@
 """The bundled network, photographs and small networks that several test files share."""
 
+from collections import defaultdict
 from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -27,24 +29,34 @@ from camviz.train.run import Options
 
 # What makes a test slow wherever it is used: a server of the app, and every photograph, two of them scikit-learn's.
 SLOW_FIXTURES = {"address", "fresh_address", "views"}
+# The tests that were measured to be slow: {file name: names of functions, or "*"}.
+SLOW_TESTS = defaultdict(set)
+for line in (Path(__file__).parent / "slow_tests.txt").read_text(encoding="utf-8").splitlines():
+    if not line.startswith("#"):
+        file, _, function = line.partition("::")
+        SLOW_TESTS[file].add(function)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by marker
 def pytest_collection_modifyitems(items):
-    """Mark the tests that use Chromium, and those that are slow by what they use."""
+    """Mark the tests that use Chromium, and those that are slow by what they use or by their list."""
     for item in items:
+        listed = SLOW_TESTS.get(item.path.name, set())
+        if unknown := {name for name in listed - {"*"} if not hasattr(item.module, name)}:
+            raise pytest.UsageError(f"slow_tests.txt lists what {item.path.name} has not: {', '.join(sorted(unknown))}")
         if "browser" in item.fixturenames:
             item.add_marker(pytest.mark.browser)
-        elif SLOW_FIXTURES & set(item.fixturenames):
+        elif SLOW_FIXTURES & set(item.fixturenames) or listed & {"*", item.originalname}:
             item.add_marker(pytest.mark.slow)
 
 
 def pytest_ignore_collect(collection_path, config):
-    """Do not even import the comparison with grad-cam, all of it slow, in a run without slow tests.
+    """Do not even import a file of slow tests only in a run without slow tests: one of them needs scikit-learn.
 
-    It needs scikit-learn. In any other run its absence is an error.
+    In any other run its absence is an error.
     """
-    return True if collection_path.name == "test_parity.py" and "not slow" in config.option.markexpr else None
+    without_slow = "not slow" in config.option.markexpr and " or " not in config.option.markexpr
+    return True if without_slow and "*" in SLOW_TESTS.get(collection_path.name, ()) else None
 
 
 @pytest.fixture(scope="session")

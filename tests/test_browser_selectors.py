@@ -11,7 +11,8 @@ from shape_result import MODEL, PNG, RECIPE
 
 import camviz
 from camviz import bundle
-from camviz.finding import Settings, find
+from camviz.finding import Settings
+from camviz.workbench.findings import find
 
 SHEETS = ("assets/style.css", "assets/viewer/viewer.css")
 # What a person or the app does to an element: it may be found without.

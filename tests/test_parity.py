@@ -38,11 +38,8 @@ from camviz.metrics.arcc import coherency, complexity
 from camviz.metrics.imputation import impute
 
 TOLERANCE = 1e-3
-pytestmark = [
-    pytest.mark.slow,
-    # grad-cam's ROAD hands a tensor to NumPy's percentile
-    pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning"),
-]
+# grad-cam's ROAD hands a tensor to NumPy's percentile
+pytestmark = pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")
 
 PERCENTILES = [20, 40, 60, 80]
 GRADIENT_METHODS = {
