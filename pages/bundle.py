@@ -12,7 +12,7 @@ from camviz.ui.bundle import view as openedview
 from camviz.ui.engine import prepare_server, show_queue
 from camviz.ui.frame import require_frame
 from camviz.ui.full_memory import gpu_memory
-from camviz.ui.slot import Slot
+from camviz.ui.streamlit_internals import Slot
 from camviz.ui.style import show_style
 
 require_frame("pages/bundle.py")

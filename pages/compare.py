@@ -17,7 +17,7 @@ from camviz.ui.engine import prepare_server, shared_host, show_queue
 from camviz.ui.enginepanel import show_engine
 from camviz.ui.frame import require_frame
 from camviz.ui.full_memory import gpu_memory
-from camviz.ui.slot import Slot
+from camviz.ui.streamlit_internals import Slot
 from camviz.ui.stripview import show_tools
 from camviz.ui.style import show_style
 from camviz.workbench.maps import predict

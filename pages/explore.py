@@ -16,7 +16,7 @@ from camviz.ui.frame import require_frame
 from camviz.ui.full_memory import gpu_memory
 from camviz.ui.noising import choose_noise, noise_is_on, perturbed_scene
 from camviz.ui.scoring import ScorePlaces, show_scores, show_waiting
-from camviz.ui.slot import Slot
+from camviz.ui.streamlit_internals import Slot
 from camviz.ui.stripview import heading_html, show_strip, show_tools
 from camviz.ui.style import show_style
 from camviz.ui.takeaway import offer

@@ -13,7 +13,7 @@ from camviz.ui.robustness import sweep
 from camviz.ui.robustness.point import show_point
 from camviz.ui.robustness.run import run_bar
 from camviz.ui.robustness.view import show_pictures, show_results
-from camviz.ui.slot import Slot
+from camviz.ui.streamlit_internals import Slot
 from camviz.ui.style import show_style
 
 require_frame("pages/robustness.py")

@@ -4,6 +4,7 @@ import base64
 import io
 
 import numpy as np
+from pictures import png as png
 from PIL import Image
 from playwright.sync_api import Page, expect
 
@@ -53,12 +54,6 @@ def wait_for_change(page: Page, before: str) -> str:
         f"before => {{ const now = {DRAWN}('.cv-result canvas'); return now && now !== before }}", arg=before
     )
     return result(page)
-
-
-def png(pixels: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def upload(page: Page, name: str, data: bytes) -> None:

@@ -1,21 +1,21 @@
 """The bundled network, photographs and small networks that several test files share."""
 
-import os
-import socket
-import subprocess
-import sys
-import threading
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 from browsing import CHROMIUM, SLOW
 from playwright.sync_api import sync_playwright
+from server import running_app
 from skimage import data
-from sklearn.datasets import load_sample_image
-from torch import nn
+from small_networks import Plain as Plain
+from small_networks import Pooled as Pooled
+from small_networks import noise_images as noise_images
+from small_networks import seeded
 from torch.nn import functional as F
 
 import camviz
@@ -27,7 +27,36 @@ from camviz.train.__main__ import card
 from camviz.train.data import ALL
 from camviz.train.run import Options
 
-ROOT = Path(__file__).parent.parent
+# What makes a test slow wherever it is used: a server of the app, and every photograph, two of them scikit-learn's.
+SLOW_FIXTURES = {"address", "fresh_address", "views"}
+# The tests that were measured to be slow: {file name: names of functions, or "*"}.
+SLOW_TESTS = defaultdict(set)
+for line in (Path(__file__).parent / "slow_tests.txt").read_text(encoding="utf-8").splitlines():
+    if not line.startswith("#"):
+        file, _, function = line.partition("::")
+        SLOW_TESTS[file].add(function)
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by marker
+def pytest_collection_modifyitems(items):
+    """Mark the tests that use Chromium, and those that are slow by what they use or by their list."""
+    for item in items:
+        listed = SLOW_TESTS.get(item.path.name, set())
+        if unknown := {name for name in listed - {"*"} if not hasattr(item.module, name)}:
+            raise pytest.UsageError(f"slow_tests.txt lists what {item.path.name} has not: {', '.join(sorted(unknown))}")
+        if "browser" in item.fixturenames:
+            item.add_marker(pytest.mark.browser)
+        elif SLOW_FIXTURES & set(item.fixturenames) or listed & {"*", item.originalname}:
+            item.add_marker(pytest.mark.slow)
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Do not even import a file of slow tests only in a run without slow tests: one of them needs scikit-learn.
+
+    In any other run its absence is an error.
+    """
+    without_slow = "not slow" in config.option.markexpr and " or " not in config.option.markexpr
+    return True if without_slow and "*" in SLOW_TESTS.get(collection_path.name, ()) else None
 
 
 @pytest.fixture(scope="session")
@@ -42,39 +71,6 @@ def fresh_address(tmp_path):
     """Another server, which nobody has visited yet."""
     with running_app(tmp_path) as found:
         yield found
-
-
-@contextmanager
-def running_app(home):
-    """Run the app on a free port until the block ends; yield its address. `home` is for PyTorch's downloads."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    nowhere = "http://127.0.0.1:9"  # the discard port: every connection is refused
-    environment = {**os.environ, "TORCH_HOME": str(home), "HTTPS_PROXY": nowhere, "https_proxy": nowhere}
-    environment["OMP_NUM_THREADS"] = "1"  # leaves a core to the browser
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
-    server = subprocess.Popen(
-        [*command, "--server.headless", "true", "--server.address", "127.0.0.1"],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    log = []
-    for line in server.stdout:  # ends if the server does
-        log.append(line)
-        if "URL:" in line:
-            break
-    assert server.poll() is None, "".join(log)
-    reader = threading.Thread(target=lambda: log.extend(server.stdout))
-    reader.start()
-    yield f"http://127.0.0.1:{port}"
-    server.terminate()
-    server.wait(timeout=20)
-    reader.join()
-    assert "Traceback" not in "".join(log), "".join(log)
 
 
 @pytest.fixture(scope="session")
@@ -128,16 +124,42 @@ def lite0():
     return camviz.load_model("efficientnet-lite0", "cpu")
 
 
+class Photographs(Mapping):
+    """Photographs of scikit-image and scikit-learn, uint8 (h, w, 3), each read when it is asked for."""
+
+    READERS: ClassVar = {
+        "chelsea": data.chelsea,
+        "coffee": data.coffee,
+        "astronaut": data.astronaut,
+        "rocket": data.rocket,
+        "china": lambda: _of_scikit_learn("china.jpg"),
+        "flower": lambda: _of_scikit_learn("flower.jpg"),
+    }
+
+    def __init__(self):
+        self._read = {}
+
+    def __getitem__(self, name):
+        if name not in self._read:
+            self._read[name] = self.READERS[name]()
+        return self._read[name]
+
+    def __iter__(self):
+        return iter(self.READERS)
+
+    def __len__(self):
+        return len(self.READERS)
+
+
+def _of_scikit_learn(name):
+    from sklearn.datasets import load_sample_image  # the fast tests do without it
+
+    return np.array(load_sample_image(name))
+
+
 @pytest.fixture(scope="session")
 def photos():
-    return {
-        "chelsea": data.chelsea(),
-        "coffee": data.coffee(),
-        "astronaut": data.astronaut(),
-        "rocket": data.rocket(),
-        "china": np.array(load_sample_image("china.jpg")),
-        "flower": np.array(load_sample_image("flower.jpg")),
-    }
+    return Photographs()
 
 
 @pytest.fixture(scope="session")
@@ -149,131 +171,6 @@ def inputs(lite0, photos):
         return x if side == 224 else F.interpolate(x, (side, side), mode="bilinear", antialias=True)
 
     return make
-
-
-def noise_images(batch, height=12, width=16, seed=0, dtype=torch.float64):
-    """Random images (B, 3, H, W), neither square nor all alike."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(batch, 3, height, width, generator=generator, dtype=dtype)
-
-
-def seeded(make, seed=0, dtype=torch.float64):
-    """A network in eval mode whose random weights are always the same; the global generator is left alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return make().eval().to(dtype)
-
-
-class Plain(nn.Module):
-    """Three convolutions, each with an in-place ReLU, and a head with a hidden layer."""
-
-    def __init__(self, inplace=True):
-        super().__init__()
-        self.conv1, self.relu1 = nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(inplace)
-        self.conv2, self.relu2 = nn.Conv2d(6, 8, 3, stride=2, padding=1), nn.ReLU(inplace)
-        self.conv3, self.relu3 = nn.Conv2d(8, 10, 3, stride=2, padding=1), nn.ReLU(inplace)
-        self.head = nn.Sequential(
-            nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(40, 16), nn.ReLU(inplace), nn.Linear(16, 5)
-        )
-
-    def forward(self, x):
-        x = self.relu1(self.conv1(x))
-        x = self.relu2(self.conv2(x))
-        return self.head(self.relu3(self.conv3(x)))
-
-
-class Pooled(nn.Module):
-    """Two convolutions, global average pooling and one linear layer."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv1, self.conv2 = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 8, 3, stride=2, padding=1)
-        self.relu = nn.ReLU()
-        self.fc = nn.Linear(8, 5)
-
-    def forward(self, x):
-        return self.fc(self.relu(self.conv2(self.conv1(x).relu())).mean((2, 3)))
-
-
-class Shared(nn.Module):
-    """One ReLU that is called three times."""
-
-    def __init__(self, inplace=False):
-        super().__init__()
-        self.conv1, self.conv2 = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 8, 3, stride=2, padding=1)
-        self.conv3 = nn.Conv2d(8, 10, 3, padding=1)
-        self.relu = nn.ReLU(inplace)
-        self.fc = nn.Linear(10 * 6, 5)
-
-    def forward(self, x):
-        for conv in (self.conv1, self.conv2, self.conv3):
-            x = self.relu(conv(x))
-        return self.fc(F.adaptive_avg_pool2d(x, (2, 3)).flatten(1))
-
-
-class Functional(nn.Module):
-    """A functional in-place ReLU right after the last named layer, as in DenseNet."""
-
-    def __init__(self, inplace=True):
-        super().__init__()
-        self.conv, self.norm, self.inplace = nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), inplace
-        self.fc = nn.Linear(6 * 4, 5)
-
-    def forward(self, x):
-        x = F.relu(self.norm(self.conv(x)), inplace=self.inplace)
-        return self.fc(F.adaptive_avg_pool2d(x, 2).flatten(1))
-
-
-class Residual(nn.Module):
-    """Blocks that add their input in place, `out += identity`."""
-
-    def __init__(self):
-        super().__init__()
-        self.stem = nn.Conv2d(3, 6, 3, padding=1)
-        self.conv1, self.conv2 = nn.Conv2d(6, 6, 3, padding=1), nn.Conv2d(6, 6, 3, padding=1)
-        self.relu = nn.ReLU(inplace=True)
-        self.fc = nn.Linear(6, 5)
-
-    def forward(self, x):
-        x = self.relu(self.stem(x))
-        for conv in (self.conv1, self.conv2):
-            identity = x
-            out = conv(x)
-            out += identity
-            x = self.relu(out)
-        return self.fc(x.mean((2, 3)))
-
-
-class Dense(nn.Module):
-    """Later layers see all earlier ones through torch.cat."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv1, self.conv2 = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
-        self.conv3 = nn.Conv2d(8, 4, 3, padding=1)
-        self.fc = nn.Linear(12 * 4, 5)
-
-    def forward(self, x):
-        first = self.conv1(x).relu()
-        second = self.conv2(first).relu()
-        third = self.conv3(torch.cat([first, second], 1)).relu()
-        return self.fc(F.adaptive_avg_pool2d(torch.cat([first, second, third], 1), 2).flatten(1))
-
-
-class Sized(nn.Module):
-    """Reads the batch size in its forward pass, before and after its layers."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv1, self.conv2 = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 8, 3, padding=1)
-        self.shift = nn.Parameter(torch.randn(1, 6, 1, 1))
-        self.fc = nn.Linear(8, 5)
-
-    def forward(self, x):
-        batch = x.size(0)
-        first = self.conv1(x).relu() + self.shift.expand(batch, -1, 1, 1)
-        second = self.conv2(first.view(batch, 6, *x.shape[2:])).relu()
-        return self.fc(second.view(x.size(0), 8, -1).mean(2))
 
 
 @pytest.fixture(scope="session")

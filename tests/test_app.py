@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from PIL import Image
-from streamlit.delta_generator import DeltaGenerator
+from pictures import png
 from streamlit.testing.v1 import AppTest
+from streamlit_messages import html
 from viewing import messages, viewer
 
 import camviz
@@ -28,6 +28,7 @@ from camviz.models import SHAPES
 from camviz.refine import RULES
 from camviz.samples import SAMPLES
 from camviz.ui import compute, engine, nets
+from camviz.ui.streamlit_internals import DeltaGenerator
 
 KNOWS_SHAPES = next(info.name for info in list_models() if info.data == SHAPES)  # the first is chosen
 APP = str(Path(__file__).parent.parent / "app.py")
@@ -46,7 +47,7 @@ def strip(app) -> str:
 
 
 def chart(app) -> str:
-    return next(block.proto.body for block in app.get("html") if 'class="cv-scores' in block.proto.body)
+    return next(body for body in html(app) if 'class="cv-scores' in body)
 
 
 def words(app) -> str:
@@ -167,12 +168,6 @@ def test_forgetting_leaves_nothing_of_a_picture():
     assert any(key[0] == mine.id for key in engine.cache()._results)
     compute.forget(mine.id)
     assert not any(key[0] == mine.id for key in engine.cache()._results)
-
-
-def png(pixels: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def test_a_slow_method_can_be_finished_and_its_scores_asked_for(app, monkeypatch):
@@ -405,7 +400,7 @@ def test_the_card_tells_how_well_a_network_does(shape):
 
 
 def panel(app) -> str:
-    return next(block.proto.body for block in app.get("html") if '<dl class="cv-engine"' in block.proto.body)
+    return next(body for body in html(app) if '<dl class="cv-engine"' in body)
 
 
 def test_the_engine_panel_tells_what_is_kept_and_what_that_saved(app):
@@ -452,14 +447,4 @@ def test_who_waits_is_told_and_then_served(app):
     assert not app.exception
     assert "You are next" in told
     assert told[-1] == ""
-    assert "Rocket" in " ".join(block.proto.body for block in app.get("html"))
-
-
-def test_one_browser_is_one_person_in_all_its_tabs():
-    token = bytes(range(16))
-    masked = [bytes(byte ^ mask[place % 4] for place, byte in enumerate(token)) for mask in (b"abcd", b"wxyz")]
-    tabs = [f"2|{mask.hex()}|{cookie.hex()}|17" for mask, cookie in zip((b"abcd", b"wxyz"), masked, strict=True)]
-    assert tabs[0] != tabs[1]
-    assert {engine.unmasked(tab) for tab in tabs} == {token.hex()}
-    for other in ("a session's number", "2||ab|1", "2|zz|ab|1", "2|abc|ab|1"):
-        assert engine.unmasked(other) == other
+    assert "Rocket" in " ".join(html(app))

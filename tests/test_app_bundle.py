@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from streamlit.testing.v1 import AppTest
+from streamlit_messages import html
 from viewing import messages
 
 import camviz
@@ -71,8 +72,8 @@ def given(app, finding):
     return upload(app, bundle.write(finding))
 
 
-def html(app) -> str:
-    return " ".join(block.proto.body for block in app.get("html"))
+def shown(app) -> str:
+    return " ".join(html(app))
 
 
 def rows(app) -> list:
@@ -86,8 +87,8 @@ def said(app) -> list[str]:
 
 
 def test_before_an_upload_it_tells_what_a_bundle_is_and_how_to_get_one(app):
-    assert "never unpacked to disk" in html(app)
-    assert "Take away" in html(app)
+    assert "never unpacked to disk" in shown(app)
+    assert "Take away" in shown(app)
     assert (rows(app), said(app), list(app.button)) == ([], [], [])
 
 
@@ -105,11 +106,11 @@ def test_a_good_bundle_is_shown_and_agrees_with_what_is_computed_now(app, made):
     assert f"ARCC {made.scores['layer4'].arcc:.2f}" in stored.markup
     assert len(said(app)) == 1
     assert "computed now agree." in app.success[0].value
-    assert html(app).count(f"<td>{made.scores['layer3'].coherency:.3f}</td>") == 2
+    assert shown(app).count(f"<td>{made.scores['layer3'].coherency:.3f}</td>") == 2
     for words in ("squeezed to a square", "Grad-CAM++", "layer4, layer3", "Product (RefineCAM)", "number 4"):
-        assert words in html(app)
-    assert "Versions and device are the same" in html(app)
-    assert 'class="cv-apart"' not in html(app)
+        assert words in shown(app)
+    assert "Versions and device are the same" in shown(app)
+    assert 'class="cv-apart"' not in shown(app)
 
 
 def test_what_comes_from_the_file_is_no_markup(app, made):
@@ -122,7 +123,7 @@ def test_what_comes_from_the_file_is_no_markup(app, made):
     given(app, strange)
     assert "\\!\\[x\\](http\\://x.test/a.png) \\<b\\>" in app.warning[0].value
     assert "![x]" not in app.warning[0].value
-    everything = html(app) + " ".join(row.markup for row in rows(app))
+    everything = shown(app) + " ".join(row.markup for row in rows(app))
     for tag in ("<i>mine", "<b>:smile", "<b>torch", "<script"):
         assert tag not in everything
     assert "&lt;b&gt;torch" in everything
@@ -134,7 +135,7 @@ def test_altered_maps_and_scores_do_not_agree(app, made):
     given(app, altered)
     assert "do not agree" in app.warning[0].value
     assert not app.success
-    assert html(app).count('class="cv-apart"') == 4
+    assert shown(app).count('class="cv-apart"') == 4
     assert len(rows(app)) == 2
 
 
@@ -159,7 +160,7 @@ def test_an_unknown_network_is_never_loaded_and_the_stored_result_is_shown(app, 
     assert len(rows(app)) == 1
     assert f"`{name}` is not among camviz's" in app.warning[0].value
     assert [button.label for button in app.button] == ["Forget this bundle"]
-    assert "Computed with" in html(app)
+    assert "Computed with" in shown(app)
 
 
 def test_a_network_that_must_be_downloaded_offers_that(app, made, tmp_path, monkeypatch):
@@ -193,7 +194,7 @@ def test_more_layers_than_can_be_computed_here_are_shown_and_said(app, made):
     maps = np.repeat(made.maps[:1], len(names), 0)
     given(app, replace(made, settings=settings, maps=maps, scores={}))
     assert "merges 51 layers" in app.warning[0].value
-    assert "There are none" in html(app)
+    assert "There are none" in shown(app)
 
 
 @pytest.mark.usefixtures("anew")
@@ -254,7 +255,7 @@ def test_explore_goes_on_with_the_picture_and_the_settings(app, made):
     app.switch_page("pages/bundle.py").run()
     given(app, made)
     go_on(app)
-    assert "&lt;i&gt;mine&lt;/i&gt; &amp; co.png" in html(app)
+    assert "&lt;i&gt;mine&lt;/i&gt; &amp; co.png" in shown(app)
     assert app.selectbox(key="model").value == MODEL
     assert app.segmented_control(key="fit").value == "squeeze"
     assert set(app.pills(key=f"layers-{MODEL}").value) == set(LAYERS)
@@ -269,7 +270,7 @@ def test_noise_is_told_in_words_and_taken_to_the_nearest_step(app, net):
     found = find(net, PICTURE, "noisy.png", noisy)
     given(app, found)
     assert "agree" in app.success[0].value
-    assert "Gaussian noise, sigma = 0.198, level 0.33, draw 5" in html(app)
+    assert "Gaussian noise, sigma = 0.198, level 0.33, draw 5" in shown(app)
     captions = " ".join(caption.value for caption in app.sidebar.caption)
     assert "there its level will be 0.35, not 0.33" in captions
     assert "draws with seed 0, not 3" in captions

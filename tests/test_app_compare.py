@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import streamlit as st
 import torch
-from PIL import Image
+from explained_samples import coffee
+from pictures import png
 from streamlit.testing.v1 import AppTest
+from streamlit_messages import download_labels, html
 from viewing import messages
 
 import camviz
@@ -75,30 +77,20 @@ def pinned(app):
 
 
 def numbers(app) -> list[str]:
-    return [b.proto.body for b in app.get("html") if b.proto.body.startswith('<div class="cv-grid cv-numbers"')]
+    return [body for body in html(app) if body.startswith('<div class="cv-grid cv-numbers"')]
 
 
 def title(app) -> str:
-    return next(b.proto.body for b in app.get("html") if b.proto.body.startswith('<p class="cv-title"'))
+    return next(body for body in html(app) if body.startswith('<p class="cv-title"'))
 
 
 def close(found, expected) -> None:
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
 
 
-def png(pixels: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def coffee(target: int | None = None, method: str = "gradcam") -> Cell:
-    sample = SAMPLES["Coffee"]
-    picture = compute.picture(sample.path.read_bytes(), sample.title, sample.credit)
-    sight = compute.Sight(picture, nets.get_net("efficientnet-lite0"), "crop")
-    net = sight.net
-    of = compute.scene(sight, compute.likeliest(sight) if target is None else target)
-    return Cell(of, camviz.Recipe(method, net.layers))
+def coffee_cell(target: int | None = None, method: str = "gradcam") -> Cell:
+    of = coffee(target=target)
+    return Cell(of, camviz.Recipe(method, of.net.layers))
 
 
 def test_methods_by_layers(visit, known):
@@ -200,7 +192,7 @@ def test_shapes_have_scores_against_their_mask(visit):
 
 def test_a_pin_stays_while_picture_model_and_mode_change(visit, known):
     app = visit(compare="layers")
-    app.session_state["pins"] = [pin_of(coffee())]
+    app.session_state["pins"] = [pin_of(coffee_cell())]
     app.run()
     before = camviz.refine(known("gradcam"))[0]
     close(pinned(app)[0].maps[0], before)
@@ -225,11 +217,11 @@ def test_pins_are_bounded_each_once_and_can_be_let_go(monkeypatch):
     told = []
     monkeypatch.setattr(pins.st, "toast", lambda text, icon: told.append(text))
     for target in range(8):
-        pins.pin(coffee(target))
+        pins.pin(coffee_cell(target))
     assert [pin.target for pin in pins.pins()] == list(range(pins.MOST))
     assert "unpin one first" in told[-1]
     pins.unpin(pins.pins()[0])
-    pins.pin(coffee(3))
+    pins.pin(coffee_cell(3))
     assert "already" in told[-1]
     assert len(pins.pins()) == pins.MOST - 1
     assert len({pin.key for pin in pins.pins()}) == pins.MOST - 1
@@ -241,7 +233,7 @@ def test_a_forgotten_picture_is_pinned_no_more(visit):
     app.file_uploader[0].upload("flat.png", png(np.full((60, 60, 3), 90, np.uint8)), "image/png").run()
     assert not app.exception
     own = app.session_state["own_picture"]
-    cell = coffee()
+    cell = coffee_cell()
     sight = compute.Sight(own, cell.scene.net, "crop")
     app.session_state["pins"] = [pin_of(Cell(compute.scene(sight, 3), cell.recipe)), pin_of(cell)]
     app.run()
@@ -307,7 +299,7 @@ def test_slow_methods_are_scored_when_asked_for(visit, monkeypatch):
 @pytest.fixture
 def pair():
     """A map that is scored, and one of a noisy copy that is not."""
-    scored = coffee(method="layercam")
+    scored = coffee_cell(method="layercam")
     compute_scores(scored.scene, scored.recipe)
     of = scored.scene
     noisy = compute.scene(compute.Sight(of.picture, of.net, of.fit, Perturbation("blur", 0.3, 0)), of.target)
@@ -339,7 +331,7 @@ def test_one_map_of_the_grid_can_be_taken_away(visit):
     app = visit(compare="classes", methods="gradcam")
     choice = app.selectbox(key="take_cell")
     assert len(choice.options) == 3, "the differences are none"
-    titles = [button.proto.label for button in app.get("download_button")]
+    titles = download_labels(app)
     assert titles[:2] == ["All scores, CSV", "All maps, NPZ"]
     assert titles[-1] == "Bundle"
     choice.set_value(choice.options[2]).run()

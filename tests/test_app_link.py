@@ -1,13 +1,13 @@
 """Links by the pages' scripts: opened, they set every control; whatever is chosen, the address says all of it."""
 
 import hashlib
-import io
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from pictures import png
 from streamlit.testing.v1 import AppTest
+from streamlit_messages import html, progress
 
 from camviz.ui import compute
 from camviz.ui.address import Explored, Swept, read, write
@@ -47,21 +47,11 @@ def swept(app) -> Swept:
 
 
 def title(app) -> str:
-    return next(
-        b.proto.body
-        for b in app.get("html")
-        if b.proto.body.startswith('<p class="cv-title"') and "<b>" in b.proto.body
-    )
+    return next(body for body in html(app) if body.startswith('<p class="cv-title"') and "<b>" in body)
 
 
 def warnings(app) -> list[str]:
     return [block.value for block in app.warning]
-
-
-def png(pixels: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def digest(data: bytes) -> str:
@@ -262,7 +252,7 @@ def test_a_link_to_the_robustness_page_sets_every_control():
     assert app.selectbox(key="model").value == "efficientnet-lite1"
     assert app.multiselect(key="sweep_bases").value == []
     assert app.pills(key="sweep_levels").value == [0.3, 1.0]
-    assert "4 pictures × 16 noisy copies" in app.get("progress")[0].proto.text
+    assert "4 pictures × 16 noisy copies" in progress(app)[0]
     app.number_input(key="sweep_draws").set_value(1).run()
     assert swept(app).draws == 1
 

@@ -1,12 +1,13 @@
 """Noise in Explore, and the Robustness page, by their scripts: controls, results and messages."""
 
-import io
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from explained_samples import coffee
+from pictures import png
 from streamlit.testing.v1 import AppTest
+from streamlit_messages import chart_specs, html, progress
 from viewing import viewer
 
 import camviz
@@ -48,8 +49,9 @@ def page(app):
     return app
 
 
-def html(app, mark: str) -> str:
-    return next((block.proto.body for block in app.get("html") if mark in block.proto.body), "")
+def marked(app, mark: str) -> str:
+    """The HTML with a mark in it; "" without any."""
+    return next((body for body in html(app) if mark in body), "")
 
 
 def pair(app) -> str:
@@ -59,13 +61,6 @@ def pair(app) -> str:
 
 def words(app) -> str:
     return " ".join(block.value for block in app.markdown)
-
-
-def coffee() -> compute.Scene:
-    sample = SAMPLES["Coffee"]
-    picture = compute.picture(sample.path.read_bytes(), sample.title, sample.credit)
-    sight = compute.Sight(picture, nets.get_net("efficientnet-lite0"), "crop")
-    return compute.scene(sight, compute.likeliest(sight))
 
 
 def press(app, label: str):
@@ -126,7 +121,7 @@ def test_another_draw_is_another_picture_and_level_0_is_the_strip(app):
 
 def test_scores_of_a_noisy_picture_have_marks_of_the_clean_one(app):
     app.slider(key="noise_level").set_value(0.5).run()
-    chart = html(app, 'class="cv-scores')
+    chart = marked(app, 'class="cv-scores')
     assert chart.count("<s style") == 7 * 4
     assert "cv-wait" not in chart
     assert "Marks on the bars: the clean picture" in words(app)
@@ -168,28 +163,22 @@ def test_a_picture_of_one_colour_says_why_it_has_no_curve(app):
     press(app, "Forget my picture")
 
 
-def png(pixels: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 def test_a_sweep_starts_stops_goes_on_and_equals_the_core(page, monkeypatch):
     for title in ("Coffee", "Cat"):
         compute.forget(compute.picture(SAMPLES[title].path.read_bytes(), title).id)
     page.run()
-    assert "2 pictures × 2 noisy copies, 3 explanations of each" in page.get("progress")[0].proto.text
+    assert "2 pictures × 2 noisy copies, 3 explanations of each" in progress(page)[0]
     # A sweep draws the page anew after each piece; the test sees it between two of them.
     monkeypatch.setattr(sweeprun.st, "rerun", lambda: None)
     press(page, "Start")
-    assert "0 of 4 noisy copies" in page.get("progress")[0].proto.text
+    assert "0 of 4 noisy copies" in progress(page)[0]
     press(page, "Stop")
-    assert "Stopped at 2 of 4 noisy copies" in page.get("progress")[0].proto.text
+    assert "Stopped at 2 of 4 noisy copies" in progress(page)[0]
     assert viewer(page, "cv-regions"), "what is known can be looked at"
     monkeypatch.undo()
     press(page, "Go on")
     assert not page.exception
-    assert "Done" in page.get("progress")[0].proto.text
+    assert "Done" in progress(page)[0]
     table = sweep.results(small_plan())
     assert list(table.groupby(["method", "image"]).size()) == [2] * 6
     scene = coffee()
@@ -214,7 +203,7 @@ def finish(app) -> None:
     if any(button.label == "Start" for button in app.button):
         press(app, "Start")
     assert not app.exception
-    assert "Done" in app.get("progress")[0].proto.text
+    assert "Done" in progress(app)[0]
 
 
 def test_what_is_missing_is_asked_for(page):
@@ -248,7 +237,7 @@ def test_a_measure_that_is_undefined_says_so(page):
     page.multiselect(key="sweep_photos").set_value(["Coffee"])
     page.pills(key="sweep_levels").set_value([0.1]).run()
     finish(page)
-    assert "undefined" in page.get("plotly_chart")[0].proto.spec
+    assert "undefined" in chart_specs(page)[0]
 
 
 def test_pictures_of_one_name_are_told_apart_and_the_same_one_counts_once():

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from explained_samples import coffee
 from streamlit.testing.v1 import AppTest
+from streamlit_messages import download_labels, html
 from viewing import messages
 
 import camviz
@@ -29,13 +31,6 @@ def app():
     return test
 
 
-def coffee(noise: Perturbation | None = None) -> compute.Scene:
-    sample = SAMPLES["Coffee"]
-    picture = compute.picture(sample.path.read_bytes(), sample.title, sample.credit)
-    sight = compute.Sight(picture, nets.get_net("efficientnet-lite0"), "crop", noise)
-    return compute.scene(sight, compute.likeliest(sight))
-
-
 def test_files_of_different_maps_have_different_names():
     scene = coffee()
     layers = scene.net.layers
@@ -47,7 +42,7 @@ def test_files_of_different_maps_have_different_names():
 
 
 def test_the_popover_offers_five_files(app):
-    titles = [button.proto.label for button in app.get("download_button")]
+    titles = download_labels(app)
     assert titles == ["Report, HTML", "Figure, PDF", "Maps, NPZ", "Scores, CSV", "Bundle"]
 
 
@@ -78,7 +73,7 @@ def test_the_browser_shows_the_maps_that_are_taken_away(app):
 
 
 def test_the_scores_are_those_of_the_chart(app):
-    chart = next(block.proto.body for block in app.get("html") if 'class="cv-scores' in block.proto.body)
+    chart = next(body for body in html(app) if 'class="cv-scores' in body)
     scene = coffee()
     rows = csv(finding_of(scene, Recipe("gradcam++", scene.net.layers))).decode().splitlines()
     arcc = float(rows[1].split(",")[rows[0].split(",").index("arcc")])

@@ -4,7 +4,8 @@ import re
 
 import numpy as np
 import pytest
-from browsing import SLOW, choose, png, result, upload, wait_for_change
+from browsing import SLOW, choose, result, upload, wait_for_change
+from pictures import png
 from playwright.sync_api import Page, expect
 
 

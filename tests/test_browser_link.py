@@ -4,7 +4,8 @@ import re
 from urllib.parse import urlencode
 
 import numpy as np
-from browsing import SLOW, choose, png, upload
+from browsing import SLOW, choose, upload
+from pictures import png
 from playwright.sync_api import Page, expect
 
 PIXELS = np.random.default_rng(1).integers(0, 256, (60, 90, 3), dtype=np.uint8)

@@ -5,7 +5,8 @@ import io
 import re
 
 import pytest
-from browsing import DRAWN, SLOW, choose, drawn, png
+from browsing import DRAWN, SLOW, choose, drawn
+from pictures import png
 from playwright.sync_api import Page, expect
 
 from camviz import shapes

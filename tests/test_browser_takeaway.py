@@ -6,7 +6,8 @@ import re
 import numpy as np
 import pytest
 import torch
-from browsing import SLOW, pixels, png, result, wait_for_change
+from browsing import SLOW, pixels, result, wait_for_change
+from pictures import png
 from playwright.sync_api import expect
 
 import camviz

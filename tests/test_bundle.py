@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_finding import LAYERS, MODEL, PNG, RECIPE, SAMPLE, photo
+from shape_result import LAYERS, MODEL, PNG, RECIPE, SAMPLE, photo
+from zip_files import members, packed
 
 import camviz
 from camviz import bundle, shapes
@@ -45,8 +46,6 @@ from camviz.robustness import Perturbation
 from camviz.workbench.findings import find
 from camviz.workbench.pictures import known_shapes
 
-TIME = (1980, 1, 1, 0, 0, 0)
-
 
 @pytest.fixture(scope="module")
 def net():
@@ -61,25 +60,6 @@ def found(net):
 @pytest.fixture(scope="module")
 def good(found):
     return bundle.write(found)
-
-
-def members(data):
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
-
-
-def packed(parts, method=zipfile.ZIP_STORED, edit=None):
-    """A zip of (name, bytes) pairs or a dictionary; `edit` may change each entry before it is written."""
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", method) as archive:
-        for name, content in parts.items() if isinstance(parts, dict) else parts:
-            entry = zipfile.ZipInfo(name, TIME)
-            entry.compress_type = method
-            entry.external_attr = (stat.S_IFREG | 0o644) << 16
-            if edit:
-                edit(entry)
-            archive.writestr(entry, content)
-    return stream.getvalue()
 
 
 ALWAYS = [name for name in LIMITS if name not in OPTIONAL]

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from conftest import Functional, Plain, Pooled, Residual, Shared, noise_images, seeded
+from small_networks import Functional, Normalising, Plain, Pooled, Residual, Shared, noise_images, seeded
 from torch import nn
 
 import camviz
@@ -103,13 +103,6 @@ def test_in_place_addition():
     gradient = by_hand(lambda a: module.fc((a + second.detach()).relu().mean((2, 3))), module.conv2(second), target)
     torch.testing.assert_close(cap.activations[0], module.conv2(second), **EXACT)
     torch.testing.assert_close(cap.gradients[0], gradient, **EXACT)
-
-
-class Normalising(Plain):
-    """A network that normalises its input in place."""
-
-    def forward(self, x):
-        return super().forward(x.sub_(0.5).div_(0.3))
 
 
 @pytest.mark.parametrize("name", ["scorecam", "gradcam"])

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import noise_images, seeded
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from small_networks import noise_images, seeded
 
 import camviz
 from camviz import shapes

@@ -5,7 +5,7 @@ import weakref
 
 import pytest
 import torch
-from conftest import Plain, noise_images, seeded
+from small_networks import Plain, noise_images, seeded
 
 import camviz
 from camviz.chunks import _that_fit, chunk_size, forward, in_chunks, multiply_adds

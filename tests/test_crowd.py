@@ -7,11 +7,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from streamlit.proto.BackMsg_pb2 import BackMsg
-from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
-from streamlit.proto.Markdown_pb2 import Markdown
+from streamlit_messages import Tab, has_finished, is_caption, new_element
 from viewing import unpack
-from websockets.sync.client import connect
 
 from camviz import METHODS
 from camviz.samples import SAMPLES
@@ -25,11 +22,7 @@ class Visitor:
     """One tab, without the browser around it: it clicks and reads what the server sends."""
 
     def __init__(self, address, person):
-        cookie = {"Cookie": f"_streamlit_xsrf={person}"}
-        url = address.replace("http", "ws") + "/_stcore/stream"
-        self.connection = connect(
-            url, subprotocols=["streamlit"], additional_headers=cookie, max_size=None, ping_interval=None, legacy=True
-        )
+        self.tab = Tab(address, person, PATIENCE)
         self.controls, self.options, self.chosen = {}, {}, {}
         self.title = self.strip = self.words = self.engine = ""
         self.told = []  # what the queue said
@@ -37,31 +30,27 @@ class Visitor:
     def ask(self, **choices):
         """Change controls, as a click does: select boxes by one option, layers by a list; with none, run the page."""
         self.chosen |= choices
-        message = BackMsg()
-        message.rerun_script.query_string = ""
+        strings, lists = {}, {}
         for key, options in self.chosen.items():
-            state = message.rerun_script.widget_states.widgets.add(id=self.controls[key])
             if isinstance(options, str):  # slow methods tell their time behind the name
                 names = [option.partition(" · about")[0] for option in self.options[key]]
-                state.string_value = self.options[key][names.index(options)]
+                strings[self.controls[key]] = self.options[key][names.index(options)]
             else:
-                state.string_array_value.data.extend(options)
-        self.connection.send(message.SerializeToString())
+                lists[self.controls[key]] = options
+        self.tab.rerun(strings=strings, lists=lists)
 
     def read(self, until):
         """Take in what arrives until something holds."""
-        end = time.monotonic() + PATIENCE
-        while True:
-            message = ForwardMsg.FromString(self.connection.recv(timeout=max(0.0, end - time.monotonic())))
-            if message.WhichOneof("type") == "delta":
-                self._take(message.delta.new_element)
+        for message in self.tab.messages():
+            element = new_element(message)
+            if element is not None:
+                self._take(element)
             if until(message):
                 return
 
     def finish(self):
         """Take in the rest of the run."""
-        finished = ForwardMsg.FINISHED_SUCCESSFULLY
-        self.read(lambda m: m.WhichOneof("type") == "script_finished" and m.script_finished == finished)
+        self.read(has_finished)
 
     def explain(self, **choices):
         self.ask(**choices)
@@ -73,7 +62,7 @@ class Visitor:
         if kind in ("selectbox", "button_group"):
             control = getattr(element, kind)
             self.controls[control.label], self.options[control.label] = control.id, list(control.options)
-        if kind == "markdown" and element.markdown.element_type != Markdown.Type.CAPTION:
+        if kind == "markdown" and not is_caption(element.markdown):
             self.words = element.markdown.body
         if kind == "bidi_component":
             markup = unpack(element.bidi_component.bytes).markup
@@ -86,6 +75,11 @@ class Visitor:
                     setattr(self, name, body)
             if 'class="cv-queue"' in body and "hidden" not in body:
                 self.told.append(re.sub("<[^>]*>", "", body))
+
+
+def progress_shows(message):
+    element = new_element(message)
+    return element is not None and element.HasField("progress")
 
 
 @pytest.fixture
@@ -102,7 +96,7 @@ def visitors(address):
 
     yield enter
     for visitor in inside:
-        visitor.connection.close()
+        visitor.tab.close()
 
 
 def test_a_whole_class_gets_what_it_asks_for(visitors):
@@ -133,7 +127,7 @@ def test_a_whole_class_gets_what_it_asks_for(visitors):
 def test_a_newer_request_replaces_the_older_one(visitors):
     (visitor,) = visitors(1)
     visitor.ask(Method="slow · Score-CAM")
-    visitor.read(lambda message: message.delta.new_element.HasField("progress"))
+    visitor.read(progress_shows)
     visitor.explain(Method="HiResCAM")
     assert "HiResCAM over 4 layers" in visitor.strip
 
@@ -143,8 +137,8 @@ def test_the_work_of_closed_tabs_stops(visitors):
     *gone, stays = visitors(6)
     for visitor in gone:
         visitor.ask(Method="slow · Score-CAM", Sample="Rocket")
-        visitor.read(lambda message: message.delta.new_element.HasField("progress"))
-        visitor.connection.close()
+        visitor.read(progress_shows)
+        visitor.tab.close()
     end = time.monotonic() + PATIENCE
     for method in itertools.cycle(("LayerCAM", "HiResCAM", "XGrad-CAM", "Eigen-CAM")):
         stays.told.clear()

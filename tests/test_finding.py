@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from shape_result import LAYERS, MODEL, PNG, RECIPE, SAMPLE, few_passes, photo
 
 import camviz
 from camviz import shapes
 from camviz.agreement import MAP_TOLERANCE, SCORE_TOLERANCE, compare
 from camviz.explain import Recipe
 from camviz.figure import figure
-from camviz.finding import BASELINES, RESULT, MapScores, Settings, as_png
+from camviz.finding import BASELINES, RESULT, MapScores, Settings
 from camviz.images import ImageError
 from camviz.metrics.arcc import PARTS
 from camviz.refine import RULES
@@ -27,11 +28,6 @@ from camviz.takeaway import csv as table
 from camviz.takeaway import npz, panels
 from camviz.workbench.findings import find
 
-MODEL = "shapes-resnet18"
-LAYERS = ("layer1", "layer2", "layer3", "layer4")
-SAMPLE = shapes.sample(12)
-PNG = as_png(SAMPLE.image)
-RECIPE = Recipe("gradcam++", LAYERS)
 TORCH = torch.__version__.partition("+")[0]  # the build is left out
 
 
@@ -43,13 +39,6 @@ def net():
 @pytest.fixture(scope="module")
 def found(net):
     return find(net, PNG, "shapes:test/12", Settings(MODEL, RECIPE))
-
-
-def photo():
-    """A JPEG that is not square."""
-    stream = io.BytesIO()
-    Image.fromarray(np.tile(SAMPLE.image, (1, 2, 1))).save(stream, "JPEG")
-    return stream.getvalue()
 
 
 def test_png_is_lossless():
@@ -147,11 +136,6 @@ def test_progress_runs_through_maps_and_scores(net, layers, passes):
     assert {total for _, total in seen} == {passes}
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     assert seen[-1][0] == seen[-1][1]
-
-
-def few_passes():
-    """The method of many passes that looks at the fewest channels."""
-    return next(name for name, method in camviz.METHODS.items() if method.channels == 32)
 
 
 def test_what_progress_raises_stops_the_work(net):

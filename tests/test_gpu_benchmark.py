@@ -12,7 +12,7 @@ from importlib.metadata import version
 
 import pytest
 import torch
-from conftest import ROOT
+from server import ROOT
 
 import camviz
 from benchmarks import gpu, gpu_memory, gpu_syncs, timing

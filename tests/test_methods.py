@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from conftest import Dense, Functional, Plain, Pooled, Residual, Shared, Sized, noise_images, seeded
+from small_networks import Dense, Functional, Normalising, Plain, Pooled, Residual, Shared, Sized, noise_images, seeded
 
 import camviz
 from camviz.capture import Capture
@@ -596,13 +596,6 @@ class Tempered(Plain):
     def forward(self, x):
         temperature = self.temperature(x.new_ones(1, 4)).sum()
         return super().forward(x) + torch.arange(5) * temperature
-
-
-class Normalising(Plain):
-    """A network that normalises its input in place."""
-
-    def forward(self, x):
-        return super().forward(x.sub_(0.5).div_(0.3))
 
 
 @pytest.mark.parametrize(

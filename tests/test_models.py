@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from conftest import Plain, noise_images, seeded
 from PIL import Image
 from skimage import data
+from small_networks import Plain, noise_images, seeded
 from torch import nn
 from torchvision.ops import SqueezeExcitation
 

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from conftest import seeded
 from pytorch_grad_cam import (
     EigenCAM,
     EigenGradCAM,
@@ -29,6 +28,7 @@ from pytorch_grad_cam.metrics import road as their_road
 from pytorch_grad_cam.refine_cam import RefineCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget, ClassifierOutputTarget
 from pytorch_grad_cam.utils.svd_on_activations import get_2d_projection
+from small_networks import seeded
 from torch import nn
 
 import camviz

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from test_robustness import ALWAYS, HALFWAY, LAYERS, NEVER, PICTURE, SIDE, same_tables, watching
+from watching_network import ALWAYS, HALFWAY, LAYERS, NEVER, PICTURE, SIDE, same_tables, watching
 
 import camviz
 from camviz import noise

@@ -14,7 +14,8 @@ from skimage.segmentation import quickshift
 from camviz import shapes
 from camviz.segments import segment, segment_means
 
-NAMES = ["chelsea", "coffee", "astronaut", "rocket", "china", "flower"]
+OF_SCIKIT_LEARN = [pytest.param(name, marks=pytest.mark.slow) for name in ("china", "flower")]
+NAMES = ["chelsea", "coffee", "astronaut", "rocket", *OF_SCIKIT_LEARN]
 
 
 def noise(height, width, seed=0):
@@ -127,6 +128,7 @@ def test_too_many_segments_are_made_fewer(most):
     assert without_gaps(segment(view, aim=most, most=roots - 1)) < roots
 
 
+@pytest.mark.slow  # a photograph of scikit-learn
 def test_the_number_aimed_at(lite0, photos):
     view = lite0.view(photos["china"])
     finer = segment(view, 70)

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import Plain, seeded
 from PIL import Image
+from small_networks import Plain, seeded
 
 import camviz
 from camviz import shapes

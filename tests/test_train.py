@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import seeded
 from safetensors.torch import load_file
+from small_networks import seeded
 from torch import nn
 
 import camviz

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial import distance
-from sklearn.metrics import jaccard_score, log_loss, roc_auc_score, root_mean_squared_error
 
 from camviz.metrics import SCORES
 from camviz.metrics.truth import against_mask, mask_scores
@@ -46,7 +45,13 @@ ONES = {
     "bce": lambda share: share * LOWEST + (1 - share) * HIGHEST,
 }
 
+OF_SCIKIT_LEARN = ("auc", "iou", "l2", "bce")
 every_score = pytest.mark.parametrize("name", mask_scores())
+# The same for comparisons with references; those of scikit-learn count as slow, so that the fast tests do without it.
+every_reference = pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] if name in OF_SCIKIT_LEARN else []) for name in mask_scores()],
+)
 
 
 def close(value, expected):
@@ -107,20 +112,27 @@ def best_by_force(heat, inside):
     return max(((heat >= t) & inside).sum() / ((heat >= t) | inside).sum() for t in thresholds)
 
 
+def sklearn_metrics():
+    """scikit-learn's metrics, which only tests marked as slow import."""
+    from sklearn import metrics
+
+    return metrics
+
+
 REFERENCES = {
     "mass": lambda heat, inside: heat[inside].sum() / heat.sum(),
     "cosine": lambda heat, inside: 1 - distance.cosine(heat, inside.astype(float)),
-    "auc": lambda heat, inside: roc_auc_score(inside, heat),
-    "iou": lambda heat, inside: jaccard_score(inside, heat >= 0.5),
+    "auc": lambda heat, inside: sklearn_metrics().roc_auc_score(inside, heat),
+    "iou": lambda heat, inside: sklearn_metrics().jaccard_score(inside, heat >= 0.5),
     "best_iou": best_by_force,
     "pointing": lambda heat, inside: inside[heat == heat.max()].mean(),
-    "l2": lambda heat, inside: root_mean_squared_error(inside.astype(float), heat),
-    "bce": lambda heat, inside: log_loss(inside, np.clip(heat, 1e-7, 1 - 1e-7)),
+    "l2": lambda heat, inside: sklearn_metrics().root_mean_squared_error(inside.astype(float), heat),
+    "bce": lambda heat, inside: sklearn_metrics().log_loss(inside, np.clip(heat, 1e-7, 1 - 1e-7)),
 }
 
 
 @pytest.mark.parametrize("steps", [None, 1, 2, 4, 40], ids=lambda steps: "all apart" if steps is None else f"1/{steps}")
-@every_score
+@every_reference
 def test_against_references(name, steps):
     """Fine and with ties."""
     maps, masks = random_maps(20, 11, 7, steps=steps), random_masks(20, 11, 7)
@@ -129,7 +141,7 @@ def test_against_references(name, steps):
     )
 
 
-@every_score
+@every_reference
 def test_against_references_at_full_size(name):
     """A smooth map of the kind that networks give, in single precision, and a disc beside its middle, or all but it.
 
@@ -178,7 +190,7 @@ def test_blank_maps_and_maps_of_ones(name):
     close(against_mask(name, torch.ones(10, 6, 5), masks), [ONES[name](share) for share in shares])
 
 
-@every_score
+@every_reference
 def test_masks_of_one_pixel_and_of_all_but_one(name):
     maps = random_maps(6, 3, 4)
     one = torch.zeros(6, 3, 4, dtype=torch.bool)

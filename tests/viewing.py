@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass, field
 
 import numpy as np
+from streamlit_messages import component_data
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def unpack(data: bytes) -> Message:
 
 def messages(app) -> list[Message]:
     """All that a page sent to viewers and tools."""
-    return [unpack(element.proto.bytes) for element in app.get("bidi_component")]
+    return [unpack(data) for data in component_data(app)]
 
 
 def viewer(app, *css_classes: str) -> str:

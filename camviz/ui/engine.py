@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import gc
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,9 +12,8 @@ from contextlib import contextmanager
 
 import streamlit as st
 import torch
-from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from camviz.ui.slot import Slot
+from camviz.ui.streamlit_internals import Slot, browser_token, session_id, yield_point
 from camviz.workbench.byte_cache import ByteCache, Key, Value
 from camviz.workbench.fair_queue import Turns
 from camviz.workbench.host import NETWORK_BYTES, RESULT_BYTES
@@ -99,11 +97,6 @@ def show_queue(place: Slot) -> None:
     st.session_state[_NOTICE] = place
 
 
-def yield_point() -> None:
-    """Let Streamlit end this run, if its person wants something else or has gone: any look at the state does that."""
-    st.session_state.get(_NOTICE)
-
-
 class _Notice:
     """Tells a person who waits for longer than a moment; `show_queue` takes away what an ended run left."""
 
@@ -146,18 +139,6 @@ def _notice_html(words: str) -> str:
 
 
 def _person() -> str | int:
-    """Who asks: the browser, by the cookie that Streamlit gives it, so that more tabs get no larger share."""
-    context = get_script_run_ctx(suppress_warning=True)
-    if context is None:
-        return threading.get_ident()
-    cookie = st.context.cookies.get("_streamlit_xsrf")
-    return unmasked(cookie) if isinstance(cookie, str) else context.session_id
-
-
-def unmasked(cookie: str) -> str:
-    """What stays the same of a browser's cookie "2|mask|masked token|time", whose mask is another for every tab."""
-    found = re.fullmatch(r"2\|((?:[0-9a-f]{2})+)\|((?:[0-9a-f]{2})+)\|\d+", cookie)
-    if found is None:
-        return cookie
-    mask, token = map(bytes.fromhex, found.groups())
-    return bytes(byte ^ mask[place % len(mask)] for place, byte in enumerate(token)).hex()
+    """Who asks: the browser, so that more tabs get no larger share; without its cookie the tab, or else the thread."""
+    session = session_id()
+    return threading.get_ident() if session is None else browser_token() or session

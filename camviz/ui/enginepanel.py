@@ -12,7 +12,7 @@ import psutil
 import torch
 
 from camviz.ui.engine import shared_host
-from camviz.ui.slot import Slot
+from camviz.ui.streamlit_internals import Slot
 
 # What a kept result is counted as, by the part of its key that names it; all else is a number or two.
 _KINDS = {

@@ -6,11 +6,11 @@ import random
 from dataclasses import dataclass, replace
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from camviz import shapes
 from camviz.ui.address import SINGLE
 from camviz.ui.engine import shared_host
+from camviz.ui.streamlit_internals import DeltaGenerator
 from camviz.workbench.pictures import Picture, draw_picture
 
 _KINDS: dict[str, str] = {

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from urllib.parse import urlencode
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
-from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from camviz.ui.address import State, left_out, read, write
+from camviz.ui.streamlit_internals import DeltaGenerator, came_by_history
 
 # Session keys: page and address that were read or written last; what of a link was left out, and the address that was
 # written then: once it is another, the person has gone on.
@@ -23,7 +22,7 @@ def arrived(kind: type[State], page: str) -> State | None:
     asks for may bear the address from before the last one was written.
     """
     state, said = st.session_state, st.query_params.to_dict()
-    if _LAST in state and (not _by_history() or state[_LAST] == (page, said)):
+    if _LAST in state and (not came_by_history() or state[_LAST] == (page, said)):
         return None
     state[_LAST] = page, said
     found, ignored = read(kind, said)
@@ -65,12 +64,6 @@ def tell(place: DeltaGenerator, now: object) -> None:
         state[_LEFT_OUT] = []
         return
     place.warning(left_out(ignored), icon=":material/link_off:")
-
-
-def _by_history() -> bool:
-    """Whether the browser's Back or Forward asked for this run."""
-    context = get_script_run_ctx(suppress_warning=True)
-    return context is not None and context.is_history_navigation
 
 
 def _whole(page: str, said: dict[str, str]) -> str:

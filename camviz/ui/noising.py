@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from camviz.noise import KINDS
 from camviz.robustness import Perturbation
 from camviz.ui.engine import shared_host
+from camviz.ui.streamlit_internals import DeltaGenerator
 from camviz.workbench.maps import likeliest
 from camviz.workbench.pictures import Explained, SeenPicture
 

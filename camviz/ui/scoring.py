@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from camviz.explain import Recipe
 from camviz.finding import BASELINES, MapScores, result_title, size_title
@@ -16,7 +15,7 @@ from camviz.methods import METHODS, Progress
 from camviz.metrics import SCORES
 from camviz.ui import controls, viewer
 from camviz.ui.engine import shared_host
-from camviz.ui.slot import Slot
+from camviz.ui.streamlit_internals import DeltaGenerator, Slot
 from camviz.ui.stripview import subject, unscored
 from camviz.workbench.findings import alone, baselines
 from camviz.workbench.maps import sizes

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import streamlit as st
-from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from camviz.images import Fit, ImageError
 from camviz.samples import SAMPLES
 from camviz.ui.engine import shared_host
 from camviz.ui.gallery import choose_shape
+from camviz.ui.streamlit_internals import UploadedFile
 from camviz.workbench.pictures import Picture, forget, read_picture
 
 _FITS: dict[Fit, str] = {"crop": "Crop", "squeeze": "Squeeze", "pad": "Pad"}

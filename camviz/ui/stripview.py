@@ -16,7 +16,7 @@ from camviz.html.words import title_html
 from camviz.methods import METHODS
 from camviz.ui import controls, viewer
 from camviz.ui.engine import shared_host
-from camviz.ui.slot import Slot
+from camviz.ui.streamlit_internals import Slot
 from camviz.ui.viewer import OnPaste
 from camviz.workbench.findings import as_finding
 from camviz.workbench.maps import is_ready, layer_maps, predict, view_uri

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterable
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from camviz import bundle, takeaway
 from camviz.explain import Recipe
@@ -15,6 +14,7 @@ from camviz.finding import Finding
 from camviz.html.report import report
 from camviz.models import DEFAULT_MODEL
 from camviz.render import COLORMAPS
+from camviz.ui.streamlit_internals import DeltaGenerator
 from camviz.workbench.findings import as_finding
 from camviz.workbench.pictures import Explained
 from camviz.workbench.scores import score_names

@@ -10,7 +10,7 @@ from typing import Any
 import streamlit as st
 
 from camviz.html import viewer
-from camviz.ui.slot import Slot
+from camviz.ui.streamlit_internals import Slot
 
 # What is told the number of a region or of a button that was clicked.
 OnPick = Callable[[int], None]

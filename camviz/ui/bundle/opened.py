@@ -8,8 +8,6 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
-from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from camviz import bundle
 from camviz.bundle import BundleError
@@ -21,7 +19,7 @@ from camviz.ui.address import Explored, code
 from camviz.ui.engine import shared_host
 from camviz.ui.explore import link as explorelink
 from camviz.ui.noising import STEP
-from camviz.ui.slot import Slot
+from camviz.ui.streamlit_internals import DeltaGenerator, Slot, UploadedFile
 from camviz.workbench.findings import find
 from camviz.workbench.pictures import forget, network_key, read_picture
 

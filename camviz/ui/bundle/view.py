@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 import numpy as np
-from streamlit.delta_generator import DeltaGenerator
 
 from camviz.agreement import SCORE_TOLERANCE, Agreement
 from camviz.finding import RESULT, Finding, MapScores, result_title
@@ -20,7 +19,7 @@ from camviz.metrics import SCORES
 from camviz.takeaway import settings_in_words
 from camviz.ui import viewer
 from camviz.ui.bundle.opened import Opened, as_text, show_waiting
-from camviz.ui.slot import Slot
+from camviz.ui.streamlit_internals import DeltaGenerator, Slot
 
 _STORED, _NOW = "Stored in the bundle", "Computed now"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from camviz.html.comparison_grid import numbers, pin_html, reach_html
 from camviz.ui.compare.grid import Cell, describe, reach_of
@@ -11,7 +10,7 @@ from camviz.ui.compare.pins import MOST, Pin, pins, unpin
 from camviz.ui.compare.view import panel_of, show_map
 from camviz.ui.full_memory import gpu_memory
 from camviz.ui.scoring import are_fast_scores_known, compute_fast_scores, row_of_map
-from camviz.ui.slot import Slot
+from camviz.ui.streamlit_internals import DeltaGenerator, Slot
 
 
 class PinPlaces:

@@ -8,12 +8,12 @@ import json
 import numpy as np
 import pandas as pd
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from camviz.finding import RESULT, Finding
 from camviz.manifest import described
 from camviz.takeaway import as_cell
 from camviz.ui.compare.grid import Cell, Grid, describe
+from camviz.ui.streamlit_internals import DeltaGenerator
 from camviz.ui.takeaway import offer, offer_files
 from camviz.workbench.findings import as_finding
 from camviz.workbench.maps import is_ready

@@ -6,7 +6,6 @@ import time
 
 import numpy as np
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from camviz.html.comparison_grid import Panel, head_html, numbers_html, row_html, row_skeleton, width
 from camviz.html.score_chart import ScoreRow
@@ -20,7 +19,7 @@ from camviz.ui.compare.pins import pin
 from camviz.ui.engine import shared_host
 from camviz.ui.full_memory import gpu_memory
 from camviz.ui.scoring import are_fast_scores_known, compute_fast_scores, lacks_slow_score, row_of_map
-from camviz.ui.slot import Slot
+from camviz.ui.streamlit_internals import DeltaGenerator, Slot
 from camviz.workbench.maps import get_view, is_ready, layer_maps
 from camviz.workbench.networks import expected_seconds
 from camviz.workbench.pictures import Explained

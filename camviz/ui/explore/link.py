@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from camviz import shapes
 from camviz.images import Fit
@@ -17,6 +16,7 @@ from camviz.ui.address import DIGITS, Explored, code, plain, shown
 from camviz.ui.engine import shared_host
 from camviz.ui.gallery import Pick, chosen_pick, use_pick
 from camviz.ui.link import arrived, keep, leave_out, tell
+from camviz.ui.streamlit_internals import DeltaGenerator
 from camviz.workbench.pictures import Picture, read_picture
 
 _PAGE = ""

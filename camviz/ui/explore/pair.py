@@ -7,7 +7,6 @@ from dataclasses import replace
 from html import escape
 
 import numpy as np
-from streamlit.delta_generator import DeltaGenerator
 
 from camviz.explain import Recipe
 from camviz.html.layer_strip import maps_html, maps_skeleton, seen_html, strip_of
@@ -17,7 +16,7 @@ from camviz.noise import KINDS
 from camviz.robustness import Perturbation
 from camviz.ui import viewer
 from camviz.ui.outlines import outline_of
-from camviz.ui.slot import Slot
+from camviz.ui.streamlit_internals import DeltaGenerator, Slot
 from camviz.ui.stripview import make_ready, show_maps, top_classes, unscored
 from camviz.workbench.maps import get_view, likeliest, predict
 from camviz.workbench.pictures import Explained, SeenPicture

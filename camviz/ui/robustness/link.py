@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from camviz.models import ModelInfo
 from camviz.samples import SAMPLES
 from camviz.ui import controls, source
 from camviz.ui.address import DIGITS, Swept, code, plain
 from camviz.ui.link import arrived, keep, tell
+from camviz.ui.streamlit_internals import DeltaGenerator
 from camviz.workbench.pictures import Picture
 
 _PAGE = "robustness"

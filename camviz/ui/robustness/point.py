@@ -23,7 +23,7 @@ from camviz.segments import segment_means
 from camviz.ui import viewer
 from camviz.ui.robustness.charts import region_figure
 from camviz.ui.robustness.sweep import Plan, usable
-from camviz.ui.slot import Slot
+from camviz.ui.streamlit_internals import Slot
 from camviz.ui.stripview import subject
 from camviz.ui.takeaway import offer
 from camviz.workbench.maps import get_view, is_ready, likeliest, merged

@@ -7,7 +7,6 @@ from html import escape
 import numpy as np
 import pandas as pd
 import streamlit as st
-from streamlit.elements.lib.column_types import ColumnConfig
 
 from camviz.html.words import ROBUSTNESS_STEPS
 from camviz.noise import KINDS
@@ -16,6 +15,7 @@ from camviz.statistics import Interval, bootstrap, compare, in_words
 from camviz.study import per_image
 from camviz.ui.robustness.charts import MEASURES, curves_figure, measures_figure, ranks_figure
 from camviz.ui.robustness.sweep import Plan, usable
+from camviz.ui.streamlit_internals import ColumnConfig
 from camviz.workbench.maps import view_uri
 from camviz.workbench.noisy_copies import count_segments
 

@@ -1,0 +1,29 @@
+"""A result of the bundled ResNet-18 for one drawn shape, and what it is made of."""
+
+import io
+
+import numpy as np
+from PIL import Image
+
+import camviz
+from camviz import shapes
+from camviz.explain import Recipe
+from camviz.finding import as_png
+
+MODEL = "shapes-resnet18"
+LAYERS = ("layer1", "layer2", "layer3", "layer4")
+SAMPLE = shapes.sample(12)
+PNG = as_png(SAMPLE.image)
+RECIPE = Recipe("gradcam++", LAYERS)
+
+
+def photo():
+    """A JPEG that is not square."""
+    stream = io.BytesIO()
+    Image.fromarray(np.tile(SAMPLE.image, (1, 2, 1))).save(stream, "JPEG")
+    return stream.getvalue()
+
+
+def few_passes():
+    """The method of many passes that looks at the fewest channels."""
+    return next(name for name, method in camviz.METHODS.items() if method.channels == 32)

@@ -1,0 +1,90 @@
+"""Streamlit's messages, which it does not document: what a page sent, and a tab without a browser around it.
+
+tests/test_streamlit_internals.py tries each part of this file on the installed version.
+"""
+
+import time
+
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.proto.Markdown_pb2 import Markdown
+from websockets.sync.client import connect
+
+from camviz.ui.streamlit_internals import XSRF_COOKIE
+
+
+def html(app) -> list[str]:
+    """The bodies of all `st.html` on a page under AppTest."""
+    return [element.proto.body for element in app.get("html")]
+
+
+def progress(app) -> list[str]:
+    """The texts of all `st.progress`."""
+    return [element.proto.text for element in app.get("progress")]
+
+
+def download_labels(app) -> list[str]:
+    """The labels of all `st.download_button`."""
+    return [element.proto.label for element in app.get("download_button")]
+
+
+def chart_specs(app) -> list[str]:
+    """The figures of all `st.plotly_chart`, as JSON."""
+    return [element.proto.spec for element in app.get("plotly_chart")]
+
+
+def component_data(app) -> list[bytes]:
+    """The bytes that were sent to components of `st.components.v2`."""
+    return [element.proto.bytes for element in app.get("bidi_component")]
+
+
+def is_caption(markdown) -> bool:
+    """Whether a Markdown element's message is that of an `st.caption`."""
+    return markdown.element_type == Markdown.Type.CAPTION
+
+
+class Tab:
+    """One tab's connection to a server, without the browser around it."""
+
+    def __init__(self, address, cookie, patience):
+        """Connect; each wait ends with a TimeoutError after `patience` seconds."""
+        self.patience = patience
+        self.connection = connect(
+            address.replace("http", "ws") + "/_stcore/stream",
+            subprotocols=["streamlit"],
+            additional_headers={"Cookie": f"{XSRF_COOKIE}={cookie}"},
+            max_size=None,
+            ping_interval=None,
+            legacy=True,
+        )
+
+    def rerun(self, query="", by_history=False, strings=None, lists=None):
+        """Ask for a run of the page, with widgets by their id set to a string or to a list of strings."""
+        message = BackMsg()
+        message.rerun_script.query_string = query
+        message.rerun_script.is_history_navigation = by_history
+        for widget, value in (strings or {}).items():
+            message.rerun_script.widget_states.widgets.add(id=widget).string_value = value
+        for widget, values in (lists or {}).items():
+            message.rerun_script.widget_states.widgets.add(id=widget).string_array_value.data.extend(values)
+        self.connection.send(message.SerializeToString())
+
+    def messages(self):
+        """What the server sends, one message after another, for as long as patience lasts."""
+        end = time.monotonic() + self.patience
+        while True:
+            yield ForwardMsg.FromString(self.connection.recv(timeout=max(0.0, end - time.monotonic())))
+
+    def close(self):
+        self.connection.close()
+
+
+def new_element(message):
+    """The element that a message draws; None if it does something else."""
+    return message.delta.new_element if message.WhichOneof("type") == "delta" else None
+
+
+def has_finished(message) -> bool:
+    """Whether a message says that a run came to its end."""
+    done = ForwardMsg.FINISHED_SUCCESSFULLY
+    return message.WhichOneof("type") == "script_finished" and message.script_finished == done

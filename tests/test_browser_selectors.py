@@ -1,0 +1,91 @@
+"""Streamlit's own elements, as the style sheets select them: each selector still finds something on a real page."""
+
+import json
+import re
+
+import pytest
+from browsing import SLOW, choose
+from playwright.sync_api import expect
+from server import ROOT
+from shape_result import MODEL, PNG, RECIPE
+
+import camviz
+from camviz import bundle
+from camviz.finding import Settings
+from camviz.workbench.findings import find
+
+SHEETS = ("assets/style.css", "assets/viewer/viewer.css")
+# What a person or the app does to an element: it may be found without.
+STATES = re.compile(r":is\(:hover, :focus-within\)|:hover|:focus-within|:focus-visible|^\.cv-large ")
+
+
+def selectors(sheet):
+    """Each selector of a sheet that names an element of Streamlit's: by class ("stHtml") or by test id."""
+    heads = re.findall(r"([^{};]+)\{", re.sub(r"/\*.*?\*/", "", sheet, flags=re.S))
+    each = [part.strip() for head in heads for part in re.split(r",(?![^(]*\))", head)]
+    return [STATES.sub("", one) for one in each if re.search(r"\.st[A-Z]|data-testid", one)]
+
+
+SELECTORS = list(dict.fromkeys(one for path in SHEETS for one in selectors((ROOT / path).read_text(encoding="utf-8"))))
+
+# Looks again and again for what has not been found yet, since some elements are there for a moment only.
+LOOK = """
+window.unseen = new Set(SELECTORS);
+const look = () => {
+  for (const one of unseen) if (document.querySelector(one)) unseen.delete(one);
+};
+setInterval(look, 50);
+"""
+
+
+@pytest.fixture(scope="module")
+def unseen(browser, address):
+    """The selectors that found nothing in a visit to all that the sheets dress."""
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.set_default_timeout(SLOW)
+    page.add_init_script(LOOK.replace("SELECTORS", json.dumps(SELECTORS)))
+    page.goto(address)
+    page.wait_for_selector(".cv-strip canvas")
+    choose(page, "method", "Score-CAM")
+    expect(page.locator(".st-key-slow-progress-clean")).to_be_visible()
+    page.get_by_role("button", name="Stop", exact=True).last.click()
+    expect(page.locator(".st-key-slow-progress-clean")).to_have_count(0)
+    page.get_by_role("button", name="Engine").click()
+    expect(page.locator(".cv-engine")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.get_by_role("radio", name="Shapes").click()
+    page.get_by_role("button", name="Gallery").click()
+    expect(page.get_by_role("dialog").locator("img")).to_have_count(18)
+    page.keyboard.press("Escape")
+    page.get_by_role("link", name="Compare").click()
+    page.wait_for_selector(".cv-grid canvas")
+    page.locator(".cv-grid .cv-pin").first.press("Enter")
+    expect(page.locator(".cv-pinned")).to_have_count(1)
+    open_bundle(page)
+    left = page.evaluate("[...unseen]")
+    page.close()
+    return left
+
+
+def open_bundle(page):
+    page.locator("header").get_by_text("Bundle").click()
+    expect(page.locator(".cv-lead")).to_be_visible()
+    expect(page.locator("input[type=file]")).to_have_count(1)
+    found = find(camviz.load_model(MODEL, "cpu"), PNG, "shapes:test/12", Settings(MODEL, RECIPE))
+    file = {"name": "a.camviz.zip", "mimeType": "application/zip", "buffer": bundle.write(found)}
+    page.locator("input[type=file]").set_input_files(file)
+    expect(page.locator(".cv-opened")).to_be_visible()
+
+
+def test_selectors_are_read_from_a_sheet():
+    sheet = """/* .stComment */ .stApp, [data-testid="stA"] > b { color: red; }
+    .cv-own { gap: 0 } .st-key-pair { gap: 0 }
+    .cv-large .stSidebar { display: none; }
+    @media (hover: none) { .stX:is(a, b):hover i { gap: 0 } }"""
+    assert selectors(sheet) == [".stApp", '[data-testid="stA"] > b', ".stSidebar", ".stX:is(a, b) i"]
+    assert len(SELECTORS) > 20
+
+
+@pytest.mark.parametrize("selector", SELECTORS, ids=SELECTORS)
+def test_selector_finds_an_element(unseen, selector):
+    assert selector not in unseen
