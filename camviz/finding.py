@@ -17,6 +17,7 @@ from torch import Tensor
 from camviz import noise
 from camviz.capture import Capture, capture
 from camviz.explain import Recipe, explain
+from camviz.hooks import require_eval
 from camviz.images import Fit, load_image
 from camviz.methods import METHODS, Progress, cam_with_notes
 from camviz.methods.registry import shifted
@@ -121,8 +122,10 @@ def find(
 
     Raises:
         ImageError: the bytes are no picture.
-        ValueError: an unknown method, layer, rule, fit or kind of noise, or a target that the network has not.
+        ValueError: an unknown method, layer, rule, fit or kind of noise, or a target that the network has not; or a
+            network in training mode.
     """
+    require_eval(net.module)
     view = _seen(net, data, settings)
     recipe = settings.recipe
     cap = capture(net.module, net.inputs(view[None]), settings.target, recipe.layers)

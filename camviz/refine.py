@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from camviz.maps import normalise
+from camviz.maps import normalise, require_unit_range
 
 
 def _counts(maps: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ def running(maps: Tensor, rule: str = "product") -> Tensor:
         float32 (L, B, H, W) in [0, 1]; the last entry is the deepest map itself, the first all layers.
 
     Raises:
-        ValueError: an unknown rule, or maps that are not (L, B, H, W).
+        ValueError: an unknown rule, or maps that are not (L, B, H, W) or leave [0, 1].
     """
     return _stretched(_merge(maps, rule).flip(0))
 
@@ -76,7 +76,7 @@ def refine(maps: Tensor, rule: str = "product") -> Tensor:
         float32 (B, H, W) in [0, 1]; zeros where the layers have no region in common.
 
     Raises:
-        ValueError: an unknown rule, or maps that are not (L, B, H, W).
+        ValueError: an unknown rule, or maps that are not (L, B, H, W) or leave [0, 1].
     """
     return _stretched(_merge(maps, rule)[-1])
 
@@ -87,6 +87,7 @@ def _merge(maps: Tensor, rule: str) -> Tensor:
         raise ValueError(f"unknown merging rule {rule!r}; choose from {', '.join(RULES)}")
     if maps.ndim != 4 or not len(maps):
         raise ValueError(f"maps must be (layers, B, H, W), got {tuple(maps.shape)}")
+    require_unit_range(maps)
     return RULES[rule](maps.float().flip(0))
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from camviz.maps import require_unit_range
 from camviz.metrics.road import PERCENTILES, Road, Ties, check_maps, roads
 
 # (x, target) -> maps (B, H, W): the whole method, run again
@@ -66,7 +67,7 @@ def arcc(
         ties: how ROAD treats pixels of equal value.
 
     Raises:
-        ValueError: maps that are not (B, H, W) of x.
+        ValueError: maps that are not (B, H, W) of x, or leave [0, 1]; a network in training mode.
     """
     return arccs(module, x, maps[None], target, explains=[explain], seed=seed, percentiles=percentiles, ties=ties)[0]
 
@@ -89,7 +90,8 @@ def arccs(
     filled together.
 
     Raises:
-        ValueError: maps that are not (M, B, H, W) of x, or not one method for each.
+        ValueError: maps that are not (M, B, H, W) of x, or leave [0, 1]; not one method for each; a network in
+            training mode.
     """
     for each in maps:
         check_maps(x, each)
@@ -99,8 +101,8 @@ def arccs(
     removals = roads(module, x, maps, target, seed, percentiles, ties, logits)
     found = []
     for each, removal, explain in zip(maps, removals, explains, strict=True):
-        coherence, notes = coherency(x, each, removal.target, explain)
-        found.append(combine(coherence, complexity(each), removal, notes))
+        coherence, notes = _coherency(x, each, removal.target, explain)
+        found.append(combine(coherence, _mean(each), removal, notes))
     return found
 
 
@@ -117,8 +119,17 @@ def coherency(x: Tensor, maps: Tensor, target: Tensor, explain: Explain) -> tupl
 
     Returns:
         (B,), 0 where it is undefined, and B notes that say why.
+
+    Raises:
+        ValueError: maps that are not (B, H, W) of x, or leave [0, 1].
     """
     check_maps(x, maps)
+    require_unit_range(maps)
+    return _coherency(x, maps, target, explain)
+
+
+def _coherency(x: Tensor, maps: Tensor, target: Tensor, explain: Explain) -> tuple[Tensor, tuple[str, ...]]:
+    """`coherency` of maps that are known to be right."""
     again = _finite(explain(x * _finite(maps)[:, None].to(x.dtype), target))
     first, second = _unit(_finite(maps)), _unit(again)
     score = ((first * second).sum(1) + 1) / 2
@@ -134,7 +145,16 @@ def coherency(x: Tensor, maps: Tensor, target: Tensor, explain: Explain) -> tupl
 
 
 def complexity(maps: Tensor) -> Tensor:
-    """How much of the picture the map fills: the mean of each map (B, H, W) -> (B,). Low is good."""
+    """How much of the picture the map fills: the mean of each map (B, H, W) -> (B,). Low is good.
+
+    Raises:
+        ValueError: maps that leave [0, 1].
+    """
+    require_unit_range(maps)
+    return _mean(maps)
+
+
+def _mean(maps: Tensor) -> Tensor:
     return maps.float().mean((1, 2))
 
 

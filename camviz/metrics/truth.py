@@ -13,6 +13,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from camviz.maps import require_unit_range
+
 _EPSILON = 1e-7  # keeps logarithms finite
 
 
@@ -38,7 +40,7 @@ class TruthScore:
         """Score maps (..., H, W) against masks bool (..., H, W) -> float64 (...).
 
         Raises:
-            ValueError: the shapes differ, a mask is not bool, or one is empty or full.
+            ValueError: the shapes differ, a map leaves [0, 1], a mask is not bool, or one is empty or full.
         """
         if maps.shape != masks.shape or maps.ndim < 2:
             raise ValueError(
@@ -46,6 +48,7 @@ class TruthScore:
             )
         if masks.dtype != torch.bool:
             raise ValueError(f"masks must be bool, got {masks.dtype}")
+        require_unit_range(maps)
         flat = masks.flatten(-2)
         if bool((flat.all(-1) | ~flat.any(-1)).any()):
             raise ValueError("a mask must hold some pixels, and not all")
