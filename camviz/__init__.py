@@ -5,6 +5,7 @@ from camviz.agreement import Agreement, compare
 from camviz.capture import Capture, capture
 from camviz.explain import Recipe, explain
 from camviz.finding import Finding, Settings, find
+from camviz.heat_regions import HotRegion, Hotspots, hotspots
 from camviz.images import ImageError, load_image
 from camviz.methods import METHODS, BlankMapWarning, Method, cam, cam_with_notes
 from camviz.metrics.arcc import Arcc, arcc, arccs
@@ -29,6 +30,8 @@ __all__ = [
     "Capture",
     "DownloadError",
     "Finding",
+    "HotRegion",
+    "Hotspots",
     "ImageError",
     "Method",
     "ModelError",
@@ -47,6 +50,7 @@ __all__ = [
     "compare",
     "explain",
     "find",
+    "hotspots",
     "list_models",
     "load_image",
     "load_model",
