@@ -46,9 +46,9 @@ def test_files_of_different_maps_have_different_names():
     assert len(set(names)) == len(names)
 
 
-def test_the_popover_offers_five_files(app):
+def test_the_popover_offers_six_files(app):
     titles = [button.proto.label for button in app.get("download_button")]
-    assert titles == ["Report, HTML", "Figure, PDF", "Maps, NPZ", "Scores, CSV", "Bundle"]
+    assert titles == ["Report, HTML", "Figure, PDF", "Maps, NPZ", "Scores, CSV", "Hottest regions, CSV", "Bundle"]
 
 
 @pytest.mark.usefixtures("app")

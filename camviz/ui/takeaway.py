@@ -17,7 +17,7 @@ from camviz.models import DEFAULT_MODEL
 from camviz.render import COLORMAPS
 from camviz.ui.compute import Scene, get_view, layer_maps, merged, predict
 from camviz.ui.engine import kept
-from camviz.ui.report import Report, report
+from camviz.ui.report import Report, hotspots_html, report
 from camviz.ui.scores import ScoreRow, scores_html
 from camviz.ui.scoring import known_rows, known_scores
 from camviz.ui.stripview import heading_html, maps_message, strip_markup, tools_message
@@ -53,6 +53,7 @@ def offer(place: DeltaGenerator, scene: Scene, recipe: Recipe, rows: list[ScoreR
             maps_message(scene, recipe, strip_markup(scene, recipe)),
             scores_html(rows) if rows else "",
             words,
+            hotspots_html(found),
             takeaway.facts(found),
         )
         return report(shown).encode()
@@ -67,6 +68,12 @@ def offer(place: DeltaGenerator, scene: Scene, recipe: Recipe, rows: list[ScoreR
         ),
         ("Maps, NPZ", "NumPy's format, with all settings", f"{name}.npz", lambda: takeaway.npz(found)),
         ("Scores, CSV", "A table", f"{name}.csv", lambda: takeaway.csv(found)),
+        (
+            "Hottest regions, CSV",
+            "Boxes, centres and areas of the hottest 5, 10 and 20 % of each map",
+            f"{name}-hotspots.csv",
+            lambda: takeaway.hotspots_csv(found),
+        ),
         (
             "Bundle",
             "Picture, settings, maps and scores: it opens here again, and is checked against a fresh result",

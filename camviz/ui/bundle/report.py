@@ -6,7 +6,7 @@ from camviz.finding import Finding
 from camviz.takeaway import facts
 from camviz.ui import viewer
 from camviz.ui.bundle.view import heading_html, panels_message, scores_html
-from camviz.ui.report import Report, report
+from camviz.ui.report import Report, hotspots_html, report
 
 
 def report_of(finding: Finding) -> bytes:
@@ -14,4 +14,7 @@ def report_of(finding: Finding) -> bytes:
     scores = f'<div class="cv-opened" hidden><div>{scores_html(finding, None)}</div></div>'
     panels = panels_message("From the deepest layer to the result", finding)
     tools = viewer.pack_tools(outline=False, regions=None)
-    return report(Report(finding.name, heading_html(finding), tools, panels, scores, "", facts(finding))).encode()
+    hottest = hotspots_html(finding)
+    return report(
+        Report(finding.name, heading_html(finding), tools, panels, scores, "", hottest, facts(finding))
+    ).encode()
