@@ -5,6 +5,7 @@ from camviz.agreement import Agreement, compare
 from camviz.capture import Capture, capture
 from camviz.explain import Recipe, explain
 from camviz.finding import Finding, MapScores, Settings
+from camviz.heat_regions import HotRegion, Hotspots, hotspots
 from camviz.images import ImageError, load_image
 from camviz.methods import METHODS, BlankMapWarning, Method, cam, cam_with_notes
 from camviz.metrics import SCORES, Evidence, Score
@@ -35,6 +36,8 @@ __all__ = [
     "DownloadError",
     "Evidence",
     "Finding",
+    "HotRegion",
+    "Hotspots",
     "ImageError",
     "MapScores",
     "Method",
@@ -56,6 +59,7 @@ __all__ = [
     "compare",
     "explain",
     "find",
+    "hotspots",
     "list_models",
     "load_image",
     "load_model",

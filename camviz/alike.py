@@ -10,6 +10,8 @@ from scipy.stats import rankdata
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
+from camviz.maps import require_unit_range
+
 
 @dataclass(frozen=True)
 class Likeness:
@@ -27,17 +29,19 @@ class Likeness:
 
 
 def likeness(reference: Tensor, maps: Tensor) -> list[Likeness]:
-    """Compare maps (B, H, W) in [0, 1] with one of them (H, W)."""
-    first = _array(reference)
+    """Compare maps (B, H, W) in [0, 1] with one of them (H, W).
+
+    Raises:
+        ValueError: a map leaves [0, 1].
+    """
+    reference, maps = reference.double().cpu(), maps.double().cpu()
+    require_unit_range(reference, maps)
+    first = reference.numpy()
     ranks = _ranks(first)
     return [
         Likeness(_ssim(first, second), _correlation(first, second), _correlation(ranks, _ranks(second)))
-        for second in _array(maps)
+        for second in maps.numpy()
     ]
-
-
-def _array(maps: Tensor) -> NDArray[np.float64]:
-    return maps.double().cpu().numpy()
 
 
 def _ssim(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:

@@ -10,7 +10,7 @@ from weakref import WeakSet
 import torch
 from torch import Tensor, nn
 
-from camviz.hooks import layer_hooks
+from camviz.hooks import layer_hooks, require_eval
 
 Value = TypeVar("Value")
 
@@ -46,7 +46,12 @@ def copies(activation: Tensor) -> int:
 
 
 def multiply_adds(module: nn.Module, x: Tensor) -> int:
-    """Count the multiplications, each with its addition, in a network's convolutions and linear layers on images x."""
+    """Count the multiplications, each with its addition, in a network's convolutions and linear layers on images x.
+
+    Raises:
+        ValueError: a network in training mode, whose statistics the pass would change.
+    """
+    require_eval(module)
     total = 0
 
     def count(weight: Tensor, output: Tensor) -> Tensor:
@@ -75,6 +80,9 @@ def forward(module: nn.Module, x: Tensor, done: Callable[[int], object] | None =
     """Logits (B, classes) of images x (B, 3, H, W), of which B may be large; x stays as it is.
 
     `done` is called with how many are done, now and then; an exception that it raises stops the work.
+
+    Raises:
+        ValueError: a network in training mode.
     """
     found = []
     for part, logits in in_chunks(lambda part: run_network(module, x[part]), len(x), chunk_size(x)):
@@ -89,7 +97,12 @@ _USUAL_ORDER: WeakSet[nn.Module] = WeakSet()
 
 
 def run_network(module: nn.Module, x: Tensor) -> Tensor:
-    """Logits (B, classes) of images x (B, 3, H, W), which stay as they are."""
+    """Logits (B, classes) of images x (B, 3, H, W), which stay as they are.
+
+    Raises:
+        ValueError: a network in training mode, whose statistics the pass would change.
+    """
+    require_eval(module)
     return in_fast_order(module, x, module)
 
 

@@ -26,14 +26,14 @@ from camviz.noise import KINDS
 from camviz.refine import RULES
 from camviz.render import COLORMAP, COLORMAPS
 from camviz.robustness import Perturbation
-from camviz.takeaway import csv, npz, panels
+from camviz.takeaway import csv, hotspots_csv, npz, panels
 from camviz.workbench.findings import find
 
 MAX_PICTURE = bundle.LIMITS[bundle.PICTURE]
 BUNDLE = f"finding{bundle.SUFFIX}"
 # What `explain` may overwrite: files that it wrote itself.
 _OURS = re.compile(
-    r"(view\.png|result\.png|(layer|merge)-\d\d+-[\w.-]+\.png|maps\.npz|scores\.csv|figure\.pdf|report\.html"
+    r"(view\.png|result\.png|(layer|merge)-\d\d+-[\w.-]+\.png|maps\.npz|scores\.csv|hotspots\.csv|figure\.pdf|report\.html"
     rf"|{re.escape(BUNDLE)})(\.partial)?"
 )
 _SAMPLE = re.compile(r"shapes:(train|val|test)/(\d{1,10})")
@@ -275,6 +275,7 @@ def _write(finding: Finding, folder: Path, colours: str) -> None:
         **panels(finding, colours),
         "maps.npz": npz(finding),
         "scores.csv": csv(finding),
+        "hotspots.csv": hotspots_csv(finding),
         "figure.pdf": figure(finding, colormap=colours),
         "report.html": report(finding),
         BUNDLE: bundle.write(finding),

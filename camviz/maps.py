@@ -11,6 +11,41 @@ from torch.nn import functional as F
 
 # Differences below this share of a map's largest value are rounding, not structure.
 _FLAT = 1e-6
+# How far a value may lie outside [0, 1] and still be rounding.
+_ROUNDING = 1e-6
+# A largest value from here to 255 looks like 8-bit grey levels.
+_BYTES_FROM = 10
+
+
+def require_unit_range(*groups: Tensor) -> None:
+    """Raise a ValueError unless all maps lie in [0, 1].
+
+    Maps that hold NaN or an infinity pass: whoever is given one says what becomes of it. All groups are checked with
+    one device synchronisation.
+
+    Args:
+        groups: real tensors (..., H, W) on one device.
+
+    Raises:
+        ValueError: a map leaves [0, 1] by more than 1e-6; the message says how to bring it there.
+    """
+    ends = [torch.aminmax(maps.detach().flatten(-2), dim=-1) for maps in groups if maps.numel()]
+    if not ends:
+        return
+    lows, highs = (torch.cat([end.flatten() for end in side]) for side in zip(*ends, strict=True))
+    finite = torch.isfinite(lows) & torch.isfinite(highs)
+    low, high = torch.stack([lows.where(finite, 0).amin(), highs.where(finite, 0).amax()]).tolist()
+    if low < -_ROUNDING or high > 1 + _ROUNDING:
+        raise ValueError(f"maps must lie in [0, 1], got values from {low:.4g} to {high:.4g}: {_remedy(low, high)}")
+
+
+def _remedy(low: float, high: float) -> str:
+    """Say how maps with values from `low` to `high` get into [0, 1]."""
+    if low < -_ROUNDING:
+        return "there are negative values, so apply ReLU and normalise"
+    if _BYTES_FROM < high <= 255:
+        return "this looks like a 0-255 heat map: divide it by 255"
+    return "normalise each map, for instance by (map - min) / (max - min)"
 
 
 def normalise(maps: Tensor) -> Tensor:

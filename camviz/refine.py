@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from camviz.capture import Capture
-from camviz.maps import normalise
+from camviz.maps import normalise, require_unit_range
 
 # What a rule reads: the layers' maps alone, or beside them maps of a second method, another pass through the network,
 # or the picture. All but the first come from a capture.
@@ -128,7 +128,8 @@ def running(maps: Tensor, rule: str = "product", cap: Capture | None = None) -> 
         float32 (L, B, H, W) in [0, 1]; the last entry is the deepest map itself, the first all layers.
 
     Raises:
-        ValueError: an unknown rule, one that needs a capture without one, or maps that are not (L, B, H, W).
+        ValueError: an unknown rule, one that needs a capture without one, or maps that are not (L, B, H, W) or
+            leave [0, 1].
     """
     return _stretched(_merge(maps, rule, cap).flip(0))
 
@@ -163,7 +164,8 @@ def refine(maps: Tensor, rule: str = "product", cap: Capture | None = None) -> T
         float32 (B, H, W) in [0, 1]; zeros where the layers have no region in common.
 
     Raises:
-        ValueError: an unknown rule, one that needs a capture without one, or maps that are not (L, B, H, W).
+        ValueError: an unknown rule, one that needs a capture without one, or maps that are not (L, B, H, W) or
+            leave [0, 1].
     """
     return _stretched(_merge(maps, rule, cap)[-1])
 
@@ -174,6 +176,7 @@ def _merge(maps: Tensor, rule: str, cap: Capture | None) -> Tensor:
         raise ValueError(f"unknown merging rule {rule!r}; choose from {', '.join(RULES)}")
     if maps.ndim != 4 or not len(maps):
         raise ValueError(f"maps must be (layers, B, H, W), got {tuple(maps.shape)}")
+    require_unit_range(maps)
     chosen, ordered = RULES[rule], maps.float().flip(0)
     if chosen.needs == "maps":
         return cast(MapsMerge, chosen.merge)(ordered)

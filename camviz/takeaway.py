@@ -6,6 +6,7 @@ import csv as tables
 import hashlib
 import io
 import json
+import math
 import re
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from camviz.finding import RESULT, Finding, as_png, running_merges
+from camviz.heat_regions import SHARES, HotRegion, Hotspots, hotspots
 from camviz.manifest import described, plain
 from camviz.methods import METHODS
 from camviz.models import list_models
@@ -22,6 +24,10 @@ from camviz.render import COLORMAP, overlay
 from camviz.robustness import Perturbation
 
 _FITS = {"crop": "cropped to the centre", "squeeze": "squeezed to a square", "pad": "with grey bars"}
+HOTSPOT_COLUMNS = (
+    *("map", "method", "rule", "class", "share", "region", "x", "y", "width", "height", "centre_x", "centre_y"),
+    *("pixels", "area", "threshold", "note"),
+)
 
 
 def npz(finding: Finding) -> bytes:
@@ -58,6 +64,40 @@ def csv(finding: Finding) -> bytes:
         numbers = ("" if score[name] is None else repr(score[name]) for name in names)
         table.writerow([*map(as_cell, (*texts, finding.label)), *numbers, as_cell(score.note)])
     return stream.getvalue().encode()
+
+
+def hotspots_of(finding: Finding, share: float) -> dict[str, Hotspots]:
+    """The hottest share of each map's pixels: of the merged map under `RESULT`, then of each layer, deep to shallow."""
+    layers = reversed(list(zip(finding.settings.recipe.layers, finding.maps, strict=True)))
+    return {key: hotspots(map_, share) for key, map_ in ((RESULT, finding.merged), *layers)}
+
+
+def hotspots_csv(finding: Finding) -> bytes:
+    """Where the hottest 5, 10 and 20 % of each map's pixels are, as a table in UTF-8.
+
+    For each map and share there is a row with "all" as the region, then one for each region, the largest first. Places
+    are pixel numbers in the view, as in `camviz.HotRegion`. A cell is empty where there is nothing to tell.
+    """
+    stream = io.StringIO()
+    table = tables.writer(stream, lineterminator="\n")
+    table.writerow(HOTSPOT_COLUMNS)
+    recipe = finding.settings.recipe
+    for share in SHARES:
+        for key, found in hotspots_of(finding, share).items():
+            texts = (key, recipe.method, recipe.rule if key == RESULT else "", finding.label)
+            start = [*map(as_cell, texts), repr(share)]
+            table.writerow([*start, "all", *[""] * 4, *_numbers(found), _number(found.threshold), found.note])
+            for number, region in enumerate(found.regions, 1):
+                table.writerow([*start, number, *region.box, *_numbers(region), "", ""])
+    return stream.getvalue().encode()
+
+
+def _numbers(found: Hotspots | HotRegion) -> list[str]:
+    return [*map(_number, found.centre), str(found.pixels), repr(found.area)]
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else repr(value)
 
 
 def settings_in_words(finding: Finding) -> dict[str, str]:

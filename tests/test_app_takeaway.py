@@ -41,9 +41,9 @@ def test_files_of_different_maps_have_different_names():
     assert len(set(names)) == len(names)
 
 
-def test_the_popover_offers_five_files(app):
+def test_the_popover_offers_six_files(app):
     titles = download_labels(app)
-    assert titles == ["Report, HTML", "Figure, PDF", "Maps, NPZ", "Scores, CSV", "Bundle"]
+    assert titles == ["Report, HTML", "Figure, PDF", "Maps, NPZ", "Scores, CSV", "Hottest regions, CSV", "Bundle"]
 
 
 @pytest.mark.usefixtures("app")

@@ -64,6 +64,11 @@ def test_the_report_opens_offline_with_the_viewer_working_in_it(browser, taken):
     text = page.locator("main").inner_text()
     for word in ("RefineCAM scores", "efficientnet-lite0", "SHA-256", "camviz", "torch"):
         assert word in text
+    box = camviz.hotspots(found.merged, 0.05).boxes[0]
+    row = page.locator(".cv-hottest tr").nth(1)
+    expect(row).to_contain_text("RefineCAM")
+    expect(row).to_contain_text(f"{box[2]} × {box[3]} at x {box[0]}, y {box[1]}")
+    expect(page.locator(".cv-hottest tr")).to_have_count(1 + 1 + 4)
     assert asked == [report.as_uri()]
     assert wrong == []
     context.close()

@@ -1,12 +1,15 @@
 """The viewer in a real browser: what it draws, how it answers hands and keys, and what it tells the server."""
 
+import base64
 import re
 
+import cv2
 import numpy as np
 import pytest
 from browsing import SLOW, choose, drawn, pixels, png, result, upload, wait_for_change
 from PIL import Image
 from playwright.sync_api import Page, expect
+from scipy import ndimage
 
 import camviz
 from camviz.render import COLORMAPS, overlay, palette
@@ -42,6 +45,11 @@ def slide(page: Page, name: str, value: float) -> None:
         "(slider, value) => { slider.value = value; slider.dispatchEvent(new Event('input', { bubbles: true })) }",
         value,
     )
+    settle(page)
+
+
+def lines(page: Page, kind: str) -> None:
+    page.get_by_label("Lines").select_option(kind)
     settle(page)
 
 
@@ -88,14 +96,77 @@ def test_below_the_threshold_is_the_grey_picture(calm, known):
 def test_contours_run_where_the_map_passes_a_quarter(calm, known):
     _, alone, _ = known
     before = panel(calm, 0)
-    calm.get_by_label("Contours").check()
-    settle(calm)
+    lines(calm, "quarters")
     changed = (panel(calm, 0) != before).any(2)
     band = (alone[0].numpy() * 4).astype(int).clip(0, 3)
     border = np.zeros_like(changed)
     border[1:, 1:] = (band[1:, 1:] != band[1:, :-1]) | (band[1:, 1:] != band[:-1, 1:])
     assert (changed == border).mean() > 0.9995
     assert border.any()
+
+
+def maps_in(page: Page) -> np.ndarray:
+    """The maps that the browser draws, float32 (n, h, w)."""
+    texts = page.evaluate(
+        "() => [...camvizViewers.viewers].find(v => v.maps).maps.map(m => {"
+        " const b = new Uint8Array(m.buffer, m.byteOffset, m.byteLength); let t = '';"
+        " for (let i = 0; i < b.length; i += 8192) t += String.fromCharCode(...b.subarray(i, i + 8192));"
+        " return btoa(t) })"
+    )
+    found = np.stack([np.frombuffer(base64.b64decode(text), "<f4") for text in texts])
+    side = round(found.shape[1] ** 0.5)
+    return found.reshape(-1, side, side)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.2])
+def test_the_outline_of_the_hottest_pixels_is_that_of_the_core(calm, share):
+    """Pixel by pixel: white along the region's own, black along those just outside, all else as before."""
+    slide(calm, "Opacity", 0.5)  # no white or black in the maps themselves
+    maps, canvases = maps_in(calm), calm.locator(".cv-strip canvas[data-map]")
+    numbers = canvases.evaluate_all("all => all.map(c => Number(c.dataset.map))")
+    assert len(numbers) >= 8
+    before = {number: panel(calm, number) for number in numbers}
+    lines(calm, f"{share:g}")
+    for number in numbers:
+        found = camviz.hotspots(maps[number], share)
+        hot = np.zeros(maps[number].shape, np.uint8)
+        for region in found.regions:
+            left, top, width, height = region.box
+            hot[top : top + height, left : left + width] = 1
+        hot &= maps[number] >= found.threshold
+        assert hot.sum() == found.pixels
+        inner = (hot == 1) & ~ndimage.binary_erosion(hot)
+        outer = (hot == 0) & ndimage.binary_dilation(hot)
+        expected = np.where(inner[..., None], 255, np.where(outer[..., None], 0, before[number]))
+        assert np.array_equal(panel(calm, number), expected)
+        drawn_ = np.zeros(hot.shape, np.uint8)
+        cv2.polylines(drawn_, [c for r in found.regions for c in (r.contour, *r.holes)], isClosed=True, color=1)
+        assert (inner[drawn_ == 1]).all(), "the contours of the core run along the white pixels"
+
+
+def test_the_shared_scale_moves_no_outline(calm):
+    lines(calm, "0.1")
+    before = panel(calm, 6)
+    calm.get_by_label("Shared scale").check()
+    settle(calm)
+    after = panel(calm, 6)
+    assert not np.array_equal(before, after)
+    white = (before == 255).all(2)
+    assert white.sum() > 50
+    assert np.array_equal((after == 255).all(2), white)
+
+
+def test_the_key_goes_through_all_lines(calm):
+    kinds = calm.get_by_label("Lines").locator("option").all_inner_texts()
+    assert kinds == ["none", "0.25, 0.5, 0.75", "hottest 5 %", "hottest 10 %", "hottest 20 %"]
+    calm.locator(".cv-viewer").first.focus()
+    pictures = [result(calm)]
+    for _ in kinds:
+        calm.keyboard.press("n")
+        settle(calm)
+        pictures.append(result(calm))
+    assert len(set(pictures)) == len(kinds)
+    assert pictures[-1] == pictures[0]
 
 
 def test_the_shared_scale_shows_merges_unstretched(calm, known):

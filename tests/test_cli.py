@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -113,6 +114,22 @@ def test_everything_that_is_written(tmp_path, lite0):
     )
     assert float(rows[0]["complexity"]) == pytest.approx(float(merged.mean()), abs=1e-4)
 
+    with np.load(out / "maps.npz", allow_pickle=False) as read:
+        by_key = dict(zip((RESULT, *layers), (read["merged"], *read["maps"]), strict=True))
+    told = pd.read_csv(out / "hotspots.csv")
+    assert [tuple(each) for each in told[["share", "map"]].drop_duplicates().to_numpy()] == [
+        (share, key) for share in (0.05, 0.1, 0.2) for key in (RESULT, *reversed(layers))
+    ]
+    for (share, key), found in told.groupby(["share", "map"]):
+        expected = camviz.hotspots(by_key[key], share)
+        assert found.region.tolist() == ["all", *(str(n + 1) for n in range(len(expected.regions)))]
+        whole, regions = found.iloc[0], found.iloc[1:]
+        assert (whole.pixels, whole.area, whole.threshold) == (expected.pixels, expected.area, expected.threshold)
+        assert (whole.centre_x, whole.centre_y) == expected.centre
+        assert list(regions[["x", "y", "width", "height"]].itertuples(index=False, name=None)) == list(expected.boxes)
+        assert list(zip(regions.centre_x, regions.centre_y, strict=True)) == [r.centre for r in expected.regions]
+        assert regions.pixels.sum() == whole.pixels
+
     assert (out / "figure.pdf").read_bytes().startswith(b"%PDF")
     finding = stored(out)
     assert finding.picture == image.read_bytes()
@@ -123,6 +140,7 @@ def test_everything_that_is_written(tmp_path, lite0):
         *(f"{kind}-{n:02d}-{name}.png" for kind in ("layer", "merge") for n, name in enumerate(layers[::-1], 1)),
         "maps.npz",
         "scores.csv",
+        "hotspots.csv",
         "figure.pdf",
         "report.html",
         cli.BUNDLE,

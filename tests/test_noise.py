@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from scipy import stats
+from scipy import ndimage, stats
 from torch import nn
 from torch.nn import functional as F
 
@@ -194,6 +194,28 @@ def test_blur_is_a_convolution(level):
     expected = np.einsum("hwcij,ij->hwc", windows, kernel)
     assert abs(noise.apply(image, "blur", level) - expected).max() <= 0.5 + 1e-9
     assert abs(expected - image).max() > 1
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        ramp(20, 31),
+        ramp(31, 20).transpose(1, 0, 2),
+        ramp(40, 40)[::2, ::-1],
+        ramp(1, 1),
+        ramp(2, 90),  # smaller than the kernel
+        np.repeat(np.indices((30, 30)).sum(0)[..., None] % 2 * 255, 3, 2).astype(np.uint8),  # halves, to be rounded
+        np.repeat(np.indices((30, 30))[1][..., None] // 15 * 255, 3, 2).astype(np.uint8),
+        np.random.default_rng(0).integers(0, 256, (64, 48, 3), dtype=np.uint8),
+    ],
+)
+def test_blur_gives_the_grey_levels_of_scipy(image):
+    levels = [1e-6, 0.0208, 0.0209, 0.05, 0.1, 0.3, 0.6, 1.0]  # from 0.125 px on the kernel is wider than a pixel
+    expected = [
+        np.rint(ndimage.gaussian_filter(image.astype(np.float64), (6 * level, 6 * level, 0), mode="reflect"))
+        for level in levels
+    ]
+    assert np.array_equal(noise.apply_levels(image, "blur", levels), expected)
 
 
 @pytest.mark.parametrize("grey", [0, 77, 255])

@@ -73,7 +73,10 @@ function paintMap(pixels, image, map, range, settings, inks, x0 = 0, x1 = image.
         (ground[j] * kept + inks[ink + 1]);
     }
   }
-  if (settings.contours) paintContours(pixels, image, map, range, x0, x1);
+  if (settings.lines === "quarters") paintContours(pixels, image, map, range, x0, x1);
+  else if (settings.lines !== "none") {
+    paintOutline(pixels, image, outlineOf(map, image, Number(settings.lines), signed), x0, x1);
+  }
 }
 
 /** Draw a white pixel wherever a map passes 1/4, 1/2 or 3/4. */
@@ -87,6 +90,51 @@ function paintContours(pixels, { width, height }, map, [low, high], x0, x1) {
       pixels[i] = 0xffffffff;
     }
   }
+}
+
+/** Outline the hottest pixels: white on their outermost ones, black just outside, so that it shows on every colour. */
+function paintOutline(pixels, { width }, edges, x0, x1) {
+  for (let i = 0; i < pixels.length; i++) {
+    if (edges[i] === NO_EDGE || i % width < x0 || i % width >= x1) continue;
+    pixels[i] = edges[i] === INNER ? 0xffffffff : 0xff000000;
+  }
+}
+
+const [NO_EDGE, INNER, OUTER] = [0, 1, 2];
+const OUTLINES = new WeakMap(); // map -> what `outlineOf` found, by share
+
+/** The edges of the hottest share of a map's pixels, a byte each: the outermost of them, and those just outside. */
+function outlineOf(map, { width, height }, share, signed) {
+  const known = OUTLINES.get(map) ?? {};
+  OUTLINES.set(map, known);
+  return (known[share] ??= edgesOf(hottest(signed ? map.map((value) => heightOf(value, true)) : map, share), width, height));
+}
+
+/**
+ * Which pixels are the hottest share of a map, as `camviz.hotspots` has it: at least as high as the n-th highest,
+ * n = share * pixels rounded, and above 0. Of a difference those farthest from none.
+ */
+function hottest(heights, share) {
+  const count = Math.max(1, Math.floor(share * heights.length + 0.5));
+  const threshold = heights.slice().sort()[heights.length - count];
+  const inside = new Uint8Array(heights.length);
+  for (let i = 0; i < heights.length; i++) inside[i] = heights[i] >= threshold && heights[i] > 0 ? 1 : 0;
+  return inside;
+}
+
+function edgesOf(inside, width, height) {
+  const edges = new Uint8Array(inside.length);
+  for (let y = 0, i = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, i++) {
+      const around =
+        (x > 0 ? inside[i - 1] : 0) +
+        (x + 1 < width ? inside[i + 1] : 0) +
+        (y > 0 ? inside[i - width] : 0) +
+        (y + 1 < height ? inside[i + width] : 0);
+      if (inside[i] ? around < 4 : around > 0) edges[i] = inside[i] ? INNER : OUTER;
+    }
+  }
+  return edges;
 }
 
 /** The colours of a map's values over mid-grey, as a CSS gradient. */

@@ -178,6 +178,7 @@ class Viewer {
   blend(values, from, to, share) {
     const [a, b] = [this.maps[from], this.maps[to]];
     for (let i = 0; i < values.length; i++) values[i] = a[i] + share * (b[i] - a[i]);
+    OUTLINES.delete(values); // its values are new in each frame
     const [x, y] = [this.range(from), this.range(to)];
     return { values, range: [0, 1].map((end) => x[end] + share * (y[end] - x[end])) };
   }

@@ -115,11 +115,10 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
 
 function press(viewer, event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("button")) return;
-  const { opacity, threshold, contours, shared, colours } = store.settings;
+  const { opacity, threshold, lines, shared, colours } = store.settings;
   const at = store.pointer ?? { x: 0.5, y: 0.5 };
   const { scale, left, top } = store.zoom;
   const zoom = (factor) => store.zoomBy(factor, at.x * scale + left, at.y * scale + top);
-  const names = Object.keys(PALETTES);
   const keys = {
     "+": () => zoom(1.5),
     "-": () => zoom(1 / 1.5),
@@ -128,8 +127,8 @@ function press(viewer, event) {
     "]": () => store.set({ opacity: clamp(opacity + 0.1, 0, 1) }),
     ",": () => store.set({ threshold: clamp(threshold - 0.05, 0, 1) }),
     ".": () => store.set({ threshold: clamp(threshold + 0.05, 0, 1) }),
-    c: () => store.set({ colours: names[(names.indexOf(colours) + 1) % names.length] }),
-    n: () => store.set({ contours: !contours }),
+    c: () => store.set({ colours: following(Object.keys(PALETTES), colours) }),
+    n: () => store.set({ lines: following(Object.keys(LINES), lines) }),
     s: () => store.set({ shared: !shared }),
     m: () => playMerges(),
     l: () => enlarge(!store.large),
@@ -141,6 +140,11 @@ function press(viewer, event) {
   if (!act) return;
   event.preventDefault();
   act();
+}
+
+/** The name after this one, in a circle. */
+function following(names, name) {
+  return names[(names.indexOf(name) + 1) % names.length];
 }
 
 /** Move the pointer by some pixels of the picture. */

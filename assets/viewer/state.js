@@ -4,7 +4,7 @@ const DEFAULTS = Object.freeze({
   colours: "inferno",
   opacity: 0.67,
   threshold: 0,
-  contours: false,
+  lines: "none", // or "quarters", or the share of the hottest pixels that are outlined
   shared: false,
   outline: true,
   result: "alone", // or "swipe", "blink": the result against the chosen panel

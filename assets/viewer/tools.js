@@ -10,7 +10,7 @@ const KEYS = [
   ["[ and ]", "opacity"],
   [", and .", "threshold"],
   ["c", "next colours"],
-  ["n", "contour lines"],
+  ["n", "next lines: none, contours, the hottest pixels"],
   ["s", "shared scale"],
   ["m", "play the merge"],
   ["l, Esc", "large mode on, off"],
@@ -66,7 +66,7 @@ class Tools {
     );
     this.opacity = range((opacity) => store.set({ opacity }));
     this.threshold = range((threshold) => store.set({ threshold }));
-    this.contours = box((contours) => store.set({ contours }));
+    this.lines = select(Object.entries(LINES), (lines) => store.set({ lines }));
     this.shared = box((shared) => store.set({ shared }));
     this.outline = box((outline) => store.set({ outline }));
     this.result = select(
@@ -83,7 +83,7 @@ class Tools {
       labelled("Colours", this.colours, "All perceptually uniform; Cividis looks alike to colour-blind people (c)"),
       labelled("Opacity", this.opacity, "How much the colours cover the picture ([ and ])"),
       labelled("Threshold", this.threshold, "Show the map only where it is at least this high (, and .)"),
-      labelled("Contours", this.contours, "Lines where the map passes 0.25, 0.5 and 0.75 (n)"),
+      labelled("Lines", this.lines, "Contours, or an outline of each map's own hottest pixels (n)"),
       labelled("Shared scale", this.shared, "Merges as they are, not stretched to the brightest place: watch them fade (s)"),
       this.outlined,
       this.held,
@@ -96,8 +96,8 @@ class Tools {
 
   follow() {
     const { settings } = store;
-    for (const name of ["colours", "opacity", "threshold", "result"]) this[name].value = settings[name];
-    for (const name of ["contours", "shared", "outline"]) this[name].checked = settings[name];
+    for (const name of ["colours", "opacity", "threshold", "lines", "result"]) this[name].value = settings[name];
+    for (const name of ["shared", "outline"]) this[name].checked = settings[name];
     this.outlined.hidden = !this.header.outline;
     this.merge.hidden = this.held.hidden = !this.header.merges;
     this.root.classList.toggle("cv-short", !this.header.merges);

@@ -9,7 +9,8 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from camviz.finding import Finding
+from camviz.finding import RESULT, Finding, result_title
+from camviz.heat_regions import SHARES, HotRegion, Hotspots
 from camviz.html import viewer
 from camviz.html.layer_strip import maps_message, strip_html, strip_of
 from camviz.html.score_chart import rows_of, scores_html
@@ -18,7 +19,7 @@ from camviz.html.viewer import pack_tools
 from camviz.html.words import conclusion, title_html
 from camviz.methods import METHODS
 from camviz.segments import segment
-from camviz.takeaway import facts, model_title
+from camviz.takeaway import facts, hotspots_of, model_title
 
 # What Streamlit gives the page elsewhere.
 _PAGE = """
@@ -30,8 +31,11 @@ body { margin: 0; }
 .stApp table { border-spacing: 1rem 0.15rem; font-size: 0.85rem; margin-left: -1rem; overflow-wrap: anywhere; }
 .stApp .cv-opened table { margin-left: 0; border-spacing: 0; }
 .stApp th { text-align: left; font-weight: 500; color: var(--cv-quiet); white-space: nowrap; vertical-align: top; }
+.cv-hottest caption { text-align: left; padding-inline: 1rem; font-weight: 600; }
+.cv-hottest td { vertical-align: top; font-variant-numeric: tabular-nums; }
 .cv-below { display: grid; grid-template-columns: minmax(0, 2.4fr) minmax(0, 1fr); gap: 2rem; }
 """
+_MOST = 3  # regions of a map that are told one by one
 _START = """
 const bytes = (id) => Uint8Array.from(atob(document.getElementById(id).textContent), (c) => c.charCodeAt(0));
 const panels = new Viewer(document.getElementById("panels"));
@@ -71,6 +75,7 @@ def report(finding: Finding, credit: str = "") -> bytes:
 <div id="tools"></div>
 <div id="panels"></div>
 <div class="cv-below"><div>{chart}</div><div>{_as_html(words)}</div></div>
+{hotspots_html(finding)}
 <table>{table}</table>
 </main></div>
 <script type="text/plain" id="tools-data">{base64.b64encode(tools).decode()}</script>
@@ -95,6 +100,38 @@ def _regions(finding: Finding) -> NDArray[np.int64] | None:
         return segment(finding.view)
     except ValueError:  # a picture of one colour, say
         return None
+
+
+def hotspots_html(finding: Finding) -> str:
+    """A table of where the hottest pixels of each map are, the smallest share that is offered."""
+    rows = "".join(
+        f"<tr><th>{escape(result_title(finding.settings.recipe) if key == RESULT else key)}</th>"
+        f"<td>{_shares(found)}</td><td>{_told_regions(found)}</td></tr>"
+        for key, found in hotspots_of(finding, SHARES[0]).items()
+    )
+    return f"""<table class="cv-hottest">
+<caption>Where the hottest {SHARES[0]:.0%} of the pixels are</caption>
+<tr><th>Map</th><th>Share covered</th><th>Regions, the largest first, in pixels of the view</th></tr>
+{rows}
+</table>"""
+
+
+def _shares(found: Hotspots) -> str:
+    note = f" <small>{escape(found.note)}</small>" if found.note else ""
+    return f"{100 * found.area:.1f} %{note}"
+
+
+def _told_regions(found: Hotspots) -> str:
+    """The largest regions, and how many more there are."""
+    told = [_region(region) for region in found.regions[:_MOST]]
+    if len(found.regions) > _MOST:
+        told.append(f"and {len(found.regions) - _MOST} smaller")
+    return "<br>".join(told) or "none"
+
+
+def _region(region: HotRegion) -> str:
+    (x, y, width, height), (left, top) = region.box, region.centre
+    return f"{width} × {height} at x {x}, y {y} · centre {left:.0f}, {top:.0f} · {100 * region.area:.1f} % of the view"
 
 
 def _as_html(words: str) -> str:

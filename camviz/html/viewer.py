@@ -15,9 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from camviz.heat_regions import SHARES
 from camviz.render import COLORMAPS, DIVERGING, palette
 
 _FOLDER = Path(__file__).parents[2] / "assets" / "viewer"
+# What lines the panels can show: a setting of the script, and what it is called.
+_LINES = {"none": "none", "quarters": "0.25, 0.5, 0.75", **{f"{s:g}": f"hottest {100 * s:g} %" for s in SHARES}}
 _PARTS = ("state", "data", "draw", "panels", "pointing", "tools", "save")
 
 
@@ -95,11 +98,12 @@ def _padded(part: bytes) -> bytes:
 
 
 def script() -> str:
-    """Everything but the part that speaks with Streamlit, and the colours that it draws with."""
+    """Everything but the part that speaks with Streamlit, with the colours and the kinds of lines that it draws."""
     colours = {name: palette(name).ravel().tolist() for name in COLORMAPS}
     signed = json.dumps(palette(DIVERGING).ravel().tolist())
     tables = (
-        f"const PALETTES = {json.dumps(colours)};\nconst SIGNED = {signed};\nconst NAMES = {json.dumps(COLORMAPS)};"
+        f"const PALETTES = {json.dumps(colours)};\nconst SIGNED = {signed};\nconst NAMES = {json.dumps(COLORMAPS)};\n"
+        f"const LINES = {json.dumps(_LINES)};"
     )
     return "\n".join([tables, *(read_part(f"{part}.js") for part in _PARTS)])
 

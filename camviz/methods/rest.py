@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from camviz.capture import Capture
 from camviz.chunks import is_out_of_memory
-from camviz.hooks import layer_hooks
+from camviz.hooks import layer_hooks, require_eval
 
 # module name -> which of its calls, counted from 1
 Calls = dict[str, set[int]]
@@ -25,7 +25,11 @@ def rest_of_network(cap: Capture, index: int, image: int) -> Callable[[Tensor], 
     returned before the layer does is given one image, and its output is expanded to n without being copied.
     Every run carries one unchanged copy along; should its logits not be the clean ones (a network that changes
     such an expanded tensor in place, say), the whole network runs on n images instead.
+
+    Raises:
+        ValueError: the network is in training mode by now.
     """
+    require_eval(cap.module)
     x = cap.x[image : image + 1]
     kept = cap.activations[index][image : image + 1]
     clean = cap.logits[image : image + 1]

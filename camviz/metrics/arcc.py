@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from camviz.maps import require_unit_range
 from camviz.metrics.evidence import Evidence, Explain
 from camviz.metrics.registry import score
 from camviz.metrics.road import PERCENTILES, Ties, check_maps
@@ -68,7 +69,7 @@ def arcc(
         ties: how ROAD treats pixels of equal value.
 
     Raises:
-        ValueError: maps that are not (B, H, W) of x.
+        ValueError: maps that are not (B, H, W) of x, or leave [0, 1]; a network in training mode.
     """
     return arccs(module, x, maps[None], target, explains=[explain], seed=seed, percentiles=percentiles, ties=ties)[0]
 
@@ -91,7 +92,8 @@ def arccs(
     filled together.
 
     Raises:
-        ValueError: maps that are not (M, B, H, W) of x, or not one method for each.
+        ValueError: maps that are not (M, B, H, W) of x, or leave [0, 1]; not one method for each; a network in
+            training mode.
     """
     evidence = Evidence(module, x, maps, target, explains, seed=seed, logits=logits, percentiles=percentiles, ties=ties)
     arcc_, coherency_, complexity_, road, road_raw = (evidence.values(name) for name in PARTS)
@@ -135,9 +137,9 @@ def _arcc(evidence: Evidence) -> Tensor:
     reference="Poppi et al., arXiv 2104.10252",
     needs=("explain",),
 )
-def _coherency(evidence: Evidence) -> tuple[Tensor, list[tuple[str, ...]]]:
+def _coherency_of(evidence: Evidence) -> tuple[Tensor, list[tuple[str, ...]]]:
     found = [
-        coherency(evidence.x, each, evidence.classes, explain)
+        _coherency(evidence.x, each, evidence.classes, explain)
         for each, explain in zip(evidence.maps, evidence.explains or (), strict=True)
     ]
     return torch.stack([values for values, _ in found]), [notes for _, notes in found]
@@ -153,7 +155,7 @@ def _coherency(evidence: Evidence) -> tuple[Tensor, list[tuple[str, ...]]]:
     reference="Poppi et al., arXiv 2104.10252",
 )
 def _complexity(evidence: Evidence) -> Tensor:
-    return torch.stack([complexity(each) for each in evidence.maps])
+    return evidence.maps.float().mean((2, 3))
 
 
 @score(
@@ -208,8 +210,17 @@ def coherency(x: Tensor, maps: Tensor, target: Tensor, explain: Explain) -> tupl
 
     Returns:
         (B,), 0 where it is undefined, and B notes that say why.
+
+    Raises:
+        ValueError: maps that are not (B, H, W) of x, or leave [0, 1].
     """
     check_maps(x, maps)
+    require_unit_range(maps)
+    return _coherency(x, maps, target, explain)
+
+
+def _coherency(x: Tensor, maps: Tensor, target: Tensor, explain: Explain) -> tuple[Tensor, tuple[str, ...]]:
+    """`coherency` of maps that are known to be right."""
     again = _finite(explain(x * _finite(maps)[:, None].to(x.dtype), target))
     first, second = _unit(_finite(maps)), _unit(again)
     score = ((first * second).sum(1) + 1) / 2
@@ -225,7 +236,12 @@ def coherency(x: Tensor, maps: Tensor, target: Tensor, explain: Explain) -> tupl
 
 
 def complexity(maps: Tensor) -> Tensor:
-    """How much of the picture the map fills: the mean of each map (B, H, W) -> (B,). Low is good."""
+    """How much of the picture the map fills: the mean of each map (B, H, W) -> (B,). Low is good.
+
+    Raises:
+        ValueError: maps that leave [0, 1].
+    """
+    require_unit_range(maps)
     return maps.float().mean((1, 2))
 
 

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from camviz.capture import Target, as_target
+from camviz.hooks import require_eval
+from camviz.maps import require_unit_range
 from camviz.methods.registry import Progress
 from camviz.metrics.registry import SCORES, Score
 from camviz.metrics.road import PERCENTILES, Road, Ties, check_maps, roads
@@ -50,7 +52,8 @@ class Evidence:
         known: scores computed before, by name, which are not computed again.
 
     Raises:
-        ValueError: shapes that do not fit, or not one method for each map.
+        ValueError: shapes that do not fit, maps that leave [0, 1], not one method for each map, or a network in training
+            mode.
     """
 
     module: nn.Module = field(repr=False)
@@ -67,8 +70,10 @@ class Evidence:
     known: Mapping[str, Scored] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
+        require_eval(self.module)
         for each in self.maps:
             check_maps(self.x, each)
+        require_unit_range(self.maps)
         if self.explains is not None and len(self.explains) != len(self.maps):
             raise ValueError(
                 f"each of the {len(self.maps)} maps needs the method that made it, got {len(self.explains)}"

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from camviz.capture import as_target
 from camviz.chunks import forward
+from camviz.hooks import require_eval
+from camviz.maps import require_unit_range
 from camviz.methods.registry import Progress, shifted
 from camviz.metrics.imputation import NOISE, impute
 
@@ -65,7 +67,7 @@ def road(
     the combination of both orders and the percentiles as in arXiv 2605.14641.
 
     Args:
-        module: a network that returns logits (B, classes).
+        module: a network in eval mode that returns logits (B, classes).
         x: float (B, 3, H, W), normalised.
         maps: float (B, H, W) in [0, 1].
         target: the classes (B,); None takes the predicted ones.
@@ -74,7 +76,8 @@ def road(
         ties: what happens to pixels that tie with the threshold.
 
     Raises:
-        ValueError: maps that are not (B, H, W) of x, or an unknown way with ties.
+        ValueError: maps that are not (B, H, W) of x, or leave [0, 1]; an unknown way with ties; a network in training
+            mode.
     """
     return roads(module, x, maps[None], target, seed, percentiles, ties)[0]
 
@@ -103,6 +106,8 @@ def roads(
         check_maps(x, each)
     if ties not in ("all", "random"):
         raise ValueError(f"ties must be 'all' or 'random', got {ties!r}")
+    require_eval(module)
+    require_unit_range(maps)
     with torch.no_grad():
         logits = module(x.clone()) if logits is None else logits  # some networks normalise their input in place
         target = as_target(target, logits, len(x))

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from camviz.maps import require_unit_range
 from camviz.metrics.evidence import Evidence
 from camviz.metrics.registry import SCORES, Better, score
 
@@ -73,12 +74,13 @@ def against_mask(name: str, maps: Tensor, masks: Tensor) -> Tensor:
         masks: bool, of the same shape.
 
     Raises:
-        ValueError: the shapes differ, a mask is not bool, or one is empty or full.
+        ValueError: the shapes differ, a map leaves [0, 1], a mask is not bool, or one is empty or full.
     """
     if maps.shape != masks.shape or maps.ndim < 2:
         raise ValueError(f"maps and masks must have one shape (..., H, W), got {(*maps.shape,)} and {(*masks.shape,)}")
     if masks.dtype != torch.bool:
         raise ValueError(f"masks must be bool, got {masks.dtype}")
+    require_unit_range(maps)
     flat = masks.flatten(-2)
     if bool((flat.all(-1) | ~flat.any(-1)).any()):
         raise ValueError("a mask must hold some pixels, and not all")

@@ -48,6 +48,12 @@ def offer(place: DeltaGenerator, of: Explained, recipe: Recipe) -> None:
         ("Maps, NPZ", "NumPy's format, with all settings", f"{name}.npz", lambda: takeaway.npz(found)),
         ("Scores, CSV", "A table", f"{name}.csv", lambda: takeaway.csv(found)),
         (
+            "Hottest regions, CSV",
+            "Boxes, centres and areas of the hottest 5, 10 and 20 % of each map",
+            f"{name}-hotspots.csv",
+            lambda: takeaway.hotspots_csv(found),
+        ),
+        (
             "Bundle",
             "Picture, settings, maps and scores: it opens here again, and is checked against a fresh result",
             f"{name}{bundle.SUFFIX}",
