@@ -52,7 +52,7 @@ class Evidence:
         known: scores computed before, by name, which are not computed again.
 
     Raises:
-        ValueError: shapes that do not fit, maps that leave [0, 1], not one method for each map, or a network in training
+        ValueError: shapes that do not fit, maps that leave [0, 1], not one method for each map, a network in training
             mode.
     """
 
