@@ -25,16 +25,19 @@ from camviz.models.checkpoint import SUFFIX
 from camviz.noise import KINDS
 from camviz.refine import RULES
 from camviz.render import COLORMAP, COLORMAPS
+from camviz.results.output_folder import MANIFEST, OutputFolderError, reserve
 from camviz.robustness import Perturbation
-from camviz.takeaway import csv, hotspots_csv, npz, panels
+from camviz.takeaway import csv, hotspots_csv, npz, panel_names, panels
 from camviz.workbench.findings import find
 
 MAX_PICTURE = bundle.LIMITS[bundle.PICTURE]
 BUNDLE = f"finding{bundle.SUFFIX}"
-# What `explain` may overwrite: files that it wrote itself.
-_OURS = re.compile(
-    r"(view\.png|result\.png|(layer|merge)-\d\d+-[\w.-]+\.png|maps\.npz|scores\.csv|hotspots\.csv|figure\.pdf|report\.html"
-    rf"|{re.escape(BUNDLE)})(\.partial)?"
+# What `explain` writes beside the panels.
+_DOCUMENTS = ("maps.npz", "scores.csv", "hotspots.csv", "figure.pdf", "report.html", BUNDLE)
+_OUT = f"a folder, made if need be; its {MANIFEST} lists the files that camviz wrote, which the next run replaces"
+_FORCE = (
+    "overwrite files in DIR that have the name of a new file but are not known to be camviz's: your own, those changed "
+    "since, and those of earlier versions of camviz, which kept no list; no other file is touched"
 )
 _SAMPLE = re.compile(r"shapes:(train|val|test)/(\d{1,10})")
 
@@ -54,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(args.run(args))
     except UsageError as error:
         args.parser.error(str(error))
-    except (CannotError, ImageError, DownloadError, ModelError, bundle.BundleError) as error:
+    except (CannotError, OutputFolderError, ImageError, DownloadError, ModelError, bundle.BundleError) as error:
         told = str(error)
     except torch.OutOfMemoryError:
         told = "The network does not fit into the device's memory: try --device cpu."
@@ -75,8 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     explain.set_defaults(run=_explain, parser=explain)
     add: Any = explain.add_argument
     add("image", metavar="IMAGE", help="a picture's path, or a synthetic sample such as shapes:test/12")
-    add("--out", type=Path, required=True, metavar="DIR", help="a folder, made if need be")
-    add("--force", action="store_true", help="write into DIR although it holds files of others")
+    add("--out", type=Path, required=True, metavar="DIR", help=_OUT)
+    add("--force", action="store_true", help=_FORCE)
     add("--model", default=DEFAULT_MODEL, metavar="NAME", help=f"or a checkpoint's path (default {DEFAULT_MODEL})")
     add("--method", default="gradcam++", type=_among("method", METHODS), help=f"one of {', '.join(METHODS)}")
     add("--layers", type=_names, metavar="A,B", help="names of the network's modules (default: one of each stage)")
@@ -102,18 +105,21 @@ def _explain(args: argparse.Namespace) -> int:
     if (args.noise is None) != (args.level is None):
         raise UsageError("--noise and --level go together: name a kind and how strong it is")
     data, name, fit = _picture(args.image)
-    _check_folder(args.out, args.force)
-    net = _network(args.model, args.device)
-    layers = _known_layers(net, args.layers)
-    settings = Settings(
-        model=net.info.name,
-        recipe=Recipe(args.method, layers, args.rule, args.seed),
-        fit=args.fit or fit,
-        target=None if args.target is None else _class(net, args.target),
-        noise=None if args.noise is None else Perturbation(args.noise, args.level, args.seed),
-    )
-    finding = _found(net, data, name, settings, scores=not args.no_scores)
-    _write(finding, args.out, args.colours)
+    with reserve(args.out, args.force) as folder:
+        folder.check([*panel_names(()), *_DOCUMENTS])  # now rather than after a download or a slow method
+        net = _network(args.model, args.device)
+        layers = _known_layers(net, args.layers)
+        if args.layers is None:  # otherwise only `find` knows their order, which the names depend on
+            folder.check(panel_names(layers))
+        settings = Settings(
+            model=net.info.name,
+            recipe=Recipe(args.method, layers, args.rule, args.seed),
+            fit=args.fit or fit,
+            target=None if args.target is None else _class(net, args.target),
+            noise=None if args.noise is None else Perturbation(args.noise, args.level, args.seed),
+        )
+        finding = _found(net, data, name, settings, scores=not args.no_scores)
+        folder.write(_files(finding, args.colours))
     _tell(finding)
     print(f"written: {args.out}")
     return 0
@@ -172,19 +178,6 @@ def _bytes(path: Path, limit: int) -> bytes:
     if path.stat().st_size > limit:
         raise CannotError(f"{str(path)!r} has more than {limit:,} bytes: use a smaller file.")
     return path.read_bytes()
-
-
-def _check_folder(folder: Path, force: bool) -> None:
-    """Make the folder, and refuse to write among the files of others."""
-    folder.mkdir(parents=True, exist_ok=True)
-    others = sorted(entry.name for entry in folder.iterdir() if not _OURS.fullmatch(entry.name))
-    if others and not force:
-        raise CannotError(
-            f"{str(folder)!r} holds files of others, such as {others[0]!r}: choose another, or use --force."
-        )
-    probe = folder / ".camviz.partial"  # it is better to know now than after a slow method
-    probe.touch()
-    probe.unlink()
 
 
 def _network(name: str, device: torch.device | None) -> Net:
@@ -269,24 +262,11 @@ def _device(text: str) -> torch.device:
         raise argparse.ArgumentTypeError(f"there is no device {text!r} here") from error
 
 
-def _write(finding: Finding, folder: Path, colours: str) -> None:
-    """Write all files, each whole or not at all; those of an earlier run that have no successor go."""
-    files = {
-        **panels(finding, colours),
-        "maps.npz": npz(finding),
-        "scores.csv": csv(finding),
-        "hotspots.csv": hotspots_csv(finding),
-        "figure.pdf": figure(finding, colormap=colours),
-        "report.html": report(finding),
-        BUNDLE: bundle.write(finding),
-    }
-    for old in folder.iterdir():
-        if _OURS.fullmatch(old.name) and old.name not in files and old.is_file():
-            old.unlink()
-    for name, data in files.items():
-        partial = folder / f"{name}.partial"
-        partial.write_bytes(data)
-        partial.replace(folder / name)
+def _files(finding: Finding, colours: str) -> dict[str, bytes]:
+    """What is written of a finding, by file name."""
+    drawn, page = figure(finding, colormap=colours), report(finding)
+    documents = (npz(finding), csv(finding), hotspots_csv(finding), drawn, page, bundle.write(finding))
+    return {**panels(finding, colours), **dict(zip(_DOCUMENTS, documents, strict=True))}
 
 
 def _tell(finding: Finding) -> None:

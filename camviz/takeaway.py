@@ -8,6 +8,7 @@ import io
 import json
 import math
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -151,14 +152,19 @@ def panels(finding: Finding, colormap: str = COLORMAP) -> dict[str, bytes]:
 
     Layers are numbered from the deepest, as they are merged. `colormap` is a name in `camviz.render.COLORMAPS`.
     """
-    merges = running_merges(finding)
-    found = {"view.png": as_png(finding.view)}
-    layers = list(zip(finding.settings.recipe.layers, finding.maps, merges, strict=True))
-    for number, (layer, map_, merge) in enumerate(reversed(layers), 1):
+    contents = [as_png(finding.view), laid_over(finding, finding.merged, colormap)]
+    for map_, merge in reversed(list(zip(finding.maps, running_merges(finding), strict=True))):
+        contents += [laid_over(finding, map_, colormap), laid_over(finding, merge, colormap)]
+    return dict(zip(panel_names(finding.settings.recipe.layers), contents, strict=True))
+
+
+def panel_names(layers: Sequence[str]) -> list[str]:
+    """The file names of `panels`, for layers in the order in which the network reaches them."""
+    names = ["view.png", "result.png"]
+    for number, layer in enumerate(reversed(layers), 1):
         name = f"{number:02d}-{re.sub(r'[^A-Za-z0-9._-]', '-', layer)[:80]}.png"
-        found[f"layer-{name}"] = laid_over(finding, map_, colormap)
-        found[f"merge-{name}"] = laid_over(finding, merge, colormap)
-    return {**found, "result.png": laid_over(finding, finding.merged, colormap)}
+        names += [f"layer-{name}", f"merge-{name}"]
+    return names
 
 
 def laid_over(finding: Finding, map_: NDArray[np.float32], colormap: str = COLORMAP) -> bytes:

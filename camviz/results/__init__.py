@@ -1,0 +1,1 @@
+"""Results: what is kept of an explanation, and how it is written."""
