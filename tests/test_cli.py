@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from shape_result import LAYERS, MODEL, PNG, few_passes, photo
 from skimage import data
-from test_bundle import members, packed
-from test_finding import LAYERS, MODEL, PNG, few_passes, photo
+from zip_files import members, packed
 
 import camviz
 from camviz import bundle, cli, shapes

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import Plain, Pooled, noise_images, seeded
-from test_imputation import imputed_by_hand
+from imputation_by_hand import imputed_by_hand
+from small_networks import Plain, Pooled, noise_images, seeded
 from torch import nn
 
 import camviz

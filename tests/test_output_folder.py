@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_finding import LAYERS, MODEL
+from shape_result import LAYERS, MODEL
 
 from camviz import cli
 from camviz.results import output_folder, output_manifest, output_transaction

@@ -6,8 +6,8 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from conftest import Functional, noise_images, seeded
 from PIL import Image
+from small_networks import Functional, noise_images, seeded
 
 import camviz
 from camviz import noise, study
