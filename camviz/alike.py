@@ -37,7 +37,7 @@ def likeness(reference: Tensor, maps: Tensor) -> list[Likeness]:
 
 
 def _array(maps: Tensor) -> NDArray[np.float64]:
-    return maps.double().cpu().numpy()
+    return maps.cpu().double().numpy()  # some devices have no float64
 
 
 def _ssim(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:

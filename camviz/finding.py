@@ -217,15 +217,6 @@ def _again(cap: Capture, recipe: Recipe, progress: Progress | None, x: Tensor, t
 
 def as_score(arcc: Arcc, note: str = "") -> Score:
     """The numbers of one map's ARCC, with one more note before its own."""
-
-    def number(part: Tensor) -> float | None:
-        return float(part) if math.isfinite(float(part)) else None
-
-    return Score(
-        arcc=number(arcc.arcc),
-        road=number(arcc.road),
-        road_raw=number(arcc.road_raw),
-        coherency=number(arcc.coherency),
-        complexity=number(arcc.complexity),
-        note="; ".join(filter(None, (note, *arcc.notes))),
-    )
+    parts = torch.stack([arcc.arcc, arcc.road, arcc.road_raw, arcc.coherency, arcc.complexity]).flatten().tolist()
+    whole, road, road_raw, coherency, complexity = [part if math.isfinite(part) else None for part in parts]
+    return Score(whole, road, road_raw, coherency, complexity, "; ".join(filter(None, (note, *arcc.notes))))
