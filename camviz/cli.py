@@ -20,6 +20,7 @@ from camviz.finding import RESULT, Finding, Settings, as_png
 from camviz.html.report import report
 from camviz.images import Fit, ImageError
 from camviz.methods import METHODS
+from camviz.metrics import SCORES
 from camviz.models import DEFAULT_MODEL, DownloadError, ModelError, Net, list_models, load_model
 from camviz.models.checkpoint import SUFFIX
 from camviz.noise import KINDS
@@ -91,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--colours", default=COLORMAP, choices=COLORMAPS, help=f"of the pictures (default {COLORMAP})")
     add("--seed", type=_seed, default=0, help="of all that is drawn at random (default 0)")
     add("--device", type=_device, help="such as cpu or cuda (default: the best at hand)")
-    add("--no-scores", action="store_true", help="leave out ARCC, which runs a slow method twice more")
+    add("--no-scores", action="store_true", help=f"leave out {', '.join(SCORES)}; ARCC runs a slow method twice more")
     opened = commands.add_parser("open", help="compute a bundle's finding again, and tell whether the two agree")
     opened.set_defaults(run=_open, parser=opened)
     add = opened.add_argument
