@@ -34,7 +34,7 @@ def likeness(reference: Tensor, maps: Tensor) -> list[Likeness]:
     Raises:
         ValueError: a map leaves [0, 1].
     """
-    reference, maps = reference.double().cpu(), maps.double().cpu()
+    reference, maps = reference.cpu().double(), maps.cpu().double()  # some devices have no float64
     require_unit_range(reference, maps)
     first = reference.numpy()
     ranks = _ranks(first)

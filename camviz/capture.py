@@ -48,7 +48,7 @@ class Capture:
     @cached_property
     def checksums(self) -> list[int]:
         """For each image a number that hangs on its content alone."""
-        return [zlib.crc32(image.detach().cpu().contiguous().numpy()) for image in self.x]
+        return [zlib.crc32(image.numpy()) for image in self.x.detach().cpu().contiguous()]
 
     def images(self, which: Tensor) -> Capture:
         """Return the same capture with some of its images only, `which` bool or long; no network runs."""
@@ -163,7 +163,7 @@ def as_target(target: Target, logits: object, batch: int) -> Tensor:
         raise ValueError(f"the network must return logits ({batch}, classes), got {_describe(logits)}")
     if target is None:
         return logits.detach().argmax(dim=1)
-    target = torch.as_tensor(target, device=logits.device)
+    target = torch.as_tensor(target)  # checked where it is: what comes from the CPU needs no waiting for a GPU
     if target.ndim == 0:
         target = target.expand(batch)
     classes = logits.shape[1]
@@ -171,7 +171,7 @@ def as_target(target: Target, logits: object, batch: int) -> Tensor:
         raise ValueError(f"target must be {batch} whole numbers, one for each image, got {_describe(target)}")
     if bool(((target < 0) | (target >= classes)).any()):
         raise ValueError(f"target must lie in 0..{classes - 1}, got {target.tolist()}")
-    return target.long().clone()  # an ordinary tensor, even if it came from inference mode
+    return target.to(logits.device).long().clone()  # an ordinary tensor, even if it came from inference mode
 
 
 class _Recorder:

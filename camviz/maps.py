@@ -57,7 +57,10 @@ def normalise(maps: Tensor) -> Tensor:
     span = high - low  # NaN or infinite if any value is
     shows = (span < torch.inf) & (span > _FLAT * torch.maximum(high, -low))
     stretched = (maps - low).div_(torch.where(shows, span, torch.inf))
-    return stretched if bool(shows.all()) else torch.where(shows, stretched, 0.0)
+    # A look at the flags saves a CPU a pass over the maps; a GPU would have to be waited for.
+    if stretched.device.type == "cpu" and bool(shows.all()):
+        return stretched
+    return torch.where(shows, stretched, 0.0)
 
 
 def upsample(maps: Tensor, size: Sequence[int]) -> Tensor:

@@ -341,7 +341,7 @@ def _fgsm(clean: Clean) -> AtStrength:
     with torch.inference_mode(False), torch.enable_grad():
         x = net.preprocess(clean.image).requires_grad_()
         logits = net.module(x.clone())  # some networks normalise their input in place
-        others = logits[0, torch.arange(logits.shape[1], device=logits.device) != target]
+        others = logits[0, [label for label in range(logits.shape[1]) if label != target]]
         # Cross-entropy is log(1 + exp(odds)), so their gradients differ by the factor 1 - p only. That is positive,
         # but in single precision 0 for a network that is sure of the class.
         odds = others.logsumexp(0) - logits[0, target]

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -206,27 +207,27 @@ def _outcomes(
     asking = any(METHODS[recipe.method].class_specific for recipe in recipes.values())
     targets = [None, of.target] if asking else [None]
     cap, *again = _captures(of.net, _perturbed(of, points), targets, _layers(recipes))
-    probabilities = cap.logits.float().softmax(1)
-    flipped = cap.target != of.target
+    probabilities, predicted = cap.logits.float().softmax(1).cpu(), cap.target.tolist()
+    flipped = [index for index, target in enumerate(predicted) if target != of.target]
     rows: list[dict[str, Outcome]] = [{} for _ in points]
     for name, clean in of.clean.items():
         maps = explain_capture(cap, clean.recipe, progress)
         overlap = _overlap(clean, maps, of)
         same = overlap.clone()
-        if METHODS[clean.recipe.method].class_specific and bool(flipped.any()):
-            for_it = again[0].images(flipped)
-            same[flipped] = _overlap(clean, explain_capture(for_it, clean.recipe, progress), of)
+        if METHODS[clean.recipe.method].class_specific and flipped:
+            places = torch.tensor(flipped, device=same.device)
+            same[places] = _overlap(clean, explain_capture(again[0].images(places), clean.recipe, progress), of)
+        overlaps_, overlaps_same = torch.stack([overlap, same]).tolist()
         compared = likeness(clean.map, maps) if comparisons else [_NOT_COMPARED] * len(maps)
         for index, point in enumerate(points):
-            predicted = int(cap.target[index])
             rows[index][name] = Outcome(
                 **asdict(point),
-                predicted=predicted,
-                probability=float(probabilities[index, predicted]),
+                predicted=predicted[index],
+                probability=float(probabilities[index, predicted[index]]),
                 kept=float(probabilities[index, of.target]),
-                flipped=predicted != of.target,
-                overlap=float(overlap[index]),
-                overlap_same=float(same[index]),
+                flipped=index in flipped,
+                overlap=overlaps_[index],
+                overlap_same=overlaps_same[index],
                 **asdict(compared[index]),
             )
     return rows

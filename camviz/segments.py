@@ -75,4 +75,4 @@ def segment_means(maps: Tensor, labels: NDArray[np.int64]) -> Tensor:
     order = torch.from_numpy(np.argsort(short, axis=None, kind="stable")).to(maps.device)
     sizes = torch.from_numpy(np.bincount(labels.ravel())).to(maps.device)
     sorted_ = maps.float().flatten(1)[:, order]
-    return torch.segment_reduce(sorted_, "mean", lengths=sizes.expand(len(maps), -1).contiguous(), axis=1)
+    return torch.segment_reduce(sorted_, "mean", lengths=sizes.expand(len(maps), -1).contiguous(), axis=1, unsafe=True)

@@ -20,11 +20,15 @@ from camviz.maps import require_unit_range
 from camviz.methods import METHODS
 from camviz.metrics.arcc import coherency, complexity
 from camviz.metrics.road import road, roads
-from camviz.metrics.truth import TRUTH
+from camviz.metrics.truth import against_mask, mask_scores
 from camviz.models.layers import find_layers
 from camviz.models.registry import ModelInfo, Preprocessing, make_net
 from camviz.refine import heights, refine, running
-from camviz.robustness import measure, perturbations, robustness, subject
+from camviz.robustness import measure, perturbations
+from camviz.workbench.host import PlainHost
+from camviz.workbench.maps import likeliest
+from camviz.workbench.noisy_copies import get_subject, robustness
+from camviz.workbench.pictures import SeenPicture, pixels_as_picture
 
 SIDE = 48
 
@@ -57,7 +61,7 @@ def judged(maps):
         "heights": lambda: heights(torch.stack([maps, ramps().to(maps)])),
         "likeness, maps": lambda: likeness(ramps()[0], maps),
         "likeness, reference": lambda: likeness(maps[1], ramps()),
-        **{f"TRUTH {name}": partial(score, maps, mask) for name, score in TRUTH.items()},
+        **{f"mask score {name}": partial(against_mask, name, maps, mask) for name in mask_scores()},
     }
 
 
@@ -163,6 +167,12 @@ def net():
 @pytest.fixture
 def picture(photos):
     return np.asarray(Image.fromarray(photos["chelsea"]).resize((SIDE, SIDE)))
+
+
+def subject(net, picture, recipes):
+    """The picture with its clean explanations, computed anew."""
+    seen = SeenPicture(PlainHost(), pixels_as_picture(picture, ""), net)
+    return get_subject(seen.explaining(likeliest(seen)), recipes)
 
 
 def passes(net, picture):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
+from itertools import compress
 
 import torch
 from torch import Tensor
@@ -59,12 +61,7 @@ def cam_with_notes(
         maps = torch.stack(raws)
     else:
         maps = normalise(torch.stack([upsample(raw.float().relu(), cap.x.shape[-2:]) for raw in raws]))
-    shows = (maps.amax((2, 3)) > 0).tolist()
-    notes = [
-        ["" if shows[index][image] else _why_blank(cap, chosen, index, image, raw[image]) for image in range(len(raw))]
-        for index, raw in enumerate(raws)
-    ]
-    return maps, notes
+    return maps, _notes(cap, chosen, raws, (maps.amax((2, 3)) > 0).tolist())
 
 
 def twins(cap: Capture, method: str, tolerance: float = 1e-4) -> list[list[str]]:
@@ -76,25 +73,40 @@ def twins(cap: Capture, method: str, tolerance: float = 1e-4) -> list[list[str]]
     if METHODS[method].is_slow:
         return [[] for _ in cap.layers]
     mine = cam_with_notes(cap, method)[0]
-    found: list[list[str]] = [[] for _ in cap.layers]
-    for name, other in METHODS.items():
-        if name == method or other.is_slow or not other.uses_gradient:
-            continue
-        distance = (cam_with_notes(cap, name)[0] - mine).abs().amax((1, 2, 3))
-        for index in range(len(cap.layers)):
-            if distance[index] <= tolerance and bool(mine[index].any()):
-                found[index].append(name)
-    return found
+    shows = mine.flatten(1).any(1)
+    others = [name for name, m in METHODS.items() if name != method and m.uses_gradient and not m.is_slow]
+    same = [((cam_with_notes(cap, name)[0] - mine).abs().amax((1, 2, 3)) <= tolerance) & shows for name in others]
+    of_layers = torch.stack(same, 1).tolist()
+    return [list(compress(others, of_layer)) for of_layer in of_layers]
 
 
-def _why_blank(cap: Capture, method: Method, index: int, image: int, raw: Tensor) -> str:
-    """Say why a raw map (h, w) became blank."""
-    if not bool(torch.isfinite(raw).all()):
-        return "the activations or gradients hold NaN or infinite values here"
-    if method.uses_gradient and not bool(cap.gradients[index][image].any()):
-        return "the class score does not depend on this layer: every gradient is 0"
+def _notes(cap: Capture, method: Method, raws: Sequence[Tensor], shows: Sequence[Sequence[bool]]) -> Notes:
+    """Say for each layer and image why its map is blank, or "" if it shows something."""
+    blank = [(index, image) for index, row in enumerate(shows) for image, fine in enumerate(row) if not fine]
+    notes = [["" for _ in row] for row in shows]
+    if blank:
+        # All at once: each look at the device makes the CPU wait for it.
+        facts = torch.stack([_facts(cap, method, index, image, raws[index][image]) for index, image in blank]).tolist()
+        for (index, image), facts_of_map in zip(blank, facts, strict=True):
+            notes[index][image] = _why_blank(*facts_of_map)
+    return notes
+
+
+def _facts(cap: Capture, method: Method, index: int, image: int, raw: Tensor) -> Tensor:
+    """What `_why_blank` needs to know of a raw map (h, w), in its order: bool (4,)."""
+    finite = torch.isfinite(raw).all()
+    depends = cap.gradients[index][image].any() if method.uses_gradient else torch.ones_like(finite)
     layer = cap.activations[index][image]
-    same_everywhere = bool((layer == layer[:, :1, :1]).all()) and bool((raw == raw[0, 0]).all())
-    if not same_everywhere and not bool((raw > 0).any()):
+    varies = (layer != layer[:, :1, :1]).any() | (raw != raw[0, 0]).any()
+    return torch.stack([finite, depends, varies, (raw > 0).any()])
+
+
+def _why_blank(finite: bool, depends: bool, varies: bool, positive: bool) -> str:
+    """Say why a map is blank: whether it was finite, the class depends on the layer, it varied, and was positive."""
+    if not finite:
+        return "the activations or gradients hold NaN or infinite values here"
+    if not depends:
+        return "the class score does not depend on this layer: every gradient is 0"
+    if varies and not positive:
         return "nothing here speaks for the class: the map is nowhere positive, and ReLU removes the rest"
     return "the map is the same everywhere, so it shows no place"

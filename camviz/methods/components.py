@@ -23,36 +23,50 @@ def first_components(layers: Sequence[Tensor]) -> list[Tensor]:
         for each float (B, h, w), its sign such that the larger extreme is positive ("Seg-Eigen-CAM", eq. 13); NaN
         for an image that holds NaN or an infinity.
     """
-    centred = [_centred(values) for values in layers]
+    flat = [values.flatten(2) for values in layers]
+    means = [channels.mean(2, keepdim=True) for channels in flat]
+    centred = [channels - mean for channels, mean in zip(flat, means, strict=True)]
+    levels = [torch.linalg.vector_norm(mean, dim=(1, 2)) for mean in means]
     # One image and layer at a time on the CPU, where such small operations start fastest.
-    vectors = iter(first_eigenvectors([gram for _, grams, _ in centred for gram in grams.cpu()]))
+    on_cpu = _on_cpu([*map(_gram, centred), *levels])
+    squared = list(map(_squared, centred, means, on_cpu[: len(layers)], on_cpu[len(layers) :]))
+    vectors = iter(first_eigenvectors([gram for _, grams, _ in squared for gram in grams]))
     maps = []
-    for values, (channels, _, energy) in zip(layers, centred, strict=True):
+    for values, (channels, _, energy) in zip(layers, squared, strict=True):
         of_layer = torch.stack(list(islice(vectors, len(values)))).to(values.device).unsqueeze(1)
-        component = of_layer @ channels if _is_wide(channels) else of_layer * energy.sqrt()
+        component = of_layer @ channels if _is_wide(channels) else of_layer * energy.to(values.device).sqrt()
         extremes = component.amin(2, keepdim=True) + component.amax(2, keepdim=True)
         maps.append(torch.where(extremes < 0, -component, component).view(len(values), *values.shape[2:]))
     return maps
 
 
-def _centred(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Centre a layer's channels (B, K, h, w) over its pixels.
+def _on_cpu(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Bring tensors of one type to the CPU in one transfer: for each, a CPU waits until a GPU has done all its work."""
+    if tensors[0].device.type == "cpu":
+        return list(tensors)
+    parts = torch.cat([tensor.flatten() for tensor in tensors]).cpu().split([tensor.numel() for tensor in tensors])
+    return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
+
+
+def _squared(channels: Tensor, mean: Tensor, gram: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Make sure that a layer's centred channels (B, K, N) can be squared, of which `gram` tells.
+
+    Args:
+        channels: the channels, minus their mean.
+        mean: their mean (B, K, 1).
+        gram: their smaller Gram matrix (B, n, n), on the CPU.
+        level: the length of the mean (B,), on the CPU.
 
     Returns:
-        the centred channels (B, K, N); their smaller Gram matrix (B, n, n), divided by its trace; this trace (B, 1, 1).
+        the channels, rescaled if need be; on the CPU, their Gram matrix, divided by its trace; this trace (B, 1, 1).
     """
-    channels = values.flatten(2)
-    mean = channels.mean(2, keepdim=True)
-    channels = channels - mean
-    gram = _gram(channels)
-    energy, level = _trace(gram), torch.linalg.vector_norm(mean, dim=(1, 2))
-    floor = 1e-5 * channels.shape[2] ** 0.5
+    energy, floor = _trace(gram), 1e-5 * channels.shape[2] ** 0.5
     pairs = zip(energy.flatten().tolist(), level.tolist(), strict=True)
     fine = [1e-24 + (floor * m) ** 2 < e < 1e24 for e, m in pairs]  # NaN is not
     if all(fine):
         return channels, gram / energy, energy
     channels = _rescaled(channels, mean, torch.tensor(fine, device=channels.device).view(-1, 1, 1))
-    gram = _gram(channels)
+    gram = _gram(channels).cpu()
     energy, gram = _trace(gram), gram.nan_to_num(0.0)
     return channels, gram / _trace(gram).clamp_min(1e-30), energy  # of nothing, nothing
 

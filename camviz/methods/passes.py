@@ -90,7 +90,7 @@ def _scorecam(cap: Capture, index: int, channels: Tensor, progress: Progress | N
 
     def scores(image: int, some: Tensor) -> Tensor:
         masked = cap.x[image] * normalise(upsample(activations[image, some], size))[:, None]
-        return run_network(cap.module, masked.to(cap.x.dtype))[:, cap.target[image]]
+        return _of_class(run_network(cap.module, masked.to(cap.x.dtype)), cap, image)
 
     blank = activations.amax((2, 3)) == activations.amin((2, 3))  # all of these show the network nothing
     step = chunk_size(cap.x, multiply_adds(cap.module, cap.x[:1]))
@@ -105,8 +105,8 @@ def _ablationcam(cap: Capture, index: int, channels: Tensor, progress: Progress 
 
     def scores(image: int, some: Tensor) -> Tensor:
         ablated = activations[image].repeat(len(some), 1, 1, 1)
-        ablated[torch.arange(len(some)), some] = 0
-        return rests[image](ablated)[:, cap.target[image]]
+        ablated[torch.arange(len(some), device=some.device), some] = 0
+        return _of_class(rests[image](ablated), cap, image)
 
     off = (activations == 0).all(3).all(2)  # switching these off changes nothing
     without = _per_channel(scores, channels, off.gather(1, channels), copies(activations[0]), progress)
@@ -123,6 +123,11 @@ def passes(cap: Capture, name: str) -> float:
     return sum(METHODS[name].runs(a) * share for a, share in zip(cap.activations, shares, strict=True))
 
 
+def _of_class(logits: Tensor, cap: Capture, image: int) -> Tensor:
+    """Of logits (n, classes) those of the class explained for an image: (n,)."""
+    return logits.index_select(1, cap.target[image : image + 1])[:, 0]  # a number would have to be fetched first
+
+
 def _per_channel(
     scores: Callable[[int, Tensor], Tensor], channels: Tensor, alike: Tensor, step: int, progress: Progress | None
 ) -> Tensor:
@@ -136,15 +141,18 @@ def _per_channel(
     def of_places(image: int, places: Tensor, part: slice) -> Tensor:
         return scores(image, channels[image, places[part]])
 
-    for image, same in enumerate(alike):
-        places = (~same | (same.cumsum(0) == 1)).nonzero()[:, 0]
+    for image, same in enumerate(alike.tolist()):
+        first = same.index(True) if any(same) else count
+        places = torch.tensor(
+            [n for n, is_same in enumerate(same) if n <= first or not is_same], device=channels.device
+        )
         for part, found in in_chunks(partial(of_places, image, places), len(places), step):
             table[image, places[part]] = found.float()
             if progress is not None:
                 last = part.stop == len(places)
                 progress(image * count + (count if last else part.stop), batch * count)
-        if bool(same.any()):
-            table[image, same.nonzero()[:, 0]] = table[image, same.nonzero()[0, 0]].clone()
+        if first < count:
+            table[image] = torch.where(alike[image], table[image, first], table[image])
     return table
 
 

@@ -224,15 +224,14 @@ def _coherency(x: Tensor, maps: Tensor, target: Tensor, explain: Explain) -> tup
     again = _finite(explain(x * _finite(maps)[:, None].to(x.dtype), target))
     first, second = _unit(_finite(maps)), _unit(again)
     score = ((first * second).sum(1) + 1) / 2
-    blank = [(not bool(a.any()), not bool(b.any())) for a, b in zip(first, second, strict=True)]
+    blank = ~torch.stack([first.any(1), second.any(1)], 1)
     notes = tuple(
         "the map is blank or the same everywhere, so coherency is undefined" if a
         else "the map of the masked image is blank or the same everywhere, so coherency is undefined" if b
         else ""
-        for a, b in blank
+        for a, b in blank.tolist()
     )  # fmt: skip
-    undefined = torch.tensor([a or b for a, b in blank], device=score.device)
-    return torch.where(undefined, 0.0, score.clamp(0, 1)), notes
+    return torch.where(blank.any(1), 0.0, score.clamp(0, 1)), notes
 
 
 def complexity(maps: Tensor) -> Tensor:

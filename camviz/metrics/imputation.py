@@ -7,8 +7,10 @@ tried, the one whose stencils are fast on a CPU.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -22,6 +24,7 @@ NOISE = 0.01
 TOLERANCE = 1e-3
 
 _STENCIL = ((1.0, 2.0, 1.0), (2.0, 0.0, 2.0), (1.0, 2.0, 1.0))  # twelfths; whole numbers keep sums exact
+_BUMP = tuple(tuple(a * b for b in (0.25, 0.75, 0.75, 0.25)) for a in (0.25, 0.75, 0.75, 0.25))
 # How long a step of the solver may be at the end, in tolerances: on all masks tried, what a step left to be done was at
 # most 0.4 of its own length.
 _LAST_STEP = 1.0
@@ -29,6 +32,9 @@ _PAUSE = 5.0  # once steps are shorter than this, what is missing is worked out 
 _ROUNDS = 50  # at most, from one pause to the next
 _REPEATS = 10  # pauses at most
 _PLANES = {"cpu": 24, "mps": 512, "cuda": 4096}  # at once: on a CPU, what stays in its cache
+# Rounds from one look at the length of the steps to the next: on a GPU, a look makes the CPU wait for all its work.
+_ROUNDS_PER_LOOK = {"cpu": 1}
+_ROUNDS_PER_LOOK_ELSEWHERE = 4
 
 
 def impute(
@@ -134,8 +140,10 @@ def _correct(right: Tensor, grids: list[_Grid], enough: float, told: Callable[[]
     found = torch.zeros_like(right)
     count = grid.unknown.sum((2, 3), keepdim=True).clamp_min(1)
     direction, slope = right, None
-    longest: list[float] = []
-    while len(longest) < _ROUNDS and (not longest or longest[-1] > enough):
+    per_look = _ROUNDS_PER_LOOK.get(right.device.type, _ROUNDS_PER_LOOK_ELSEWHERE)
+    steps: list[Tensor] = []
+    first = last = math.inf
+    while len(steps) < _ROUNDS and last > enough:
         guess = _cycle(right, grids)
         now = (right * guess).sum((2, 3), keepdim=True)
         direction = guess if slope is None else torch.addcmul(guess, direction, _ratio(now, slope))
@@ -145,18 +153,20 @@ def _correct(right: Tensor, grids: list[_Grid], enough: float, told: Callable[[]
         found.addcmul_(direction, length)
         right.addcmul_(pull, length)
         step = length.abs() * torch.linalg.vector_norm(direction, dim=(2, 3), keepdim=True) / count.sqrt()
-        longest.append(float(step.max()))
+        steps.append(step.max())
+        if len(steps) % per_look == 0 or len(steps) == _ROUNDS:
+            first, last = torch.stack([steps[0], steps[-1]]).tolist()
         told()
-    return found, longest[0]
+    return found, first
 
 
 def _hierarchy(unknown: Tensor) -> list[_Grid]:
     """The grid and its coarser ones, as long as they have unknown cells: those made of four such."""
-    grids = []
-    while bool(unknown.any()):
-        grids.append(_Grid.of(unknown))
-        unknown = _last(-F.max_pool2d(-unknown, 2, ceil_mode=True))
-    return grids
+    levels = [unknown]
+    while max(levels[-1].shape[-2:]) > 1:
+        levels.append(_last(-F.max_pool2d(-levels[-1], 2, ceil_mode=True)))
+    depth = sum(torch.stack([level.any() for level in levels]).tolist())
+    return [_Grid.of(level) for level in levels[:depth]]
 
 
 def _filled(planes: Tensor, grids: list[_Grid]) -> Tensor:
@@ -186,8 +196,15 @@ def _cycle(right: Tensor, grids: list[_Grid]) -> Tensor:
 
 def _neighbours(values: Tensor) -> Tensor:
     """The weighted sum of each cell's eight neighbours, as far as there are any."""
-    kernel = values.new_tensor(_STENCIL).expand(values.shape[1], 1, 3, 3)
+    kernel = _kernel(_STENCIL, values.dtype, values.device).expand(values.shape[1], 1, 3, 3)
     return F.conv2d(values, kernel, padding=1, groups=values.shape[1])
+
+
+@lru_cache(maxsize=16)
+def _kernel(rows: tuple[tuple[float, ...], ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A small matrix on a device: kept, as copying it there for each use would take longer than the use."""
+    with torch.inference_mode(False):
+        return torch.tensor(rows, dtype=dtype, device=device)
 
 
 def _pulled_finely(values: Tensor) -> Tensor:
@@ -217,8 +234,7 @@ def _coarser(values: Tensor) -> Tensor:
     """Halve the grid by the adjoint of `_finer`, as conjugate gradients want it."""
     height, width = values.shape[-2:]
     even = F.pad(values, (0, width % 2, 0, height % 2))
-    bump = values.new_tensor([0.25, 0.75, 0.75, 0.25])
-    kernel = (bump[:, None] * bump).expand(values.shape[1], 1, 4, 4)
+    kernel = _kernel(_BUMP, values.dtype, values.device).expand(values.shape[1], 1, 4, 4)
     return F.conv2d(F.pad(even, (1, 1, 1, 1), mode="replicate"), kernel, stride=2, groups=values.shape[1])
 
 

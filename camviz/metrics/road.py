@@ -9,7 +9,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from camviz.capture import as_target
@@ -114,15 +113,14 @@ def roads(
         clean = logits.float().softmax(1).gather(1, target[:, None])[:, 0]
         after, removed = [], []
         for image in range(len(x)):
-            masks = torch.stack([removal_masks(map_, percentiles, ties, seed) for map_ in maps[:, image]])
+            masks = removal_masks(maps[:, image].to(x.device), percentiles, ties, seed)
             passes = masks.shape[:3].numel()
             done = _counted(progress, image * passes, len(x) * passes)
             filled = _filled(x[image], masks, seed, partial(done, 0))
-            probability = forward(module, filled, done).float().softmax(1)[:, target[image]]
-            after.append(probability.unflatten(0, masks.shape[:3]))
+            probability = forward(module, filled, done).float().softmax(1).index_select(1, target[image : image + 1])
+            after.append(probability.view(masks.shape[:3]))
             removed.append(masks.float().mean((3, 4)))
-    pairs = zip(torch.stack(after, 1), torch.stack(removed, 1), strict=True)
-    return [_scored(target, clean, *pair, tuple(percentiles)) for pair in pairs]
+    return _scored(target, clean, torch.stack(after, 1), torch.stack(removed, 1), tuple(percentiles))
 
 
 def _counted(progress: Progress | None, before: int, total: int) -> Callable[[int], None]:
@@ -131,26 +129,30 @@ def _counted(progress: Progress | None, before: int, total: int) -> Callable[[in
     return lambda done: None if told is None else told(done, total)
 
 
-def _scored(target: Tensor, clean: Tensor, after: Tensor, removed: Tensor, percentiles: tuple[int, ...]) -> Road:
-    """Put together what is left of the probability (B, 2, P) and the shares removed (B, 2, P)."""
+def _scored(target: Tensor, clean: Tensor, after: Tensor, removed: Tensor, percentiles: tuple[int, ...]) -> list[Road]:
+    """Put together what is left of the probability (M, B, 2, P) and the shares removed (M, B, 2, P)."""
     # The clean probability cancels: change at LeRF - change at MoRF = P_LeRF - P_MoRF.
-    score = ((after[:, 1] - after[:, 0]) / 2).mean(1)
+    score = ((after[:, :, 1] - after[:, :, 0]) / 2).mean(2)
     defined = torch.isfinite(score) & torch.isfinite(clean)
-    notes = tuple(
-        _note(shares, percentiles) if fine else "the network returned NaN or infinite values"
-        for shares, fine in zip(removed, defined.tolist(), strict=True)
-    )
+    told = torch.cat([removed.flatten(2), defined[..., None]], 2).cpu()  # all notes' reasons in one transfer
+    notes = [
+        tuple(
+            _note(shares.view(2, -1), percentiles) if fine else "the network returned NaN or infinite values"
+            for shares, fine in zip(of_map[:, :-1], of_map[:, -1].tolist(), strict=True)
+        )
+        for of_map in told
+    ]
     score, clean = torch.where(defined, score, 0.0), torch.where(defined, clean, 0.0)
-    return Road(target, score, clean, after, removed, percentiles, notes)
+    return [
+        Road(target, score[m], clean[m], after[m], removed[m], percentiles, of_map) for m, of_map in enumerate(notes)
+    ]
 
 
-def removal_masks(map_: Tensor, percentiles: Sequence[int], ties: Ties, seed: int) -> Tensor:
-    """Which pixels go: a map (H, W) -> bool (2, P, H, W), most relevant first, then least."""
-    values = map_.detach().float().cpu().numpy()
-    rng = np.random.default_rng(seed)
-    select = _at_least if ties == "all" else _exactly
-    orders = [[select(order, p, rng) for p in percentiles] for order in (values, 1 - values)]
-    return torch.from_numpy(np.array(orders))
+def removal_masks(maps: Tensor, percentiles: Sequence[int], ties: Ties, seed: int) -> Tensor:
+    """Which pixels go: maps (..., H, W) -> bool (..., 2, P, H, W), most relevant first, then least."""
+    values = maps.detach().float().flatten(-2)
+    masks = _at_least(values, percentiles) if ties == "all" else _exactly(values, percentiles, seed)
+    return masks.unflatten(-1, maps.shape[-2:])
 
 
 def check_maps(x: Tensor, maps: Tensor) -> None:
@@ -159,16 +161,42 @@ def check_maps(x: Tensor, maps: Tensor) -> None:
         raise ValueError(f"maps must be (B, H, W) of x (B, 3, H, W), got {tuple(maps.shape)} and {tuple(x.shape)}")
 
 
-def _at_least(values: NDArray[np.float32], percentile: int, rng: np.random.Generator) -> NDArray[np.bool_]:  # noqa: ARG001
-    return values >= np.percentile(values, percentile)
+def _at_least(values: Tensor, percentiles: Sequence[int]) -> Tensor:
+    """Choose the pixels from a percentile on, of maps (..., n) and of 1 - maps: bool (..., 2, P, n)."""
+    ordered = values.sort(-1).values
+    orders = ((values, ordered), (1 - values, (1 - ordered).flip(-1)))
+    chosen = [torch.stack([v >= _percentile(o, p) for p in percentiles], -2) for v, o in orders]
+    return torch.stack(chosen, -3)
 
 
-def _exactly(values: NDArray[np.float32], percentile: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    count = round(values.size * (100 - percentile) / 100)
-    order = np.lexsort((rng.random(values.size), -values.ravel()))
-    chosen = np.zeros(values.size, dtype=bool)
-    chosen[order[:count]] = True
-    return chosen.reshape(values.shape)
+def _percentile(ordered: Tensor, percentile: float) -> Tensor:
+    """What `np.percentile` gives of float32 values (..., n) in ascending order, to the last bit: (..., 1).
+
+    Between neighbours NumPy interpolates from the nearer one.
+    """
+    place = (ordered.shape[-1] - 1) * (percentile / 100)
+    low = min(int(place), ordered.shape[-1] - 1)
+    share, high = place - low, min(low + 1, ordered.shape[-1] - 1)
+    below, above = ordered[..., low : low + 1], ordered[..., high : high + 1]
+    step = above - below
+    threshold = below + step * share if share < 0.5 else above - step * (1 - share)
+    last = ordered[..., -1:]
+    return torch.where(last.isnan(), last, threshold)  # NaN comes last, and there is no percentile of it
+
+
+def _exactly(values: Tensor, percentiles: Sequence[int], seed: int) -> Tensor:
+    """Choose exact shares of the pixels, the largest of maps (..., n) and of 1 - maps: bool (..., 2, P, n).
+
+    The seed draws the order of equal values, anew for each share, the same for every map.
+    """
+    rng, size = np.random.default_rng(seed), values.shape[-1]
+    chosen = []
+    for order in (values, 1 - values):
+        for p in percentiles:
+            drawn = torch.from_numpy(np.argsort(rng.random(size), kind="stable")).to(values.device)
+            places = (-order[..., drawn]).sort(dim=-1, stable=True).indices[..., : round(size * (100 - p) / 100)]
+            chosen.append(torch.zeros_like(values, dtype=torch.bool).scatter(-1, drawn[places], True))
+    return torch.stack(chosen, -2).unflatten(-2, (2, len(percentiles)))
 
 
 def _filled(image: Tensor, masks: Tensor, seed: int, told: Callable[[], object]) -> Tensor:
