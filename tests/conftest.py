@@ -12,9 +12,6 @@ from browsing import CHROMIUM, SLOW
 from playwright.sync_api import sync_playwright
 from server import running_app
 from skimage import data
-from small_networks import Plain as Plain
-from small_networks import Pooled as Pooled
-from small_networks import noise_images as noise_images
 from small_networks import seeded
 from torch.nn import functional as F
 
