@@ -13,12 +13,12 @@ from viewing import messages
 import camviz
 from camviz import bundle, shapes
 from camviz.explain import Recipe
-from camviz.finding import Settings, as_png
+from camviz.finding import MapScores, Settings, as_png
 from camviz.robustness import Perturbation
 from camviz.samples import SAMPLES
-from camviz.ui import nets
 from camviz.ui.bundle import opened
-from camviz.ui.engine import cache
+from camviz.ui.engine import shared_host
+from camviz.workbench import networks
 from camviz.workbench.findings import find
 
 APP = str(Path(__file__).parent.parent / "app.py")
@@ -56,9 +56,9 @@ def bare(monkeypatch):
 @pytest.fixture
 def anew():
     """Nothing that was computed from a bundle is at hand, before and after."""
-    cache().forget("finding", place=2)
+    shared_host().results.forget("finding", place=2)
     yield
-    cache().forget("finding", place=2)
+    shared_host().results.forget("finding", place=2)
 
 
 def upload(app, data, name="mine.camviz.zip"):
@@ -102,10 +102,10 @@ def test_a_good_bundle_is_shown_and_agrees_with_what_is_computed_now(app, made):
     assert [re.findall("<figcaption>([^<]*)", row.markup) for row in (stored, fresh)] == [
         ["What the model sees", "layer4", "layer3", "RefineCAM"]
     ] * 2
-    assert f"ARCC {made.scores['layer4'].arcc:.2f}" in stored.markup
+    assert f"ARCC {made.scores['layer4']['arcc']:.2f}" in stored.markup
     assert len(said(app)) == 1
     assert "computed now agree." in app.success[0].value
-    assert html(app).count(f"<td>{made.scores['layer3'].coherency:.3f}</td>") == 2
+    assert html(app).count(f"<td>{made.scores['layer3']['coherency']:.3f}</td>") == 2
     for words in ("squeezed to a square", "Grad-CAM++", "layer4, layer3", "Product (RefineCAM)", "number 4"):
         assert words in html(app)
     assert "Versions and device are the same" in html(app)
@@ -130,7 +130,8 @@ def test_what_comes_from_the_file_is_no_markup(app, made):
 
 
 def test_altered_maps_and_scores_do_not_agree(app, made):
-    altered = replace(made, maps=made.maps[:, ::-1], scores={**made.scores, "layer3": Score(0.1, 0.2, 0.1, 0.3, 0.4)})
+    values = {"arcc": 0.1, "coherency": 0.2, "complexity": 0.1, "road": 0.3, "road_raw": 0.4}
+    altered = replace(made, maps=made.maps[:, ::-1], scores={**made.scores, "layer3": MapScores(values)})
     given(app, altered)
     assert "do not agree" in app.warning[0].value
     assert not app.success
@@ -154,7 +155,7 @@ def test_hostile_bytes_are_one_error_and_what_was_open_stays(app, made, data):
 
 @pytest.mark.parametrize("name", ["<b>another", "/tmp/net.safetensors"])  # noqa: S108
 def test_an_unknown_network_is_never_loaded_and_the_stored_result_is_shown(app, made, name, monkeypatch):
-    monkeypatch.setattr(nets, "load_model", lambda *_: pytest.fail("it was loaded"))
+    monkeypatch.setattr(networks, "load_model", lambda *_: pytest.fail("it was loaded"))
     given(app, replace(made, settings=replace(made.settings, model=name)))
     assert len(rows(app)) == 1
     assert f"`{name}` is not among camviz's" in app.warning[0].value
@@ -201,7 +202,7 @@ def test_a_slow_method_can_be_stopped_and_begun_again(app, made, monkeypatch):
     slow = replace(made, settings=replace(made.settings, recipe=Recipe("scorecam", LAYERS)))
     told = []
 
-    def quick(net, data, name, settings, progress, scores):  # noqa: ARG001
+    def quick(net, data, name, settings, progress, **options):  # noqa: ARG001
         for done in (1, 2):
             progress(done, 2)
             told.append(done)
@@ -211,7 +212,7 @@ def test_a_slow_method_can_be_stopped_and_begun_again(app, made, monkeypatch):
     given(app, slow)
     assert told == [1, 2]
     assert "agree" in app.success[0].value
-    cache().forget("finding", place=2)
+    shared_host().results.forget("finding", place=2)
     app.session_state["bundle_stopped"] = app.session_state["bundle_open"].id
     app.run()
     assert "Stopped" in app.info[0].value
@@ -225,7 +226,7 @@ def test_a_slow_method_can_be_stopped_and_begun_again(app, made, monkeypatch):
 def test_it_stays_open_on_other_pages_is_not_computed_twice_and_can_be_forgotten(app, made, monkeypatch):
     given(app, made)
     digest = app.session_state["bundle_open"].id
-    assert any(key[0] == digest for key in cache().holdings())
+    assert any(key[0] == digest for key in shared_host().results.holdings())
     monkeypatch.setattr(opened, "find", lambda *args, **options: pytest.fail("computed again"))
     app.switch_page("pages/explore.py").run()
     app.switch_page("pages/bundle.py").run()
@@ -233,7 +234,7 @@ def test_it_stays_open_on_other_pages_is_not_computed_twice_and_can_be_forgotten
     next(button for button in app.button if button.label == "Forget this bundle").click().run()
     assert not app.exception
     assert rows(app) == []
-    assert not any(key[0] == digest for key in cache().holdings())
+    assert not any(key[0] == digest for key in shared_host().results.holdings())
 
 
 def go_on(app):
@@ -313,6 +314,6 @@ def test_a_gpu_that_is_full_is_left_and_the_page_goes_on(app, made, monkeypatch)
     try:
         given(app, made)
         assert "agree" in app.success[0].value
-        assert nets.was_moved(MODEL)
+        assert MODEL in shared_host().moved
     finally:
-        nets._moved().clear()
+        shared_host().moved.clear()

@@ -23,7 +23,7 @@ from camviz.ui.explore import link as explorelink
 from camviz.ui.noising import STEP
 from camviz.ui.slot import Slot
 from camviz.workbench.findings import find
-from camviz.workbench.pictures import forget, network_key, read_picture
+from camviz.workbench.pictures import forget, network_key, picture_id, read_picture
 
 # More would keep the queue busy for minutes, without a moment at which others could come in between.
 MOST_LAYERS = 50
@@ -86,6 +86,7 @@ def _close() -> None:
         st.session_state.pop(key, None)
     if before is not None:
         forget(shared_host(), before.id)
+        forget(shared_host(), picture_id(before.stored.picture, before.stored.shapes))
 
 
 def is_known(opened: Opened) -> bool:
