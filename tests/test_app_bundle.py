@@ -20,6 +20,7 @@ from camviz.ui.bundle import opened
 from camviz.ui.engine import shared_host
 from camviz.workbench import networks
 from camviz.workbench.findings import find
+from camviz.workbench.pictures import known_shapes, picture_id
 
 APP = str(Path(__file__).parent.parent / "app.py")
 MODEL = "shapes-resnet18"
@@ -135,7 +136,7 @@ def test_altered_maps_and_scores_do_not_agree(app, made):
     given(app, altered)
     assert "do not agree" in app.warning[0].value
     assert not app.success
-    assert html(app).count('class="cv-apart"') == 4
+    assert html(app).count('class="cv-apart"') == len(values)
     assert len(rows(app)) == 2
 
 
@@ -192,7 +193,7 @@ def test_more_layers_than_can_be_computed_here_are_shown_and_said(app, made):
     names = tuple(f"layer {number}" for number in range(opened.MOST_LAYERS + 1))
     settings = replace(made.settings, recipe=Recipe("gradcam++", names))
     maps = np.repeat(made.maps[:1], len(names), 0)
-    given(app, replace(made, settings=settings, maps=maps, scores={}))
+    given(app, replace(made, settings=settings, maps=maps, layers=(), scores={}, baselines={}))
     assert "merges 51 layers" in app.warning[0].value
     assert "There are none" in html(app)
 
@@ -220,6 +221,20 @@ def test_a_slow_method_can_be_stopped_and_begun_again(app, made, monkeypatch):
     next(button for button in app.button if button.label == "Compute it again").click().run()
     assert len(rows(app)) == 2
     assert told == [1, 2, 1, 2]
+
+
+def test_a_shape_is_scored_against_the_mask_that_the_bundle_holds_and_forgotten_with_it(app, net):
+    known = known_shapes(shapes.sample(12, "test"))
+    settings = Settings(MODEL, Recipe("gradcam++", LAYERS[1:]), "squeeze")
+    found = find(net, PICTURE, "shape.png", settings, shapes=known)
+    given(app, found)
+    assert "agree" in app.success[0].value
+    mass = f"<td>{found.scores['merged']['mass']:.3f}</td>"
+    assert html(app).count(mass) == 2 * 2, "stored and now, of the result and of its only layer"
+    held = {key[0] for key in shared_host().results.holdings()}
+    assert picture_id(PICTURE, found.shapes) in held
+    next(button for button in app.button if button.label == "Forget this bundle").click().run()
+    assert picture_id(PICTURE, found.shapes) not in {key[0] for key in shared_host().results.holdings()}
 
 
 @pytest.mark.usefixtures("bare")

@@ -13,6 +13,8 @@ from viewing import messages
 import camviz
 from camviz import bundle, shapes
 from camviz.explain import Recipe
+from camviz.html.report import report
+from camviz.metrics import SCORES
 from camviz.robustness import Perturbation
 from camviz.samples import SAMPLES
 from camviz.takeaway import csv, npz
@@ -21,7 +23,7 @@ from camviz.ui.takeaway import file_name
 from camviz.workbench.findings import as_finding
 from camviz.workbench.maps import likeliest
 from camviz.workbench.pictures import Explained, draw_picture
-from camviz.workbench.scores import score_names
+from camviz.workbench.scores import compute_scores, score_names
 
 APP = str(Path(__file__).parent.parent / "app.py")
 
@@ -100,3 +102,19 @@ def test_a_bundle_holds_the_very_bytes_and_a_shape_its_png():
     back = bundle.read(bundle.write(finding_of(of, Recipe("gradcam++", of.net.layers))))
     assert np.array_equal(camviz.load_image(back.picture), sample.image)
     assert back.scores["merged"]["arcc"] is None, "nothing was scored, so nothing is told"
+
+
+def test_a_report_names_what_was_not_scored():
+    """A slow method's ARCC waits to be asked for: nothing may be said of it as if it were 0."""
+    of = coffee()
+    recipe = Recipe("layercam", of.net.layers, "mean")
+    assert 'class="cv-score-result"' not in report(finding_of(of, recipe)).decode(), (
+        "nothing is scored, so there is no chart"
+    )
+    compute_scores(of, recipe, [name for name in score_names(of) if not SCORES[name].runs_method])
+    page = report(finding_of(of, recipe)).decode()
+    assert "No ARCC yet: it was not computed." in page
+    assert 'title="it was not computed"><span>–' in page
+    assert "scores 0.00" not in page
+    assert "cv-wait" not in page.partition('class="cv-scores"')[2].partition("<script")[0]
+    assert 'class="cv-score-layer"' not in page

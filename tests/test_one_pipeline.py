@@ -161,8 +161,7 @@ def test_every_method_with_its_scores(host, small, photo, tmp_path, monkeypatch,
 
 
 @pytest.mark.usefixtures("quick_files")
-@every_picture
-@clean_and_noisy
+@pytest.mark.parametrize(("source", "noise"), [("coffee.png", None), (SHAPE, NOISE)], ids=["photo", "noisy shape"])
 @pytest.mark.parametrize("method", QUICK)
 def test_the_maps_of_a_bundled_network(host, resnet18, photo, tmp_path, method, noise, source):
     recipe = Recipe(method, resnet18.layers)
