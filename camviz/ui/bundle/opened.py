@@ -21,7 +21,7 @@ from camviz.ui.explore import link as explorelink
 from camviz.ui.noising import STEP
 from camviz.ui.streamlit_internals import DeltaGenerator, Slot, UploadedFile
 from camviz.workbench.findings import find
-from camviz.workbench.pictures import forget, network_key, read_picture
+from camviz.workbench.pictures import forget, network_key, picture_id, read_picture
 
 # More would keep the queue busy for minutes, without a moment at which others could come in between.
 MOST_LAYERS = 50
@@ -84,6 +84,7 @@ def _close() -> None:
         st.session_state.pop(key, None)
     if before is not None:
         forget(shared_host(), before.id)
+        forget(shared_host(), picture_id(before.stored.picture, before.stored.shapes))
 
 
 def is_known(opened: Opened) -> bool:
