@@ -17,11 +17,11 @@ import camviz
 from benchmarks.photos import PHOTOS
 from benchmarks.timing import Case, Row, in_turn, ms, trained_lite
 from camviz import noise
-from camviz.capture import captures
-from camviz.chunks import in_fast_order
-from camviz.explain import explain_capture
-from camviz.ranks import overlaps
-from camviz.robustness import Subject, capture_size
+from camviz.network.batching import in_fast_order
+from camviz.network.capture import captures
+from camviz.noise.measure import Subject, capture_size
+from camviz.noise.rank_overlap import overlaps
+from camviz.recipe import explain_capture
 from camviz.workbench.host import PlainHost
 from camviz.workbench.maps import likeliest
 from camviz.workbench.noisy_copies import get_subject

@@ -13,23 +13,24 @@ from typing import Any, get_args
 
 import torch
 
-from camviz import bundle, shapes
-from camviz.agreement import compare
-from camviz.explain import Recipe
-from camviz.figure import figure
-from camviz.finding import RESULT, Finding, KnownShape, Settings, as_png
+from camviz import shapes
 from camviz.html.report import report
 from camviz.images import Fit, ImageError
+from camviz.merging import RULES
 from camviz.methods import METHODS
 from camviz.metrics import SCORES
 from camviz.models import DEFAULT_MODEL, DownloadError, ModelError, Net, list_models, load_model
 from camviz.models.checkpoint import SUFFIX
 from camviz.noise import KINDS
-from camviz.refine import RULES
+from camviz.noise.measure import Perturbation
+from camviz.recipe import Recipe
 from camviz.render import COLORMAP, COLORMAPS
+from camviz.results import bundle
+from camviz.results.agreement import check_agreement
+from camviz.results.exports import csv, hotspots_csv, npz, panel_names, panels
+from camviz.results.figure import figure
+from camviz.results.finding import RESULT, Finding, KnownShape, Settings, as_png
 from camviz.results.output_folder import MANIFEST, OutputFolderError, reserve
-from camviz.robustness import Perturbation
-from camviz.takeaway import csv, hotspots_csv, npz, panel_names, panels
 from camviz.workbench.findings import find
 from camviz.workbench.pictures import known_shapes
 
@@ -144,7 +145,7 @@ def _open(args: argparse.Namespace) -> int:
         )
     fresh = _found(net, stored.picture, stored.name, stored.settings, bool(stored.scores), stored.shapes)
     try:
-        agreement = compare(stored, fresh)
+        agreement = check_agreement(stored, fresh)
     except ValueError as error:  # its layers stand in another order than the network reaches them
         raise CannotError(f"The bundle cannot be checked: {error}.") from error
     print(agreement.text)

@@ -2,9 +2,9 @@
 
 import camviz
 from camviz.images import Fit
-from camviz.robustness import Perturbation
+from camviz.noise.measure import Perturbation
 from camviz.samples import SAMPLES
-from camviz.ui.engine import shared_host
+from camviz.ui.server.sharing import shared_host
 from camviz.workbench import networks, pictures
 from camviz.workbench.maps import likeliest
 from camviz.workbench.pictures import Explained, Picture, SeenPicture

@@ -25,11 +25,11 @@ from viewing import messages, viewer
 
 import camviz
 from camviz import METHODS, list_models, shapes
+from camviz.merging import RULES
 from camviz.models import SHAPES
-from camviz.refine import RULES
 from camviz.samples import SAMPLES
-from camviz.ui import engine, full_memory
-from camviz.ui.streamlit_internals import DeltaGenerator
+from camviz.ui.server import full_memory, sharing
+from camviz.ui.server.streamlit_internals import DeltaGenerator
 from camviz.workbench import maps, networks, pictures, scores
 
 KNOWS_SHAPES = next(info.name for info in list_models() if info.data == SHAPES)  # the first is chosen
@@ -83,7 +83,7 @@ def test_switching_method_layer_or_rule_runs_no_network_for_the_strip(app, monke
     """The capture is re-used: with captures and scores out of reach, the strip still appears."""
     runs = []
     monkeypatch.setattr(maps, "capture", lambda *args, **kwargs: runs.append(args))
-    monkeypatch.setattr("camviz.ui.scoring.show_scores", lambda *args: None)
+    monkeypatch.setattr("camviz.ui.panels.score_chart.show_scores", lambda *args: None)
     net = get_network("efficientnet-lite0")
     monkeypatch.setattr(net.module, "forward", lambda x: runs.append(x))
     app.selectbox(key="method").set_value("hirescam").run()
@@ -174,9 +174,9 @@ def test_forgetting_leaves_nothing_of_a_picture():
     net = get_network("efficientnet-lite0")
     mine = read(png(np.full((50, 70, 3), 200, np.uint8)), "mine")
     maps.predict(seen(mine, net))
-    assert any(key[0] == mine.id for key in engine.shared_host().results._results)
+    assert any(key[0] == mine.id for key in sharing.shared_host().results._results)
     forget(mine.id)
-    assert not any(key[0] == mine.id for key in engine.shared_host().results._results)
+    assert not any(key[0] == mine.id for key in sharing.shared_host().results._results)
 
 
 def test_a_slow_method_can_be_finished_and_its_scores_asked_for(app, monkeypatch):
@@ -222,7 +222,7 @@ def full_gpu(monkeypatch):
         monkeypatch.setattr(where, name, once)
 
     yield fill
-    host = engine.shared_host()
+    host = sharing.shared_host()
     for name in host.moved:
         host.networks.forget(name)
     host.moved.clear()
@@ -242,7 +242,7 @@ def test_a_network_leaves_a_gpu_that_is_full_and_nothing_chosen_is_lost(app, ful
     assert not on_the_cpu(app)
     devices, load = [], networks.load_model
     monkeypatch.setattr(networks, "load_model", lambda *args: devices.append(args[1:]) or load(*args))
-    engine.shared_host().results.forget(picture_id("Rocket"))
+    sharing.shared_host().results.forget(picture_id("Rocket"))
     full_gpu(maps, "capture", error)
     app.selectbox(key="sample").set_value("Rocket").run()
     assert not app.exception
@@ -255,12 +255,12 @@ def test_a_network_leaves_a_gpu_that_is_full_and_nothing_chosen_is_lost(app, ful
 
 
 def test_a_network_too_large_for_the_gpu_is_loaded_on_the_cpu(app, full_gpu):
-    engine.shared_host().networks.forget("efficientnet-lite1")
+    sharing.shared_host().networks.forget("efficientnet-lite1")
     full_gpu(networks, "load_model", torch.OutOfMemoryError("simulated"))
     app.selectbox(key="model").set_value("efficientnet-lite1").run()
     assert not app.exception
     assert strip(app).count("<canvas") == 10
-    assert "efficientnet-lite1" in engine.shared_host().moved
+    assert "efficientnet-lite1" in sharing.shared_host().moved
     assert app.run().caption  # told from the next run on, as the place comes before the network
     assert on_the_cpu(app)
 
@@ -270,7 +270,7 @@ def test_a_network_too_large_for_the_gpu_is_loaded_on_the_cpu(app, full_gpu):
 def test_what_the_cpu_cannot_do_either_is_an_error(monkeypatch, error):
     net = get_network("efficientnet-lite0")
     on_cpu = replace(net, device=torch.device("cpu"))
-    engine.shared_host().moved.add("efficientnet-lite0")
+    sharing.shared_host().moved.add("efficientnet-lite0")
     monkeypatch.setattr(full_memory.st, "rerun", lambda: pytest.fail("it would run for ever"))
     with pytest.raises(RuntimeError) as raised, full_memory.gpu_memory(on_cpu):
         raise error
@@ -314,7 +314,7 @@ def test_a_model_is_downloaded_once_with_progress_and_then_explains(app, weights
     assert shares == sorted(shares)
     assert shares[-1] == 1
     app.selectbox(key="model").set_value("efficientnet-lite0").run()
-    engine.shared_host().networks.forget("mobilenet_v3_large")
+    sharing.shared_host().networks.forget("mobilenet_v3_large")
     app.selectbox(key="model").set_value("mobilenet_v3_large").run()
     assert "features" in strip(app)
     assert len(weights_server) == 1
@@ -416,10 +416,10 @@ def panel(app) -> str:
 def test_the_engine_panel_tells_what_is_kept_and_what_that_saved(app):
     assert "CPU" in panel(app)
     assert "– captures" in panel(app)
-    before = engine.shared_host().results.hits, engine.shared_host().results.saved
+    before = sharing.shared_host().results.hits, sharing.shared_host().results.saved
     app.selectbox(key="method").set_value("hirescam").run()
     app.selectbox(key="method").set_value("gradcam++").run()
-    hits, saved = engine.shared_host().results.hits, engine.shared_host().results.saved
+    hits, saved = sharing.shared_host().results.hits, sharing.shared_host().results.saved
     assert hits > before[0] + 20
     assert saved > before[1]
     assert f"{hits:,} look-ups" in panel(app)
@@ -436,7 +436,7 @@ def test_who_waits_is_told_and_then_served(app):
     """While somebody else works, the page waits, says so, and goes on when the turn comes."""
     forget(picture_id("Rocket"))
     others, told = threading.Event(), []
-    say = engine._notice_html
+    say = sharing._notice_html
 
     def notice(words):
         told.append(words)
@@ -445,13 +445,13 @@ def test_who_waits_is_told_and_then_served(app):
         return say(words)
 
     def work():
-        with engine.shared_host().queue.turn("somebody else", lambda before: None):
+        with sharing.shared_host().queue.turn("somebody else", lambda before: None):
             assert others.wait(60)
 
     other = threading.Thread(target=work)
     other.start()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "_notice_html", notice)
+        patch.setattr(sharing, "_notice_html", notice)
         app.selectbox(key="sample").set_value("Rocket").run()
     other.join(60)
     assert not app.exception

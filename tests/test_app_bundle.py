@@ -12,13 +12,14 @@ from streamlit_messages import html
 from viewing import messages
 
 import camviz
-from camviz import bundle, shapes
-from camviz.explain import Recipe
-from camviz.finding import MapScores, Settings, as_png
-from camviz.robustness import Perturbation
+from camviz import shapes
+from camviz.noise.measure import Perturbation
+from camviz.recipe import Recipe
+from camviz.results import bundle
+from camviz.results.finding import MapScores, Settings, as_png
 from camviz.samples import SAMPLES
-from camviz.ui.bundle import opened
-from camviz.ui.engine import shared_host
+from camviz.ui.reproduce import opened
+from camviz.ui.server.sharing import shared_host
 from camviz.workbench import networks
 from camviz.workbench.findings import find
 from camviz.workbench.pictures import known_shapes, picture_id
@@ -43,7 +44,7 @@ def made(net):
 @pytest.fixture
 def app():
     """The page before anything is uploaded."""
-    test = AppTest.from_file(APP, default_timeout=120).switch_page("pages/bundle.py").run()
+    test = AppTest.from_file(APP, default_timeout=120).switch_page("pages/reproduce.py").run()
     assert not test.exception
     return test
 
@@ -245,7 +246,7 @@ def test_it_stays_open_on_other_pages_is_not_computed_twice_and_can_be_forgotten
     assert any(key[0] == digest for key in shared_host().results.holdings())
     monkeypatch.setattr(opened, "find", lambda *args, **options: pytest.fail("computed again"))
     app.switch_page("pages/explore.py").run()
-    app.switch_page("pages/bundle.py").run()
+    app.switch_page("pages/reproduce.py").run()
     assert len(rows(app)) == 2
     next(button for button in app.button if button.label == "Forget this bundle").click().run()
     assert not app.exception
@@ -268,7 +269,7 @@ def test_explore_goes_on_with_the_picture_and_the_settings(app, made):
     app.switch_page("pages/explore.py").run()
     app.segmented_control(key="source").set_value("Upload").run()
     app.file_uploader[0].set_value(("earlier.png", SAMPLES["Rocket"].path.read_bytes(), "image/png")).run()
-    app.switch_page("pages/bundle.py").run()
+    app.switch_page("pages/reproduce.py").run()
     given(app, made)
     go_on(app)
     assert "&lt;i&gt;mine&lt;/i&gt; &amp; co.png" in shown(app)
@@ -302,7 +303,7 @@ def test_noise_is_told_in_words_and_taken_to_the_nearest_step(app, net):
 def test_without_noise_explore_lays_none_over_it(app, made):
     app.switch_page("pages/explore.py").run()
     app.slider(key="noise_level").set_value(0.5).run()
-    app.switch_page("pages/bundle.py").run()
+    app.switch_page("pages/reproduce.py").run()
     given(app, made)
     go_on(app)
     assert app.slider(key="noise_level").value == 0

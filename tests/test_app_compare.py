@@ -18,16 +18,16 @@ from streamlit_messages import download_labels, html
 from viewing import messages
 
 import camviz
+from camviz.merging import RULES
 from camviz.models import bundled
-from camviz.refine import RULES
-from camviz.robustness import Perturbation
+from camviz.noise.measure import Perturbation
 from camviz.samples import SAMPLES
-from camviz.ui.address import Compared, read
 from camviz.ui.compare import pins
 from camviz.ui.compare import view as compareview
+from camviz.ui.compare.downloads import maps_npz, scores_csv
 from camviz.ui.compare.grid import Cell
-from camviz.ui.compare.takeaway import maps_npz, scores_csv
-from camviz.ui.scoring import compute_fast_scores, row_of_map
+from camviz.ui.links.link_format import Compared, read
+from camviz.ui.panels.score_chart import compute_fast_scores, row_of_map
 from camviz.workbench.maps import get_view
 
 APP = str(Path(__file__).parent.parent / "app.py")
@@ -41,7 +41,7 @@ def visit(monkeypatch):
     def open_(scores: bool = False, **said: str):
         app = AppTest.from_file(APP, default_timeout=120)
         with monkeypatch.context() as quick:
-            quick.setattr("camviz.ui.scoring.show_scores", lambda *args: st.stop())
+            quick.setattr("camviz.ui.panels.score_chart.show_scores", lambda *args: st.stop())
             app.run()
         if not scores:
             monkeypatch.setattr(compareview, "compute_fast_scores", lambda *args: None)

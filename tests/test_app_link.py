@@ -10,7 +10,7 @@ from pictures import png
 from streamlit.testing.v1 import AppTest
 from streamlit_messages import html, progress
 
-from camviz.ui.address import Explored, Swept, read, write
+from camviz.ui.links.link_format import Explored, Swept, read, write
 
 APP = str(Path(__file__).parent.parent / "app.py")
 LITE0 = ("_blocks.2._swish", "_blocks.4._swish", "_blocks.10._swish", "_swish")

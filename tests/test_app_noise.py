@@ -12,13 +12,13 @@ from viewing import viewer
 
 import camviz
 from camviz.noise import KINDS
-from camviz.robustness import Perturbation
+from camviz.noise.measure import Perturbation
 from camviz.samples import SAMPLES
-from camviz.ui.engine import shared_host
 from camviz.ui.explore import curve
 from camviz.ui.robustness import controls as sweepcontrols
 from camviz.ui.robustness import run as sweeprun
 from camviz.ui.robustness import sweep
+from camviz.ui.server.sharing import shared_host
 from camviz.workbench import maps
 from camviz.workbench.noisy_copies import outcomes
 

@@ -12,15 +12,16 @@ from streamlit_messages import download_labels, html
 from viewing import messages
 
 import camviz
-from camviz import bundle, shapes
-from camviz.explain import Recipe
+from camviz import shapes
 from camviz.html.report import report
 from camviz.metrics import SCORES
-from camviz.robustness import Perturbation
+from camviz.noise.measure import Perturbation
+from camviz.recipe import Recipe
+from camviz.results import bundle
+from camviz.results.exports import csv, npz
 from camviz.samples import SAMPLES
-from camviz.takeaway import csv, npz
-from camviz.ui.engine import shared_host
-from camviz.ui.takeaway import file_name
+from camviz.ui.panels.downloads import file_name
+from camviz.ui.server.sharing import shared_host
 from camviz.workbench.findings import as_finding
 from camviz.workbench.maps import likeliest
 from camviz.workbench.pictures import Explained, draw_picture
@@ -66,7 +67,7 @@ def test_what_is_shown_agrees_with_what_the_core_finds(noise):
     shown = finding_of(of, recipe)
     settings = camviz.Settings("efficientnet-lite0", recipe, "crop", of.target, noise)
     fresh = camviz.find(of.net, SAMPLES["Coffee"].path.read_bytes(), "Coffee", settings)
-    agreement = camviz.compare(shown, fresh)
+    agreement = camviz.check_agreement(shown, fresh)
     assert agreement.agrees, agreement.text
     if noise is None:
         assert agreement.score_difference < 1e-2, "scored on the page too"

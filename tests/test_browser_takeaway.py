@@ -11,11 +11,11 @@ from pictures import png
 from playwright.sync_api import expect
 
 import camviz
-from camviz import bundle
-from camviz.explain import Recipe
-from camviz.finding import Settings
 from camviz.html.report import report
+from camviz.recipe import Recipe
 from camviz.render import overlay
+from camviz.results import bundle
+from camviz.results.finding import Settings
 from camviz.samples import SAMPLES
 from camviz.workbench.findings import find
 

@@ -5,20 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from camviz.finding import MapScores
-from camviz.html.comparison_grid import (
-    Head,
-    Panel,
-    head_html,
-    numbers,
-    numbers_html,
-    pin_html,
-    reach_html,
-    row_html,
-    width,
-)
-from camviz.html.score_chart import ScoreRow
-from camviz.ui.compare.modes import (
+from camviz.html.comparison import (
     LEAST,
     MODES,
     MOST,
@@ -31,6 +18,19 @@ from camviz.ui.compare.modes import (
     too_many,
     value,
 )
+from camviz.html.comparison_grid import (
+    Head,
+    Panel,
+    head_html,
+    numbers,
+    numbers_html,
+    pin_html,
+    reach_html,
+    row_html,
+    width,
+)
+from camviz.html.score_chart import ScoreRow
+from camviz.results.finding import MapScores
 
 
 def scored(arcc, truth=(), skipped="", note=""):

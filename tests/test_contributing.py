@@ -23,15 +23,16 @@ from streamlit.testing.v1 import AppTest
 from torch.nn import functional as F
 
 import camviz
-from camviz import bundle, cli, noise
-from camviz.explain import Recipe
-from camviz.finding import Finding, Settings
+from camviz import cli, noise
 from camviz.html.report import report
 from camviz.html.words import scores_table
 from camviz.models import Net
-from camviz.robustness import Perturbation
-from camviz.takeaway import csv as scores_csv
-from camviz.takeaway import npz
+from camviz.noise.measure import Perturbation
+from camviz.recipe import Recipe
+from camviz.results import bundle
+from camviz.results.exports import csv as scores_csv
+from camviz.results.exports import npz
+from camviz.results.finding import Finding, Settings
 from camviz.workbench.findings import find
 from camviz.workbench.host import PlainHost
 from camviz.workbench.pictures import Explained, SeenPicture, read_picture
@@ -185,8 +186,8 @@ def test_the_command_line_lists_them(capsys, monkeypatch):
 
 def test_the_app_offers_them(contributed):
     def sidebar(of):
-        from camviz.ui.controls import choose_recipe
-        from camviz.ui.noising import choose_kind
+        from camviz.ui.sidebar.model_and_method import choose_recipe
+        from camviz.ui.sidebar.noise import choose_kind
 
         choose_recipe(of)
         choose_kind()

@@ -13,15 +13,16 @@ from conftest import Plain, seeded
 from PIL import Image
 
 import camviz
-from camviz import bundle, cli, shapes
-from camviz.explain import Recipe
-from camviz.finding import Settings, as_png
+from camviz import cli, shapes
 from camviz.methods import METHODS
 from camviz.metrics import SCORES
 from camviz.models.registry import SHAPES, ModelInfo, Preprocessing, make_net
-from camviz.robustness import Perturbation, perturbations
+from camviz.noise.measure import Perturbation, perturbations
+from camviz.recipe import Recipe
+from camviz.results import bundle
+from camviz.results.finding import Settings, as_png
 from camviz.samples import SAMPLES
-from camviz.ui.engine import SharedHost
+from camviz.ui.server.sharing import SharedHost
 from camviz.workbench.findings import alone, as_finding, baselines
 from camviz.workbench.maps import likeliest
 from camviz.workbench.noisy_copies import outcomes

@@ -9,7 +9,6 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from camviz.finding import RESULT, Finding, result_title
 from camviz.heat_regions import SHARES, HotRegion, Hotspots
 from camviz.html import viewer
 from camviz.html.layer_strip import maps_message, strip_html, strip_of
@@ -18,8 +17,9 @@ from camviz.html.style import sheet
 from camviz.html.viewer import pack_tools
 from camviz.html.words import conclusion, title_html
 from camviz.methods import METHODS
-from camviz.segments import segment
-from camviz.takeaway import facts, hotspots_of, model_title
+from camviz.noise.segments import segment
+from camviz.results.exports import facts, hotspots_of, model_title
+from camviz.results.finding import RESULT, Finding, result_title
 
 # What Streamlit gives the page elsewhere.
 _PAGE = """

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Literal
 
-from camviz.finding import RESULT, Finding, MapScores, result_title
 from camviz.methods import METHODS
 from camviz.metrics import SCORES, Score
+from camviz.results.finding import RESULT, Finding, MapScores, result_title
 
 Kind = Literal["result", "layer", "baseline"]
 # A signed score closer to 0 than this is shown as 0.

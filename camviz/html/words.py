@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from camviz.finding import Finding, MapScores, shape_to_show
 from camviz.html.score_chart import ROUNDING, ScoreRow
 from camviz.metrics import SCORES
-from camviz.robustness import Outcome, as_table, summary
+from camviz.noise.measure import Outcome, as_table, summary
+from camviz.results.finding import Finding, MapScores, shape_to_show
 
 # Two scores closer than this are called alike.
 ALIKE = 0.05

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from camviz.finding import KnownShape, as_png
 from camviz.images import Fit, load_image
 from camviz.models import Net
-from camviz.robustness import Perturbation
+from camviz.noise.measure import Perturbation
+from camviz.results.finding import KnownShape, as_png
 from camviz.shapes import CLASSES, Sample
 from camviz.workbench.byte_cache import Value
 from camviz.workbench.host import Host
