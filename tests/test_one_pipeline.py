@@ -9,8 +9,8 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from conftest import Plain, seeded
 from PIL import Image
+from small_networks import Plain, seeded
 
 import camviz
 from camviz import cli, shapes
