@@ -30,14 +30,8 @@ PARTS = ("arcc", "road", "coherency", "complexity", "road_raw", "probability")
 DEFAULT, FULL = "default", "TF32 off"
 HEAD = (
     *("network", "method", "layers", "pictures", f"maps off, {DEFAULT}", f"maps off, {FULL}"),
-    *(
-        "CPU's maps off float64's",
-        "maps off, both in float64",
-        f"scores off, {DEFAULT}",
-        f"scores off, {FULL}",
-        f"within, {DEFAULT}",
-        "within",
-    ),
+    *("CPU's maps off float64's", "maps off, both in float64"),
+    *(f"scores off, {DEFAULT}", f"scores off, {FULL}", f"within, {DEFAULT}", "within"),
 )
 
 
@@ -111,12 +105,12 @@ def checks(section: Section, options: Options) -> None:
 
 def _settings() -> str:
     return (
-        "By default torch lets convolutions use TF32, and matrix products not; camviz switches TF32 off when it loads a "
-        "network onto a GPU. Each figure is the largest absolute difference from the CPU's result; only the columns with "
-        f"TF32 off count as failures. A map is called *rounding* where it is off by more than {MAPS:g} in float32 "
+        "By default torch lets convolutions use TF32, and matrix products not; camviz switches TF32 off when it loads "
+        "a network onto a GPU. Each figure is the largest absolute difference from the CPU's result; only the columns "
+        f"with TF32 off count as failures. A map is called *rounding* where it is off by more than {MAPS:g} in float32 "
         f"although both devices agree to {EXACT:g} in float64; \"CPU's maps off float64's\" shows how far rounding "
-        "moves the CPU's own maps. Many-pass methods look at one picture and the deepest layer, and only in float32. The "
-        "baseline `random` draws by the bits of its input, which differ for the masked picture of coherency: its "
+        "moves the CPU's own maps. Many-pass methods look at one picture and the deepest layer, and only in float32. "
+        "The baseline `random` draws by the bits of its input, which differ for the masked picture of coherency: its "
         "coherency and ARCC are not compared."
     )
 
@@ -205,7 +199,7 @@ def answer(net: camviz.Net, x: Tensor, target: Tensor, recipe: camviz.Recipe, se
 
 
 def _in_float64(inputs: Inputs, method: camviz.Method, ours: Answer) -> tuple[float, float]:
-    """How far the CPU's float32 maps are from its own in float64, and how far those are from the device's in float64."""
+    """How far the CPU's float32 maps are from its float64 ones, and those from the device's in float64."""
     here, there = (_exact_maps(net, inputs, method) for net in (inputs.net, inputs.other))
     return _apart(ours.maps, here), _apart(here, there)
 
