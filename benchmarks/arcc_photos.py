@@ -27,9 +27,9 @@ from torch import Tensor
 import camviz
 from benchmarks.photos import PHOTOS
 from benchmarks.tables import table
-from camviz.explain import explain_capture
 from camviz.metrics import Evidence, Scored
 from camviz.metrics.arcc import PARTS
+from camviz.recipe import explain_capture
 from camviz.statistics import DRAWS, bootstrap
 
 MODEL = "efficientnet-lite0"

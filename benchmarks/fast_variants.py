@@ -15,7 +15,7 @@ import torch
 import camviz
 from benchmarks.photos import PHOTOS
 from benchmarks.tables import table
-from camviz.methods.passes import STRONGEST
+from camviz.methods.channel_sweeps import STRONGEST
 from camviz.statistics import bootstrap
 
 LAYERS = {"_swish": "last stage", "_blocks.10._swish": "the stage before"}

@@ -22,7 +22,7 @@ from benchmarks.gpu_rates import METHOD
 from benchmarks.gpu_report import Options, Section
 from benchmarks.photos import PHOTOS
 from benchmarks.tables import table
-from camviz.chunks import forward, is_out_of_memory
+from camviz.network.batching import forward, is_out_of_memory
 
 NETWORK = "shapes-resnet18"
 MIB = 2**20

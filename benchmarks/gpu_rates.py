@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -22,12 +22,16 @@ LEVELS, SEEDS = (0.2, 0.4, 0.6, 0.8, 1.0), (0, 1, 2, 3)
 
 @dataclass(frozen=True)
 class Work:
-    """Something to be timed: what one run gets done, how much of it, and what makes a run from a network."""
+    """Something to be timed: what one run gets done, how much of it, and what makes a run from a network.
+
+    Some of it makes sense with a trained network only.
+    """
 
     title: str
     count: int
     unit: str
     prepare: Callable[[Case], Run]
+    trained: bool = False
 
 
 def rates(section: Section, options: Options) -> None:
@@ -36,7 +40,7 @@ def rates(section: Section, options: Options) -> None:
         f"RefineCAM merges {METHOD} over four layers, from the input to the merged map. ARCC includes making the maps "
         f"that it scores. A sweep includes the noise and the segments, which are computed on the CPU. Inputs are "
         f"224 x 224. Median of {options.repeat} runs on the device and of {CPU_REPEAT} on the CPU with "
-        f"{torch.get_num_threads()} threads, at torch's default precision."
+        f"{torch.get_num_threads()} threads."
     )
     rows: list[list[str]] = []
     gains: list[tuple[float, str]] = []
@@ -46,6 +50,8 @@ def rates(section: Section, options: Options) -> None:
             if cases is None:
                 continue
             for work in works():
+                if work.trained and network != trained_lite():
+                    continue
                 what = f"{work.title}, {network}"
                 seconds = section.attempt(what, partial(measure, work, cases, options.repeat))
                 if seconds is not None:
@@ -75,7 +81,7 @@ def works() -> list[Work]:
     """Everything that is timed, what matters most first."""
     return [
         *(Work(f"RefineCAM, batch of {size}", size, "images", partial(refine_run, size)) for size in BATCHES),
-        Work("robustness sweep of 20 copies", len(LEVELS) * len(SEEDS), "copies", sweep_run),
+        Work("robustness sweep of 20 copies", len(LEVELS) * len(SEEDS), "copies", sweep_run, trained=True),
         Work("ARCC of RefineCAM", 1, "maps", partial(arcc_run, 1, False)),
         Work("ARCC of RefineCAM and its four layers", 5, "maps", partial(arcc_run, 1, True)),
         Work("ARCC of RefineCAM, batch of 8", 8, "maps", partial(arcc_run, 8, False)),
@@ -104,9 +110,7 @@ def arcc_run(batch: int, with_layers: bool, case: Case) -> Run:
 
 def sweep_run(case: Case) -> Run:
     """Twenty noisy copies of a photograph and how their RefineCAM follows them."""
-    net = camviz.load_model(trained_lite(), str(case.x.device))
-    if case.name != net.info.name:  # a network without training: only its predictions would make no sense
-        net = replace(net, module=case.module)
+    net = camviz.load_model(case.name, str(case.x.device))
     image = PHOTOS[0].load()
     return partial(camviz.robustness, net, image, "gaussian", LEVELS, METHOD, case.layers, SEEDS, comparisons=False)
 

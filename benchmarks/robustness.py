@@ -33,8 +33,8 @@ from benchmarks.robustness_rows import KEY, REFINED, read
 from benchmarks.truth_shapes import chosen
 from camviz import noise, shapes
 from camviz.images import Fit
-from camviz.robustness import Perturbation, perturbations
-from camviz.segments import segment
+from camviz.noise.measure import Perturbation, perturbations
+from camviz.noise.segments import segment
 from camviz.study import Case, sweep
 
 PHOTO_MODEL = "efficientnet-lite0"

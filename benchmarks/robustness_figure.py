@@ -10,7 +10,7 @@ from matplotlib import pyplot as plt
 
 import camviz
 from benchmarks.robustness_rows import Study
-from camviz.ranks import chance
+from camviz.noise.rank_overlap import chance
 from camviz.statistics import bootstrap
 
 _TITLES = {"consistency": "Consistency C", "responsiveness": "Responsiveness R", "rm": "RM = C · R"}

@@ -16,7 +16,7 @@ from benchmarks.robustness_rows import REFINED, SAME, Study, load, matched
 from benchmarks.tables import table
 from camviz import noise, shapes
 from camviz.models import SHAPES
-from camviz.ranks import chance, minimum
+from camviz.noise.rank_overlap import chance, minimum
 from camviz.statistics import DRAWS, Comparison, Interval, bootstrap, compare, in_words
 
 MEASURES = {"consistency": "C", "responsiveness": "R", "rm": "RM"}

@@ -17,13 +17,13 @@ import camviz
 from benchmarks.photos import PHOTOS
 from benchmarks.timing import Case, Row, in_turn, ms, trained_lite
 from camviz import noise
-from camviz.capture import captures
-from camviz.chunks import in_fast_order
-from camviz.explain import explain_capture
-from camviz.ranks import overlaps
-from camviz.robustness import Subject, capture_size
+from camviz.network.batching import in_fast_order
+from camviz.network.capture import captures
+from camviz.noise.measure import Subject, capture_size
+from camviz.noise.rank_overlap import overlaps
+from camviz.recipe import explain_capture
 from camviz.workbench.host import PlainHost
-from camviz.workbench.maps import likeliest
+from camviz.workbench.maps import extra_layers, likeliest
 from camviz.workbench.noisy_copies import get_subject
 from camviz.workbench.pictures import SeenPicture, pixels_as_picture
 
@@ -45,7 +45,8 @@ def sweep_rows(case: Case, title: str, method: Any, layers: tuple[str, ...], rep
     """Everything of ours, against grad-cam's maps of the same noisy copies alone, and against our passes alone."""
     net, image = camviz.load_model(case.name, str(case.x.device)), PHOTOS[0].load()
     recipe = camviz.Recipe(METHOD, layers)
-    seen = SeenPicture(PlainHost(), pixels_as_picture(image, title), net)
+    more = extra_layers(net, [recipe])
+    seen = SeenPicture(PlainHost(), pixels_as_picture(image, title), net, more_layers=more)
     of = get_subject(seen.explaining(likeliest(seen)), {title: recipe})
     copies = net.inputs(np.concatenate([noise.apply_levels(of.view, KIND, LEVELS, seed) for seed in SEEDS]))
     ours = partial(camviz.robustness, net, image, KIND, LEVELS, METHOD, layers, SEEDS, comparisons=False)

@@ -17,9 +17,9 @@ from torch import Tensor
 
 import camviz
 from benchmarks.timing import Case, Row, Run, in_turn, ms
-from camviz.chunks import forward
 from camviz.metrics.imputation import impute
 from camviz.metrics.road import PERCENTILES, removal_masks
+from camviz.network.batching import forward
 
 METHOD = "gradcam++"
 

@@ -17,7 +17,7 @@ import camviz
 from benchmarks.tables import table
 from camviz import shapes
 from camviz.metrics import SCORES
-from camviz.metrics.truth import mask_scores
+from camviz.metrics.mask_scores import mask_scores
 from camviz.statistics import DRAWS, bootstrap
 
 REFINED, BLIND = "RefineCAM", ("centre", "random", "uniform")

@@ -25,12 +25,12 @@ from torch import Tensor
 import camviz
 from benchmarks import truth_report
 from camviz import shapes
-from camviz.explain import explain_capture
 from camviz.maps import upsample
+from camviz.merging import refine
 from camviz.metrics import Evidence
-from camviz.metrics.truth import mask_scores
+from camviz.metrics.mask_scores import mask_scores
 from camviz.models import SHAPES
-from camviz.refine import refine
+from camviz.recipe import explain_capture
 
 METHOD = "gradcam++"
 SAMPLES = 300

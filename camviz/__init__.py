@@ -1,12 +1,12 @@
 """camviz: class activation maps, refined, scored and tested for robustness."""
 
-from camviz import bundle, noise, shapes
-from camviz.agreement import Agreement, compare
-from camviz.capture import Capture, capture
-from camviz.explain import Recipe, explain
-from camviz.finding import Finding, MapScores, Settings
+import warnings
+from typing import Any
+
+from camviz import noise, shapes
 from camviz.heat_regions import HotRegion, Hotspots, hotspots
 from camviz.images import ImageError, load_image
+from camviz.merging import RULES, Rule, refine
 from camviz.methods import METHODS, BlankMapWarning, Method, cam, cam_with_notes
 from camviz.metrics import SCORES, Evidence, Score
 from camviz.metrics.arcc import Arcc, arcc, arccs
@@ -18,9 +18,13 @@ from camviz.models import (
     list_models,
     load_model,
 )
-from camviz.ranks import rbo
-from camviz.refine import RULES, Rule, refine
-from camviz.robustness import Robustness
+from camviz.network.capture import Capture, capture
+from camviz.noise.measure import Robustness
+from camviz.noise.rank_overlap import rbo
+from camviz.recipe import Recipe, explain
+from camviz.results import bundle
+from camviz.results.agreement import Agreement, check_agreement
+from camviz.results.finding import Finding, MapScores, Settings
 from camviz.versions import __version__
 from camviz.workbench.findings import find
 from camviz.workbench.noisy_copies import robustness
@@ -56,7 +60,7 @@ __all__ = [
     "cam",
     "cam_with_notes",
     "capture",
-    "compare",
+    "check_agreement",
     "explain",
     "find",
     "hotspots",
@@ -69,3 +73,11 @@ __all__ = [
     "robustness",
     "shapes",
 ]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    """Names of earlier versions."""
+    if name == "compare":
+        warnings.warn("camviz.compare is now camviz.check_agreement", DeprecationWarning, stacklevel=2)
+        return check_agreement
+    raise AttributeError(f"module 'camviz' has no attribute {name!r}")

@@ -7,28 +7,32 @@ import difflib
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
 
-from camviz import bundle, shapes
-from camviz.agreement import compare
-from camviz.explain import Recipe
-from camviz.figure import figure
-from camviz.finding import RESULT, Finding, Settings, as_png
+from camviz import shapes
 from camviz.html.report import report
 from camviz.images import Fit, ImageError
+from camviz.merging import RULES
 from camviz.methods import METHODS
+from camviz.metrics import SCORES
 from camviz.models import DEFAULT_MODEL, DownloadError, ModelError, Net, list_models, load_model
 from camviz.models.checkpoint import SUFFIX
 from camviz.noise import KINDS
-from camviz.refine import RULES
+from camviz.noise.measure import Perturbation
+from camviz.recipe import Recipe
 from camviz.render import COLORMAP, COLORMAPS
+from camviz.results import bundle
+from camviz.results.agreement import check_agreement
+from camviz.results.exports import csv, hotspots_csv, npz, panel_names, panels
+from camviz.results.figure import figure
+from camviz.results.finding import RESULT, Finding, KnownShape, Settings, as_png
 from camviz.results.output_folder import MANIFEST, OutputFolderError, reserve
-from camviz.robustness import Perturbation
-from camviz.takeaway import csv, hotspots_csv, npz, panel_names, panels
 from camviz.workbench.findings import find
+from camviz.workbench.pictures import known_shapes
 
 MAX_PICTURE = bundle.LIMITS[bundle.PICTURE]
 BUNDLE = f"finding{bundle.SUFFIX}"
@@ -91,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--colours", default=COLORMAP, choices=COLORMAPS, help=f"of the pictures (default {COLORMAP})")
     add("--seed", type=_seed, default=0, help="of all that is drawn at random (default 0)")
     add("--device", type=_device, help="such as cpu or cuda (default: the best at hand)")
-    add("--no-scores", action="store_true", help="leave out ARCC, which runs a slow method twice more")
+    add("--no-scores", action="store_true", help=f"leave out {', '.join(SCORES)}; ARCC runs a slow method twice more")
     opened = commands.add_parser("open", help="compute a bundle's finding again, and tell whether the two agree")
     opened.set_defaults(run=_open, parser=opened)
     add = opened.add_argument
@@ -104,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
 def _explain(args: argparse.Namespace) -> int:
     if (args.noise is None) != (args.level is None):
         raise UsageError("--noise and --level go together: name a kind and how strong it is")
-    data, name, fit = _picture(args.image)
+    given = _picture(args.image)
     with reserve(args.out, args.force) as folder:
         folder.check([*panel_names(()), *_DOCUMENTS])  # now rather than after a download or a slow method
         net = _network(args.model, args.device)
@@ -114,11 +118,11 @@ def _explain(args: argparse.Namespace) -> int:
         settings = Settings(
             model=net.info.name,
             recipe=Recipe(args.method, layers, args.rule, args.seed),
-            fit=args.fit or fit,
+            fit=args.fit or given.fit,
             target=None if args.target is None else _class(net, args.target),
             noise=None if args.noise is None else Perturbation(args.noise, args.level, args.seed),
         )
-        finding = _found(net, data, name, settings, scores=not args.no_scores)
+        finding = _found(net, given.data, given.name, settings, not args.no_scores, given.shapes)
         folder.write(_files(finding, args.colours))
     _tell(finding)
     print(f"written: {args.out}")
@@ -139,36 +143,47 @@ def _open(args: argparse.Namespace) -> int:
         raise CannotError(
             f"The bundle was made with {stored.settings.model!r}, not {net.info.name!r}: choose that one."
         )
-    fresh = _found(net, stored.picture, stored.name, stored.settings, bool(stored.scores))
+    fresh = _found(net, stored.picture, stored.name, stored.settings, bool(stored.scores), stored.shapes)
     try:
-        agreement = compare(stored, fresh)
+        agreement = check_agreement(stored, fresh)
     except ValueError as error:  # its layers stand in another order than the network reaches them
         raise CannotError(f"The bundle cannot be checked: {error}.") from error
     print(agreement.text)
     return 0 if agreement.agrees else 1
 
 
-def _found(net: Net, data: bytes, name: str, settings: Settings, scores: bool) -> Finding:
+def _found(net: Net, data: bytes, name: str, settings: Settings, scores: bool, shapes: Sequence[KnownShape]) -> Finding:
     told = _Told("network passes") if METHODS[settings.recipe.method].is_slow else None
     try:
-        return find(net, data, name, settings, told, scores)
+        return find(net, data, name, settings, told, scores, shapes=shapes)
     except ImageError:
         raise
     except ValueError as error:  # a layer that gives no map, a class of another network
         raise CannotError(f"This cannot be computed: {error}.") from error
 
 
-def _picture(text: str) -> tuple[bytes, str, Fit]:
-    """A picture's bytes, its name, and how it is fitted unless something else is asked for."""
+@dataclass(frozen=True, eq=False)
+class _Given:
+    """A picture to explain: its bytes, its name, its fit unless another is asked for, and what it is known to hold."""
+
+    data: bytes
+    name: str
+    fit: Fit
+    shapes: tuple[KnownShape, ...] = ()
+
+
+def _picture(text: str) -> _Given:
+    """Read a picture's file, or draw a synthetic sample."""
     found = _SAMPLE.fullmatch(text)
     if found:
         split, number = found[1], int(found[2])
         if number >= 2**31:
             raise UsageError("a sample's number runs from 0 to 2147483647")
-        return as_png(shapes.sample(number, split).image), text, "squeeze"  # type: ignore[arg-type]
+        sample = shapes.sample(number, split)  # type: ignore[arg-type]
+        return _Given(as_png(sample.image), text, "squeeze", known_shapes(sample))
     if text.startswith("shapes:"):
         raise UsageError(f"{text!r} is no synthetic sample: write shapes:test/12, with train, val or test")
-    return _bytes(Path(text), MAX_PICTURE), Path(text).name, "crop"
+    return _Given(_bytes(Path(text), MAX_PICTURE), Path(text).name, "crop")
 
 
 def _bytes(path: Path, limit: int) -> bytes:

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from camviz.explain import Recipe
 from camviz.images import Fit
 from camviz.methods import Progress
 from camviz.models import Net
-from camviz.robustness import Perturbation, as_table, summary
+from camviz.noise.measure import Perturbation, as_table, summary
+from camviz.recipe import Recipe
 from camviz.workbench.host import PlainHost
 from camviz.workbench.maps import extra_layers, likeliest
 from camviz.workbench.noisy_copies import outcomes

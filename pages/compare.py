@@ -4,21 +4,23 @@ from html import escape
 
 import streamlit as st
 
+from camviz.html.comparison import MODES, question, too_many
 from camviz.html.words import ABOUT_ARCC, percent
-from camviz.ui import controls, source, viewer
 from camviz.ui.compare import controls as comparecontrols
 from camviz.ui.compare import link as comparelink
-from camviz.ui.compare import modes
+from camviz.ui.compare.downloads import offer_grid
 from camviz.ui.compare.grid import make_grid, size
 from camviz.ui.compare.pinview import PinPlaces
-from camviz.ui.compare.takeaway import offer_grid
 from camviz.ui.compare.view import show_grid
-from camviz.ui.engine import prepare_server, shared_host, show_queue
-from camviz.ui.enginepanel import show_engine
-from camviz.ui.frame import require_frame
-from camviz.ui.full_memory import gpu_memory
-from camviz.ui.streamlit_internals import Slot
-from camviz.ui.stripview import show_tools
+from camviz.ui.page_frame import require_frame
+from camviz.ui.panels import viewer
+from camviz.ui.panels.layer_strip import show_tools
+from camviz.ui.server.full_memory import gpu_memory
+from camviz.ui.server.sharing import prepare_server, shared_host, show_queue
+from camviz.ui.server.status_panel import show_engine
+from camviz.ui.server.streamlit_internals import Slot
+from camviz.ui.sidebar import model_and_method
+from camviz.ui.sidebar.picture import choose_fit, choose_picture, paste
 from camviz.ui.style import show_style
 from camviz.workbench.maps import predict
 from camviz.workbench.pictures import SeenPicture
@@ -41,12 +43,12 @@ with st.expander("What these numbers mean, and what they cannot tell", icon=":ma
 show_queue(Slot(st.container()))
 
 with st.sidebar:
-    picture = source.choose_picture()
-    fit = source.choose_fit(picture)
+    picture = choose_picture()
+    fit = choose_fit(picture)
     mode = comparecontrols.choose_mode()
-    info = controls.choose_model(synthetic=picture.synthetic)
+    info = model_and_method.choose_model(synthetic=picture.synthetic)
 with main:
-    net = controls.ready_net(info)
+    net = model_and_method.ready_net(info)
 if net is None:
     link.keep(picture, fit, info)
     st.stop()
@@ -66,12 +68,12 @@ with gpu_memory(net):
     asked = [net.labels[each] for each in choice.classes or (target,)]
     sure = percent(float(predict(sight)[choice.classes[0] if choice.classes else target]))
     title.html(
-        f'<p class="cv-title" hidden>{modes.question(*map(escape, asked))}'
+        f'<p class="cv-title" hidden>{question(*map(escape, asked))}'
         f"<small>{escape(picture.title)} · {escape(net.info.title)} is {sure} sure</small></p>"
     )
-    show_tools(tools, clean, source.paste, merges=False)
+    show_tools(tools, clean, paste, merges=False)
     pins = PinPlaces(pinned)
-    wrong = comparecontrols.missing(choice) or modes.too_many(*size(choice), modes.MODES[mode])
+    wrong = comparecontrols.missing(choice) or too_many(*size(choice), MODES[mode])
     if wrong:
         grid_place.info(wrong, icon=":material/checklist:")
     else:

@@ -2,24 +2,26 @@
 
 import streamlit as st
 
-from camviz.finding import result_title
 from camviz.html.layer_strip import strip_skeleton
 from camviz.html.score_chart import chart_scores
 from camviz.html.words import ABOUT_ARCC, ABOUT_ROBUSTNESS, guide_html, scores_table
-from camviz.ui import controls, source, viewer
-from camviz.ui.engine import prepare_server, shared_host, show_queue
-from camviz.ui.enginepanel import show_engine
+from camviz.results.finding import result_title
 from camviz.ui.explore import link as explorelink
 from camviz.ui.explore.curve import show_curve
 from camviz.ui.explore.pair import PairPlaces
-from camviz.ui.frame import require_frame
-from camviz.ui.full_memory import gpu_memory
-from camviz.ui.noising import choose_noise, noise_is_on, perturbed_scene
-from camviz.ui.scoring import ScorePlaces, show_scores, show_waiting
-from camviz.ui.streamlit_internals import Slot
-from camviz.ui.stripview import heading_html, show_strip, show_tools
+from camviz.ui.page_frame import require_frame
+from camviz.ui.panels import viewer
+from camviz.ui.panels.downloads import offer
+from camviz.ui.panels.layer_strip import heading_html, show_strip, show_tools
+from camviz.ui.panels.score_chart import ScorePlaces, show_scores, show_waiting
+from camviz.ui.server.full_memory import gpu_memory
+from camviz.ui.server.sharing import prepare_server, shared_host, show_queue
+from camviz.ui.server.status_panel import show_engine
+from camviz.ui.server.streamlit_internals import Slot
+from camviz.ui.sidebar import model_and_method
+from camviz.ui.sidebar.noise import choose_noise, noise_is_on, perturbed_scene
+from camviz.ui.sidebar.picture import choose_fit, choose_picture, paste
 from camviz.ui.style import show_style
-from camviz.ui.takeaway import offer
 from camviz.workbench.maps import predict
 from camviz.workbench.pictures import SeenPicture
 from camviz.workbench.scores import known_scores, score_names
@@ -51,13 +53,13 @@ with st.expander("What these numbers mean, and what they cannot tell", icon=":ma
 show_queue(Slot(st.container()))
 
 with st.sidebar:
-    picture = source.choose_picture()
-    fit = source.choose_fit(picture)
+    picture = choose_picture()
+    fit = choose_fit(picture)
     noise = choose_noise()
     follow = st.container()
-    info = controls.choose_model(synthetic=picture.synthetic)
+    info = model_and_method.choose_model(synthetic=picture.synthetic)
 with main:
-    net = controls.ready_net(info)
+    net = model_and_method.ready_net(info)
 if net is None:
     link.keep(picture, fit, info)
     st.stop()
@@ -67,9 +69,11 @@ with gpu_memory(net):
     if noise and pair:
         pair.show_seen(sight, noise)
     with st.sidebar:
-        target = controls.choose_class(net.labels, predict(sight), controls.class_key(picture.id, net.info.name, fit))
+        target = model_and_method.choose_class(
+            net.labels, predict(sight), model_and_method.class_key(picture.id, net.info.name, fit)
+        )
         clean = sight.explaining(target)
-        recipe = controls.choose_recipe(clean)
+        recipe = model_and_method.choose_recipe(clean)
         shown = perturbed_scene(clean, noise, follow) if noise else clean
         taken = st.popover("Take away", icon=":material/download:", width="stretch")
         shared, told = st.columns(2)
@@ -84,7 +88,7 @@ with gpu_memory(net):
             show_curve(clean, recipe, noise)
     else:
         show_strip(strip, clean, recipe, on_wait=lambda: show_waiting(scores, clean, recipe))
-    show_tools(tools, shown, source.paste)
+    show_tools(tools, shown, paste)
     show_scores(scores, shown, recipe, clean if noise else None)
     offer(taken, shown, recipe)
     names = score_names(shown)

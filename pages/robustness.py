@@ -3,17 +3,19 @@
 import streamlit as st
 
 from camviz.html.words import ABOUT_ROBUSTNESS, LIMITS_OF_ROBUSTNESS, ROBUSTNESS_GUIDE
-from camviz.ui import controls, source, viewer
-from camviz.ui.engine import prepare_server, show_queue
-from camviz.ui.frame import require_frame
-from camviz.ui.full_memory import gpu_memory
+from camviz.ui.page_frame import require_frame
+from camviz.ui.panels import viewer
 from camviz.ui.robustness import controls as sweepcontrols
 from camviz.ui.robustness import link as sweeplink
 from camviz.ui.robustness import sweep
 from camviz.ui.robustness.point import show_point
 from camviz.ui.robustness.run import run_bar
 from camviz.ui.robustness.view import show_pictures, show_results
-from camviz.ui.streamlit_internals import Slot
+from camviz.ui.server.full_memory import gpu_memory
+from camviz.ui.server.sharing import prepare_server, show_queue
+from camviz.ui.server.streamlit_internals import Slot
+from camviz.ui.sidebar import model_and_method
+from camviz.ui.sidebar.picture import choose_fit
 from camviz.ui.style import show_style
 
 require_frame("pages/robustness.py")
@@ -33,11 +35,11 @@ show_queue(Slot(st.container()))
 
 with st.sidebar:
     pictures = sweepcontrols.choose_pictures()
-    fit = source.choose_fit(None)
+    fit = choose_fit(None)
     synthetic = bool(pictures) and all(picture.synthetic for picture in pictures)
-    info = controls.choose_model(synthetic)
+    info = model_and_method.choose_model(synthetic)
 with main:
-    net = controls.ready_net(info)
+    net = model_and_method.ready_net(info)
 if net is None:
     link.keep(pictures, info)
     st.stop()

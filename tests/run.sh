@@ -18,4 +18,5 @@ python3 -m venv .venv-test
 .venv-test/bin/ruff format --check .
 .venv-test/bin/ruff check .
 .venv-test/bin/mypy
+.venv-test/bin/lint-imports
 .venv-test/bin/pytest

@@ -7,8 +7,8 @@ from PIL import Image
 
 import camviz
 from camviz import shapes
-from camviz.explain import Recipe
-from camviz.finding import as_png
+from camviz.recipe import Recipe
+from camviz.results.finding import as_png
 
 MODEL = "shapes-resnet18"
 LAYERS = ("layer1", "layer2", "layer3", "layer4")

@@ -10,7 +10,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.Markdown_pb2 import Markdown
 from websockets.sync.client import connect
 
-from camviz.ui.streamlit_internals import XSRF_COOKIE
+from camviz.ui.server.streamlit_internals import XSRF_COOKIE
 
 
 def html(app) -> list[str]:

@@ -1,4 +1,4 @@
-"""A page that tells what `camviz.ui.streamlit_internals` finds, for tests/test_streamlit_internals.py."""
+"""A page that tells what `camviz.ui.server.streamlit_internals` finds, for tests/test_streamlit_internals.py."""
 
 import importlib.util
 import json
@@ -7,7 +7,7 @@ import time
 import streamlit as st
 
 # By its path, without the rest of camviz, so that the server is there at once.
-spec = importlib.util.spec_from_file_location("streamlit_internals", "camviz/ui/streamlit_internals.py")
+spec = importlib.util.spec_from_file_location("streamlit_internals", "camviz/ui/server/streamlit_internals.py")
 internals = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(internals)
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from camviz import METHODS, list_models, shapes
+from camviz.merging import RULES
 from camviz.noise import KINDS
-from camviz.refine import RULES
 from camviz.samples import SAMPLES
-from camviz.ui.address import SINGLE, Compared, Explored, Swept, code, left_out, plain, read, write
+from camviz.ui.links.link_format import SINGLE, Compared, Explored, Swept, code, left_out, plain, read, write
 
 MODELS = [info.name for info in list_models()]
 LAYERS = ("layer1", "features.denseblock4", "_blocks.10._swish")

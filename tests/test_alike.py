@@ -9,7 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy import stats
 from skimage.metrics import structural_similarity
 
-from camviz.alike import likeness
+from camviz.metrics.similarity import likeness
 
 
 def random_maps(*size, steps=None, seed=0):

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from apphost import forget, get_network, read, seen
 from pictures import png
 from streamlit.testing.v1 import AppTest
 from streamlit_messages import html
@@ -24,11 +25,12 @@ from viewing import messages, viewer
 
 import camviz
 from camviz import METHODS, list_models, shapes
+from camviz.merging import RULES
 from camviz.models import SHAPES
-from camviz.refine import RULES
 from camviz.samples import SAMPLES
-from camviz.ui import compute, engine, nets
-from camviz.ui.streamlit_internals import DeltaGenerator
+from camviz.ui.server import full_memory, sharing
+from camviz.ui.server.streamlit_internals import DeltaGenerator
+from camviz.workbench import maps, networks, pictures, scores
 
 KNOWS_SHAPES = next(info.name for info in list_models() if info.data == SHAPES)  # the first is chosen
 APP = str(Path(__file__).parent.parent / "app.py")
@@ -80,9 +82,9 @@ def test_every_merging_rule(app, rule):
 def test_switching_method_layer_or_rule_runs_no_network_for_the_strip(app, monkeypatch):
     """The capture is re-used: with captures and scores out of reach, the strip still appears."""
     runs = []
-    monkeypatch.setattr(compute, "capture", lambda *args, **kwargs: runs.append(args))
-    monkeypatch.setattr("camviz.ui.scoring.show_scores", lambda *args: None)
-    net = nets.get_net("efficientnet-lite0")
+    monkeypatch.setattr(maps, "capture", lambda *args, **kwargs: runs.append(args))
+    monkeypatch.setattr("camviz.ui.panels.score_chart.show_scores", lambda *args: None)
+    net = get_network("efficientnet-lite0")
     monkeypatch.setattr(net.module, "forward", lambda x: runs.append(x))
     app.selectbox(key="method").set_value("hirescam").run()
     app.selectbox(key="rule").set_value("minimum").run()
@@ -121,20 +123,20 @@ def test_a_class_the_model_does_not_believe_in_is_explained(app):
 
 
 def test_blank_maps_say_why(app, monkeypatch):
-    real = compute.capture
+    real = maps.capture
 
     def without_gradient(*args, **kwargs):
         cap = real(*args, **kwargs)
         object.__setattr__(cap, "gradients", tuple(torch.zeros_like(g) for g in cap.gradients))
         return cap
 
-    monkeypatch.setattr(compute, "capture", without_gradient)
+    monkeypatch.setattr(maps, "capture", without_gradient)
     app.selectbox(key="sample").set_value("Rocket").run()
     assert not app.exception
     assert "the class score does not depend on this layer" in strip(app)
     assert strip(app).count("a layer merged here is blank") == 3 + 1
     assert "so coherency is undefined" in chart(app)
-    compute.forget(picture_id("Rocket"))
+    forget(picture_id("Rocket"))
 
 
 def picture_id(title: str) -> str:
@@ -145,8 +147,15 @@ def test_what_was_computed_once_is_not_computed_again(app, monkeypatch):
     app.selectbox(key="sample").set_value("Cat").run()
     cat = strip(app), chart(app)
     app.selectbox(key="sample").set_value("Coffee").run()
-    for name in ("capture", "cam_with_notes", "coherency", "roads", "data_uri", "load_image"):
-        monkeypatch.setattr(compute, name, lambda *args, name=name: pytest.fail(f"{name} ran again"))
+    for where, name in (
+        (maps, "capture"),
+        (maps, "cam_with_notes"),
+        (maps, "data_uri"),
+        (scores, "Evidence"),
+        (scores, "explain"),
+        (pictures, "load_image"),
+    ):
+        monkeypatch.setattr(where, name, lambda *args, name=name, **options: pytest.fail(f"{name} ran again"))
     app.selectbox(key="sample").set_value("Cat").run()
     assert not app.exception
     assert (strip(app), chart(app)) == cat
@@ -154,28 +163,28 @@ def test_what_was_computed_once_is_not_computed_again(app, monkeypatch):
 
 def test_pictures_that_share_most_bytes_are_told_apart():
     pixels = np.zeros((64, 64, 3), np.uint8)
-    first = compute.picture(png(pixels), "a")
+    first = read(png(pixels), "a")
     pixels[63, 63, 2] = 1
-    second = compute.picture(png(pixels), "b")
+    second = read(png(pixels), "b")
     assert first.id != second.id
     assert second.pixels[63, 63, 2] == 1
 
 
 def test_forgetting_leaves_nothing_of_a_picture():
-    net = nets.get_net("efficientnet-lite0")
-    mine = compute.picture(png(np.full((50, 70, 3), 200, np.uint8)), "mine")
-    compute.predict(compute.Sight(mine, net, "crop"))
-    assert any(key[0] == mine.id for key in engine.cache()._results)
-    compute.forget(mine.id)
-    assert not any(key[0] == mine.id for key in engine.cache()._results)
+    net = get_network("efficientnet-lite0")
+    mine = read(png(np.full((50, 70, 3), 200, np.uint8)), "mine")
+    maps.predict(seen(mine, net))
+    assert any(key[0] == mine.id for key in sharing.shared_host().results._results)
+    forget(mine.id)
+    assert not any(key[0] == mine.id for key in sharing.shared_host().results._results)
 
 
 def test_a_slow_method_can_be_finished_and_its_scores_asked_for(app, monkeypatch):
     """The whole way of a slow method, on one layer and with every pass replaced by a quick one."""
-    net = nets.get_net("efficientnet-lite0")
+    net = get_network("efficientnet-lite0")
     app.pills(key="layers-efficientnet-lite0").set_value(["_blocks.2._swish"]).run()
     monkeypatch.setattr(net.module, "forward", lambda x: torch.zeros(len(x), 1000) + x.mean((1, 2, 3))[:, None])
-    monkeypatch.setattr(compute, "explain", lambda module, x, target, recipe, progress: (progress(1, 1), x[:, 0])[1])
+    monkeypatch.setattr(scores, "explain", lambda module, x, target, recipe, progress: (progress(1, 1), x[:, 0])[1])
     app.selectbox(key="method").set_value("scorecam").run()
     assert not app.exception
     assert "Score-CAM" in strip(app)
@@ -184,18 +193,18 @@ def test_a_slow_method_can_be_finished_and_its_scores_asked_for(app, monkeypatch
     assert not app.exception
     assert "No ARCC yet" not in words(app)
     assert not [button for button in app.button if button.label.startswith("Score it too")]
-    compute.forget(picture_id("Coffee"))
+    forget(picture_id("Coffee"))
 
 
 def test_an_evicted_network_is_not_kept_alive_by_what_it_computed():
-    net = nets.load_model("efficientnet-lite1")
-    picture = compute.picture(png(np.full((40, 40, 3), 120, np.uint8)), "small")
-    compute.predict(compute.Sight(picture, net, "crop"))
+    net = camviz.load_model("efficientnet-lite1")
+    picture = read(png(np.full((40, 40, 3), 120, np.uint8)), "small")
+    maps.predict(seen(picture, net))
     alive = weakref.ref(net.module)
     del net
     gc.collect()
     assert alive() is None
-    compute.forget(picture.id)
+    forget(picture.id)
 
 
 @pytest.fixture
@@ -213,9 +222,10 @@ def full_gpu(monkeypatch):
         monkeypatch.setattr(where, name, once)
 
     yield fill
-    for name in nets._moved():
-        engine.nets().forget(name)
-    nets._moved().clear()
+    host = sharing.shared_host()
+    for name in host.moved:
+        host.networks.forget(name)
+    host.moved.clear()
 
 
 OUT_OF_MEMORY = [torch.OutOfMemoryError("simulated"), RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")]
@@ -230,10 +240,10 @@ def test_a_network_leaves_a_gpu_that_is_full_and_nothing_chosen_is_lost(app, ful
     app.segmented_control(key="fit").set_value("pad").run()
     app.selectbox(key="method").set_value("layercam").run()
     assert not on_the_cpu(app)
-    devices, load = [], nets.load_model
-    monkeypatch.setattr(nets, "load_model", lambda *args: devices.append(args[1:]) or load(*args))
-    engine.cache().forget(picture_id("Rocket"))
-    full_gpu(compute, "capture", error)
+    devices, load = [], networks.load_model
+    monkeypatch.setattr(networks, "load_model", lambda *args: devices.append(args[1:]) or load(*args))
+    sharing.shared_host().results.forget(picture_id("Rocket"))
+    full_gpu(maps, "capture", error)
     app.selectbox(key="sample").set_value("Rocket").run()
     assert not app.exception
     assert devices == [("cpu",)]
@@ -245,12 +255,12 @@ def test_a_network_leaves_a_gpu_that_is_full_and_nothing_chosen_is_lost(app, ful
 
 
 def test_a_network_too_large_for_the_gpu_is_loaded_on_the_cpu(app, full_gpu):
-    engine.nets().forget("efficientnet-lite1")
-    full_gpu(nets, "load_model", torch.OutOfMemoryError("simulated"))
+    sharing.shared_host().networks.forget("efficientnet-lite1")
+    full_gpu(networks, "load_model", torch.OutOfMemoryError("simulated"))
     app.selectbox(key="model").set_value("efficientnet-lite1").run()
     assert not app.exception
     assert strip(app).count("<canvas") == 10
-    assert nets.was_moved("efficientnet-lite1")
+    assert "efficientnet-lite1" in sharing.shared_host().moved
     assert app.run().caption  # told from the next run on, as the place comes before the network
     assert on_the_cpu(app)
 
@@ -258,11 +268,11 @@ def test_a_network_too_large_for_the_gpu_is_loaded_on_the_cpu(app, full_gpu):
 @pytest.mark.usefixtures("app", "full_gpu")
 @pytest.mark.parametrize("error", [*OUT_OF_MEMORY, RuntimeError("another fault")], ids=repr)
 def test_what_the_cpu_cannot_do_either_is_an_error(monkeypatch, error):
-    net = nets.get_net("efficientnet-lite0")
+    net = get_network("efficientnet-lite0")
     on_cpu = replace(net, device=torch.device("cpu"))
-    nets._moved().add("efficientnet-lite0")
-    monkeypatch.setattr(nets.st, "rerun", lambda: pytest.fail("it would run for ever"))
-    with pytest.raises(RuntimeError) as raised, nets.gpu_memory(on_cpu):
+    sharing.shared_host().moved.add("efficientnet-lite0")
+    monkeypatch.setattr(full_memory.st, "rerun", lambda: pytest.fail("it would run for ever"))
+    with pytest.raises(RuntimeError) as raised, full_memory.gpu_memory(on_cpu):
         raise error
     assert raised.value is error
 
@@ -304,7 +314,7 @@ def test_a_model_is_downloaded_once_with_progress_and_then_explains(app, weights
     assert shares == sorted(shares)
     assert shares[-1] == 1
     app.selectbox(key="model").set_value("efficientnet-lite0").run()
-    engine.nets().forget("mobilenet_v3_large")
+    sharing.shared_host().networks.forget("mobilenet_v3_large")
     app.selectbox(key="model").set_value("mobilenet_v3_large").run()
     assert "features" in strip(app)
     assert len(weights_server) == 1
@@ -337,7 +347,7 @@ def test_the_tools_know_of_the_outline_and_of_the_regions(shape):
 
 def test_the_browser_gets_the_very_maps(app):
     strip = next(m for m in messages(app) if m.markup)
-    net, image = nets.get_net("efficientnet-lite0"), camviz.load_image(SAMPLES["Coffee"].path)
+    net, image = get_network("efficientnet-lite0"), camviz.load_image(SAMPLES["Coffee"].path)
     assert np.array_equal(strip.view, net.view(image))
     with ThreadPoolExecutor(1) as like_a_page:  # on as many cores, as Grad-CAM++ hangs on rounding
         cap = like_a_page.submit(camviz.capture, net.module, net.preprocess(image), layers=net.layers).result()
@@ -406,10 +416,10 @@ def panel(app) -> str:
 def test_the_engine_panel_tells_what_is_kept_and_what_that_saved(app):
     assert "CPU" in panel(app)
     assert "– captures" in panel(app)
-    before = engine.cache().hits, engine.cache().saved
+    before = sharing.shared_host().results.hits, sharing.shared_host().results.saved
     app.selectbox(key="method").set_value("hirescam").run()
     app.selectbox(key="method").set_value("gradcam++").run()
-    hits, saved = engine.cache().hits, engine.cache().saved
+    hits, saved = sharing.shared_host().results.hits, sharing.shared_host().results.saved
     assert hits > before[0] + 20
     assert saved > before[1]
     assert f"{hits:,} look-ups" in panel(app)
@@ -424,9 +434,9 @@ def test_networks_leave_a_core_to_the_page(app):
 
 def test_who_waits_is_told_and_then_served(app):
     """While somebody else works, the page waits, says so, and goes on when the turn comes."""
-    compute.forget(picture_id("Rocket"))
+    forget(picture_id("Rocket"))
     others, told = threading.Event(), []
-    say = engine._notice_html
+    say = sharing._notice_html
 
     def notice(words):
         told.append(words)
@@ -435,13 +445,13 @@ def test_who_waits_is_told_and_then_served(app):
         return say(words)
 
     def work():
-        with engine.turns().turn("somebody else", lambda before: None):
+        with sharing.shared_host().queue.turn("somebody else", lambda before: None):
             assert others.wait(60)
 
     other = threading.Thread(target=work)
     other.start()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "_notice_html", notice)
+        patch.setattr(sharing, "_notice_html", notice)
         app.selectbox(key="sample").set_value("Rocket").run()
     other.join(60)
     assert not app.exception

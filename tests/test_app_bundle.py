@@ -12,15 +12,17 @@ from streamlit_messages import html
 from viewing import messages
 
 import camviz
-from camviz import bundle, shapes
-from camviz.explain import Recipe
-from camviz.finding import Settings, as_png
-from camviz.robustness import Perturbation
+from camviz import shapes
+from camviz.noise.measure import Perturbation
+from camviz.recipe import Recipe
+from camviz.results import bundle
+from camviz.results.finding import MapScores, Settings, as_png
 from camviz.samples import SAMPLES
-from camviz.ui import nets
-from camviz.ui.bundle import opened
-from camviz.ui.engine import cache
+from camviz.ui.reproduce import opened
+from camviz.ui.server.sharing import shared_host
+from camviz.workbench import networks
 from camviz.workbench.findings import find
+from camviz.workbench.pictures import known_shapes, picture_id
 
 APP = str(Path(__file__).parent.parent / "app.py")
 MODEL = "shapes-resnet18"
@@ -42,7 +44,7 @@ def made(net):
 @pytest.fixture
 def app():
     """The page before anything is uploaded."""
-    test = AppTest.from_file(APP, default_timeout=120).switch_page("pages/bundle.py").run()
+    test = AppTest.from_file(APP, default_timeout=120).switch_page("pages/reproduce.py").run()
     assert not test.exception
     return test
 
@@ -57,9 +59,9 @@ def bare(monkeypatch):
 @pytest.fixture
 def anew():
     """Nothing that was computed from a bundle is at hand, before and after."""
-    cache().forget("finding", place=2)
+    shared_host().results.forget("finding", place=2)
     yield
-    cache().forget("finding", place=2)
+    shared_host().results.forget("finding", place=2)
 
 
 def upload(app, data, name="mine.camviz.zip"):
@@ -103,10 +105,10 @@ def test_a_good_bundle_is_shown_and_agrees_with_what_is_computed_now(app, made):
     assert [re.findall("<figcaption>([^<]*)", row.markup) for row in (stored, fresh)] == [
         ["What the model sees", "layer4", "layer3", "RefineCAM"]
     ] * 2
-    assert f"ARCC {made.scores['layer4'].arcc:.2f}" in stored.markup
+    assert f"ARCC {made.scores['layer4']['arcc']:.2f}" in stored.markup
     assert len(said(app)) == 1
     assert "computed now agree." in app.success[0].value
-    assert shown(app).count(f"<td>{made.scores['layer3'].coherency:.3f}</td>") == 2
+    assert shown(app).count(f"<td>{made.scores['layer3']['coherency']:.3f}</td>") == 2
     for words in ("squeezed to a square", "Grad-CAM++", "layer4, layer3", "Product (RefineCAM)", "number 4"):
         assert words in shown(app)
     assert "Versions and device are the same" in shown(app)
@@ -131,11 +133,12 @@ def test_what_comes_from_the_file_is_no_markup(app, made):
 
 
 def test_altered_maps_and_scores_do_not_agree(app, made):
-    altered = replace(made, maps=made.maps[:, ::-1], scores={**made.scores, "layer3": Score(0.1, 0.2, 0.1, 0.3, 0.4)})
+    values = {"arcc": 0.1, "coherency": 0.2, "complexity": 0.1, "road": 0.3, "road_raw": 0.4}
+    altered = replace(made, maps=made.maps[:, ::-1], scores={**made.scores, "layer3": MapScores(values)})
     given(app, altered)
     assert "do not agree" in app.warning[0].value
     assert not app.success
-    assert shown(app).count('class="cv-apart"') == 4
+    assert shown(app).count('class="cv-apart"') == len(values)
     assert len(rows(app)) == 2
 
 
@@ -155,7 +158,7 @@ def test_hostile_bytes_are_one_error_and_what_was_open_stays(app, made, data):
 
 @pytest.mark.parametrize("name", ["<b>another", "/tmp/net.safetensors"])  # noqa: S108
 def test_an_unknown_network_is_never_loaded_and_the_stored_result_is_shown(app, made, name, monkeypatch):
-    monkeypatch.setattr(nets, "load_model", lambda *_: pytest.fail("it was loaded"))
+    monkeypatch.setattr(networks, "load_model", lambda *_: pytest.fail("it was loaded"))
     given(app, replace(made, settings=replace(made.settings, model=name)))
     assert len(rows(app)) == 1
     assert f"`{name}` is not among camviz's" in app.warning[0].value
@@ -192,7 +195,7 @@ def test_more_layers_than_can_be_computed_here_are_shown_and_said(app, made):
     names = tuple(f"layer {number}" for number in range(opened.MOST_LAYERS + 1))
     settings = replace(made.settings, recipe=Recipe("gradcam++", names))
     maps = np.repeat(made.maps[:1], len(names), 0)
-    given(app, replace(made, settings=settings, maps=maps, scores={}))
+    given(app, replace(made, settings=settings, maps=maps, layers=(), scores={}, baselines={}))
     assert "merges 51 layers" in app.warning[0].value
     assert "There are none" in shown(app)
 
@@ -202,7 +205,7 @@ def test_a_slow_method_can_be_stopped_and_begun_again(app, made, monkeypatch):
     slow = replace(made, settings=replace(made.settings, recipe=Recipe("scorecam", LAYERS)))
     told = []
 
-    def quick(net, data, name, settings, progress, scores):  # noqa: ARG001
+    def quick(net, data, name, settings, progress, **options):  # noqa: ARG001
         for done in (1, 2):
             progress(done, 2)
             told.append(done)
@@ -212,7 +215,7 @@ def test_a_slow_method_can_be_stopped_and_begun_again(app, made, monkeypatch):
     given(app, slow)
     assert told == [1, 2]
     assert "agree" in app.success[0].value
-    cache().forget("finding", place=2)
+    shared_host().results.forget("finding", place=2)
     app.session_state["bundle_stopped"] = app.session_state["bundle_open"].id
     app.run()
     assert "Stopped" in app.info[0].value
@@ -222,19 +225,33 @@ def test_a_slow_method_can_be_stopped_and_begun_again(app, made, monkeypatch):
     assert told == [1, 2, 1, 2]
 
 
+def test_a_shape_is_scored_against_the_mask_that_the_bundle_holds_and_forgotten_with_it(app, net):
+    known = known_shapes(shapes.sample(12, "test"))
+    settings = Settings(MODEL, Recipe("gradcam++", LAYERS[1:]), "squeeze")
+    found = find(net, PICTURE, "shape.png", settings, shapes=known)
+    given(app, found)
+    assert "agree" in app.success[0].value
+    mass = f"<td>{found.scores['merged']['mass']:.3f}</td>"
+    assert html(app).count(mass) == 2 * 2, "stored and now, of the result and of its only layer"
+    held = {key[0] for key in shared_host().results.holdings()}
+    assert picture_id(PICTURE, found.shapes) in held
+    next(button for button in app.button if button.label == "Forget this bundle").click().run()
+    assert picture_id(PICTURE, found.shapes) not in {key[0] for key in shared_host().results.holdings()}
+
+
 @pytest.mark.usefixtures("bare")
 def test_it_stays_open_on_other_pages_is_not_computed_twice_and_can_be_forgotten(app, made, monkeypatch):
     given(app, made)
     digest = app.session_state["bundle_open"].id
-    assert any(key[0] == digest for key in cache().holdings())
+    assert any(key[0] == digest for key in shared_host().results.holdings())
     monkeypatch.setattr(opened, "find", lambda *args, **options: pytest.fail("computed again"))
     app.switch_page("pages/explore.py").run()
-    app.switch_page("pages/bundle.py").run()
+    app.switch_page("pages/reproduce.py").run()
     assert len(rows(app)) == 2
     next(button for button in app.button if button.label == "Forget this bundle").click().run()
     assert not app.exception
     assert rows(app) == []
-    assert not any(key[0] == digest for key in cache().holdings())
+    assert not any(key[0] == digest for key in shared_host().results.holdings())
 
 
 def go_on(app):
@@ -252,7 +269,7 @@ def test_explore_goes_on_with_the_picture_and_the_settings(app, made):
     app.switch_page("pages/explore.py").run()
     app.segmented_control(key="source").set_value("Upload").run()
     app.file_uploader[0].set_value(("earlier.png", SAMPLES["Rocket"].path.read_bytes(), "image/png")).run()
-    app.switch_page("pages/bundle.py").run()
+    app.switch_page("pages/reproduce.py").run()
     given(app, made)
     go_on(app)
     assert "&lt;i&gt;mine&lt;/i&gt; &amp; co.png" in shown(app)
@@ -286,7 +303,7 @@ def test_noise_is_told_in_words_and_taken_to_the_nearest_step(app, net):
 def test_without_noise_explore_lays_none_over_it(app, made):
     app.switch_page("pages/explore.py").run()
     app.slider(key="noise_level").set_value(0.5).run()
-    app.switch_page("pages/bundle.py").run()
+    app.switch_page("pages/reproduce.py").run()
     given(app, made)
     go_on(app)
     assert app.slider(key="noise_level").value == 0
@@ -314,6 +331,6 @@ def test_a_gpu_that_is_full_is_left_and_the_page_goes_on(app, made, monkeypatch)
     try:
         given(app, made)
         assert "agree" in app.success[0].value
-        assert nets.was_moved(MODEL)
+        assert MODEL in shared_host().moved
     finally:
-        nets._moved().clear()
+        shared_host().moved.clear()

@@ -3,30 +3,32 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import apphost
 import numpy as np
 import pytest
 import streamlit as st
 import torch
-from explained_samples import coffee
+from apphost import get_network, seen
 from pictures import png
 from streamlit.testing.v1 import AppTest
 from streamlit_messages import download_labels, html
 from viewing import messages
 
 import camviz
+from camviz.merging import RULES
 from camviz.models import bundled
-from camviz.refine import RULES
-from camviz.robustness import Perturbation
+from camviz.noise.measure import Perturbation
 from camviz.samples import SAMPLES
-from camviz.ui import compute, nets
-from camviz.ui.address import Compared, read
 from camviz.ui.compare import pins
 from camviz.ui.compare import view as compareview
+from camviz.ui.compare.downloads import maps_npz, scores_csv
 from camviz.ui.compare.grid import Cell
-from camviz.ui.compare.takeaway import maps_npz, scores_csv
-from camviz.ui.scoring import compute_scores, known_scores
+from camviz.ui.links.link_format import Compared, read
+from camviz.ui.panels.score_chart import compute_fast_scores, row_of_map
+from camviz.workbench.maps import get_view
 
 APP = str(Path(__file__).parent.parent / "app.py")
 METHODS = ["gradcam++", "gradcam"]
@@ -39,10 +41,10 @@ def visit(monkeypatch):
     def open_(scores: bool = False, **said: str):
         app = AppTest.from_file(APP, default_timeout=120)
         with monkeypatch.context() as quick:
-            quick.setattr("camviz.ui.scoring.show_scores", lambda *args: st.stop())
+            quick.setattr("camviz.ui.panels.score_chart.show_scores", lambda *args: st.stop())
             app.run()
         if not scores:
-            monkeypatch.setattr(compareview, "compute_scores", lambda *args: None)
+            monkeypatch.setattr(compareview, "compute_fast_scores", lambda *args: None)
         del app.session_state["link_last"]  # a visit that has not read an address yet
         app.switch_page("pages/compare.py")
         app.query_params.update({"v": "1", "methods": "~".join(METHODS)} | said)
@@ -89,7 +91,7 @@ def close(found, expected) -> None:
 
 
 def coffee_cell(target: int | None = None, method: str = "gradcam") -> Cell:
-    of = coffee(target=target)
+    of = apphost.coffee(target=target)
     return Cell(of, camviz.Recipe(method, of.net.layers))
 
 
@@ -103,7 +105,7 @@ def test_methods_by_layers(visit, known):
         assert row.markup.count("<canvas") == row.markup.count('class="cv-pin"') == 5
         assert row.header["ranges"][:4] == [[0.0, 1.0]] * 4
     head = next(m.markup for m in messages(app) if "cv-grid-head" in m.markup)
-    assert all(name in head for name in ("7 × 7", "deepest", "56 × 56", "finest", "RefineCAM"))
+    assert all(name in head for name in ("7\u00a0×\u00a07", "deepest", "56\u00a0×\u00a056", "finest", "RefineCAM"))
 
 
 def test_classes_and_why_this_and_not_that(visit, known):
@@ -132,7 +134,7 @@ def test_models_are_asked_for_the_same_class(visit):
     app = visit(compare="models", **{"class": "968"})
     assert [row.header["subject"] for row in rows(app)] == [f"row-model-{name}" for name in names]
     for row, name in zip(rows(app), names, strict=True):
-        net = nets.get_net(name)
+        net = get_network(name)
         x = net.preprocess(camviz.load_image(SAMPLES["Coffee"].path))
         maps = camviz.cam(camviz.capture(net.module, x, 968, net.layers), "gradcam++")
         close(row.maps[0], camviz.refine(maps)[0])
@@ -161,7 +163,7 @@ def test_merging_rules(visit, known):
 def test_scores_the_best_of_each_row_and_the_order(visit):
     app = visit(scores=True, compare="layers", layers="_blocks.10._swish~_swish", methods="gradcam~gradcam++")
     assert "cv-wait" not in "".join(numbers(app))
-    net = nets.get_net("efficientnet-lite0")
+    net = get_network("efficientnet-lite0")
     layers = net.layers[-2:]
     x = net.preprocess(camviz.load_image(SAMPLES["Coffee"].path))
     scores = {}
@@ -207,7 +209,7 @@ def test_a_pin_stays_while_picture_model_and_mode_change(visit, known):
 
 
 def pin_of(cell: Cell, noise: Perturbation | None = None, recipe: camviz.Recipe | None = None) -> pins.Pin:
-    of = cell.scene
+    of = cell.of
     return pins.Pin(of.picture, of.picture.id, of.net.info.name, of.fit, noise, of.target, recipe or cell.recipe)
 
 
@@ -234,8 +236,7 @@ def test_a_forgotten_picture_is_pinned_no_more(visit):
     assert not app.exception
     own = app.session_state["own_picture"]
     cell = coffee_cell()
-    sight = compute.Sight(own, cell.scene.net, "crop")
-    app.session_state["pins"] = [pin_of(Cell(compute.scene(sight, 3), cell.recipe)), pin_of(cell)]
+    app.session_state["pins"] = [pin_of(Cell(seen(own, cell.of.net).explaining(3), cell.recipe)), pin_of(cell)]
     app.run()
     assert len(pinned(app)) == 2
     next(button for button in app.button if button.label == "Forget my picture").click().run()
@@ -300,18 +301,18 @@ def test_slow_methods_are_scored_when_asked_for(visit, monkeypatch):
 def pair():
     """A map that is scored, and one of a noisy copy that is not."""
     scored = coffee_cell(method="layercam")
-    compute_scores(scored.scene, scored.recipe)
-    of = scored.scene
-    noisy = compute.scene(compute.Sight(of.picture, of.net, of.fit, Perturbation("blur", 0.3, 0)), of.target)
+    of = scored.of
+    compute_fast_scores(of, scored.recipe)
+    noisy = replace(of, noise=Perturbation("blur", 0.3, 0))
     return [scored, Cell(noisy, camviz.Recipe("gradcam", of.net.layers[-1:]))]
 
 
 def test_the_numbers_of_the_grid_as_a_table(pair):
     first, second = csv.DictReader(io.StringIO(scores_csv(pair).decode()))
-    row = known_scores(pair[0].scene, pair[0].recipe)
+    row = row_of_map(pair[0].of, pair[0].recipe)
     assert (first["picture"], first["method"], first["noise"]) == ("Coffee", "layercam", "")
-    assert float(first["arcc"]) == pytest.approx(row.values[0])
-    assert float(first["road_raw"]) == pytest.approx(row.road_raw)
+    assert float(first["arcc"]) == pytest.approx(row.value("arcc"))
+    assert float(first["road_raw"]) == pytest.approx(row.value("road_raw"))
     assert (second["noise"], second["level"], second["arcc"]) == ("blur", "0.3", "")
     assert second["layers"] == pair[1].recipe.layers[0]
 
@@ -319,8 +320,8 @@ def test_the_numbers_of_the_grid_as_a_table(pair):
 def test_the_maps_of_the_grid_in_numpys_format(pair, known):
     with np.load(io.BytesIO(maps_npz(pair)), allow_pickle=False) as stored:
         close(stored["map_0"], camviz.refine(known("layercam"))[0])
-        close(stored["map_1"], known("gradcam", torch.tensor([pair[0].scene.target]), ("blur", 0.3))[-1, 0])
-        view = compute.get_view(pair[0].scene)
+        close(stored["map_1"], known("gradcam", torch.tensor([pair[0].of.target]), ("blur", 0.3))[-1, 0])
+        view = get_view(pair[0].of)
         assert np.array_equal(stored["view_0"], view)
         assert np.array_equal(stored["view_1"], camviz.noise.apply(view, "blur", 0.3))
         told = json.loads(str(stored["metadata"]))

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from apphost import forget
 from pictures import png
 from streamlit.testing.v1 import AppTest
 from streamlit_messages import html, progress
 
-from camviz.ui import compute
-from camviz.ui.address import Explored, Swept, read, write
+from camviz.ui.links.link_format import Explored, Swept, read, write
 
 APP = str(Path(__file__).parent.parent / "app.py")
 LITE0 = ("_blocks.2._swish", "_blocks.4._swish", "_blocks.10._swish", "_swish")
@@ -207,7 +207,7 @@ def test_an_upload_is_asked_for_by_its_name_and_known_by_its_content():
     assert (state.upload, state.name, state.target, state.method) == (digest(mine), "renamed.png", 285, "layercam")
     assert class_box(app).value == 285
     for data in (mine, other):
-        compute.forget(hashlib.sha256(data).hexdigest())
+        forget(hashlib.sha256(data).hexdigest())
 
 
 def test_the_question_for_a_picture_goes_when_another_is_chosen():
@@ -293,4 +293,4 @@ def test_uploads_of_a_sweep_are_asked_for_and_a_network_for_shapes_stays():
     assert not app.info
     assert swept(app).uploads == (digest(mine), digest(other))
     for data in (mine, other):
-        compute.forget(hashlib.sha256(data).hexdigest())
+        forget(hashlib.sha256(data).hexdigest())

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from explained_samples import coffee
+from apphost import coffee, forget, get_network, read, seen
 from pictures import png
 from streamlit.testing.v1 import AppTest
 from streamlit_messages import chart_specs, html, progress
@@ -12,13 +12,15 @@ from viewing import viewer
 
 import camviz
 from camviz.noise import KINDS
-from camviz.robustness import Perturbation
+from camviz.noise.measure import Perturbation
 from camviz.samples import SAMPLES
-from camviz.ui import compute, engine, nets, robust
 from camviz.ui.explore import curve
 from camviz.ui.robustness import controls as sweepcontrols
 from camviz.ui.robustness import run as sweeprun
 from camviz.ui.robustness import sweep
+from camviz.ui.server.sharing import shared_host
+from camviz.workbench import maps
+from camviz.workbench.noisy_copies import outcomes
 
 APP = str(Path(__file__).parent.parent / "app.py")
 
@@ -79,13 +81,13 @@ def test_every_kind_of_noise_shows_clean_and_noisy(app, kind):
 
 def test_the_noisy_picture_is_the_perturbed_view_and_has_its_own_prediction(app):
     app.slider(key="noise_level").set_value(1.0).run()
-    scene = coffee()
-    view = camviz.noise.apply(compute.get_view(scene), "gaussian", 1.0)
-    noisy = compute.Sight(scene.picture, scene.net, "crop", Perturbation("gaussian", 1.0, 0))
-    assert np.array_equal(compute.get_view(noisy), view)
-    logits = scene.net.module(scene.net.preprocess(view))
-    np.testing.assert_allclose(compute.predict(noisy), logits.softmax(1)[0].numpy(), rtol=1e-4, atol=1e-6)
-    now = scene.net.labels[int(logits.argmax())]
+    of = coffee()
+    view = camviz.noise.apply(maps.get_view(of), "gaussian", 1.0)
+    noisy = seen(of.picture, of.net, noise=Perturbation("gaussian", 1.0, 0))
+    assert np.array_equal(maps.get_view(noisy), view)
+    logits = of.net.module(of.net.preprocess(view))
+    np.testing.assert_allclose(maps.predict(noisy), logits.softmax(1)[0].numpy(), rtol=1e-4, atol=1e-6)
+    now = of.net.labels[int(logits.argmax())]
     assert now != "espresso"
     assert f'now sees <b class="cv-flip">{now}' in pair(app)
     assert f"**The prediction changed** from espresso to {now}" in words(app)
@@ -104,7 +106,7 @@ def test_a_changed_prediction_is_followed_or_not(app):
 def test_a_class_of_ones_own_stays_under_noise(app):
     next(box for box in app.selectbox if box.key.startswith("class-")).set_value(285).run()
     app.slider(key="noise_level").set_value(1.0).run()
-    label = nets.get_net("efficientnet-lite0").labels[285]
+    label = get_network("efficientnet-lite0").labels[285]
     assert pair(app).count(f"Maps of {label}") == 2
 
 
@@ -129,15 +131,15 @@ def test_scores_of_a_noisy_picture_have_marks_of_the_clean_one(app):
 
 def test_the_curve_holds_what_the_core_measures(app):
     app.slider(key="noise_level").set_value(0.2).run()
-    scene, noise = coffee(), Perturbation("gaussian", 0.2, 0)
-    recipes = curve.curve_recipes(camviz.Recipe("gradcam++", scene.net.layers))
+    of, noise = coffee(), Perturbation("gaussian", 0.2, 0)
+    recipes = curve.curve_recipes(camviz.Recipe("gradcam++", of.net.layers))
     pieces = curve._pieces(recipes["merged"], noise)
     assert noise in pieces[0]
-    found = robust.outcomes(scene, recipes, pieces[0], comparisons=False)
+    found = outcomes(of, recipes, pieces[0], comparisons=False)
     levels = [point.level for point in pieces[0]]
-    core = camviz.robustness(scene.net, scene.picture.pixels, "gaussian", levels)
+    core = camviz.robustness(of.net, of.picture.pixels, "gaussian", levels)
     assert [o.overlap for o in found["merged"]] == pytest.approx(core.table.overlap.tolist(), abs=1e-5)
-    alone = camviz.robustness(scene.net, scene.picture.pixels, "gaussian", levels, layers=scene.net.layers[-1])
+    alone = camviz.robustness(of.net, of.picture.pixels, "gaussian", levels, layers=of.net.layers[-1])
     assert [o.overlap for o in found["single"]] == pytest.approx(alone.table.overlap.tolist(), abs=1e-5)
     assert "overlap" in words(app)
 
@@ -165,7 +167,7 @@ def test_a_picture_of_one_colour_says_why_it_has_no_curve(app):
 
 def test_a_sweep_starts_stops_goes_on_and_equals_the_core(page, monkeypatch):
     for title in ("Coffee", "Cat"):
-        compute.forget(compute.picture(SAMPLES[title].path.read_bytes(), title).id)
+        forget(read(SAMPLES[title].path.read_bytes(), title).id)
     page.run()
     assert "2 pictures × 2 noisy copies, 3 explanations of each" in progress(page)[0]
     # A sweep draws the page anew after each piece; the test sees it between two of them.
@@ -181,8 +183,8 @@ def test_a_sweep_starts_stops_goes_on_and_equals_the_core(page, monkeypatch):
     assert "Done" in progress(page)[0]
     table = sweep.results(small_plan())
     assert list(table.groupby(["method", "image"]).size()) == [2] * 6
-    scene = coffee()
-    core = camviz.robustness(scene.net, scene.picture.pixels, "gaussian", [0.4, 1.0])
+    of = coffee()
+    core = camviz.robustness(of.net, of.picture.pixels, "gaussian", [0.4, 1.0])
     mine = table[(table.image == "Coffee") & (table.method == "RefineCAM (Grad-CAM++)")]
     np.testing.assert_allclose(mine.overlap, core.table.overlap, atol=1e-5)
     assert mine.predicted.tolist() == core.table.predicted.tolist()
@@ -192,8 +194,8 @@ def test_a_sweep_starts_stops_goes_on_and_equals_the_core(page, monkeypatch):
 
 def small_plan() -> sweep.Plan:
     """What the page fixture asks for."""
-    net = nets.get_net("efficientnet-lite0")
-    pictures = tuple(compute.picture(SAMPLES[title].path.read_bytes(), title) for title in ("Coffee", "Cat"))
+    net = get_network("efficientnet-lite0")
+    pictures = tuple(read(SAMPLES[title].path.read_bytes(), title) for title in ("Coffee", "Cat"))
     recipes = sweep.recipes_of(net, ["gradcam", "hirescam"], ["gradcam++"])
     return sweep.Plan(pictures, net, "crop", recipes, ("gaussian",), (0.4, 1.0), (0,))
 
@@ -243,14 +245,14 @@ def test_a_measure_that_is_undefined_says_so(page):
 def test_pictures_of_one_name_are_told_apart_and_the_same_one_counts_once():
     pixels = np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)
     files = [("a.png", pixels), ("a.png", pixels[::-1].copy()), ("b.png", pixels)]
-    pictures = [compute.picture(png(each), name) for name, each in files]
+    pictures = [read(png(each), name) for name, each in files]
     assert [each.title for each in sweepcontrols._told_apart(pictures)] == ["a.png", "a.png (2)"]
     for each in pictures:
-        compute.forget(each.id)
+        forget(each.id)
 
 
 def test_a_plan_counts_only_copies_that_differ_in_its_expected_time():
-    net = nets.get_net("efficientnet-lite0")
+    net = get_network("efficientnet-lite0")
     pictures = (coffee().picture,)
     recipes = sweep.recipes_of(net, ["gradcam"], [])
     drawn = sweep.Plan(pictures, net, "crop", recipes, ("gaussian",), (0.5,), (0, 1, 2)).expected_seconds()
@@ -259,9 +261,9 @@ def test_a_plan_counts_only_copies_that_differ_in_its_expected_time():
 
 
 def test_forgetting_a_picture_forgets_its_robustness():
-    scene = coffee()
-    recipes = {"a": camviz.Recipe("gradcam", scene.net.layers[-1:])}
-    robust.outcomes(scene, recipes, [Perturbation("blur", 0.5)])
-    assert any("outcomes" in key for key in engine.cache()._results if key[0] == scene.picture.id)
-    compute.forget(scene.picture.id)
-    assert not [key for key in engine.cache()._results if key[0] == scene.picture.id]
+    of = coffee()
+    recipes = {"a": camviz.Recipe("gradcam", of.net.layers[-1:])}
+    outcomes(of, recipes, [Perturbation("blur", 0.5)])
+    assert any("outcomes" in key for key in shared_host().results._results if key[0] == of.picture.id)
+    forget(of.picture.id)
+    assert not [key for key in shared_host().results._results if key[0] == of.picture.id]

@@ -56,7 +56,7 @@ def test_another_model_gives_another_picture(page):
 
 def test_a_layer_can_be_switched_off_and_on(page):
     before = result(page)
-    layer = page.get_by_role("button", name=re.compile("56 × 56"))
+    layer = page.get_by_role("button", name=re.compile(r"56\s×\s56"))
     layer.click()
     after = wait_for_change(page, before)
     expect(page.locator(".cv-strip canvas")).to_have_count(1 + 3 + 3 + 1)
@@ -234,7 +234,8 @@ def test_a_shape_is_picked_from_the_gallery_and_its_outline_switched_off(page):
     page.get_by_role("button", name="Medium square frame").click()
     wait_for_change(page, before)
     expect(page.locator(".cv-title")).to_contain_text("Medium square frame")
-    expect(page.locator(".cv-known [role=row]")).to_have_count(1 + 5 + 2)
+    expect(page.locator(".cv-scores [role=row]")).to_have_count(1 + 5 + 2)
+    expect(page.locator(".cv-scores .cv-mask[role=columnheader]")).to_have_count(3)
     expect(outlines.first).to_be_visible()
     page.get_by_role("checkbox", name="True shape").click()
     expect(outlines.first).to_be_hidden()

@@ -5,9 +5,9 @@ import pytest
 from browsing import pixels, result
 from playwright.sync_api import Page, expect
 
-from camviz import bundle
-from camviz.explain import Recipe
-from camviz.finding import Settings
+from camviz.recipe import Recipe
+from camviz.results import bundle
+from camviz.results.finding import Settings
 from camviz.samples import SAMPLES
 from camviz.workbench.findings import find
 

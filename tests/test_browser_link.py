@@ -48,7 +48,7 @@ def test_the_address_follows_without_reloading_and_opens_the_same_elsewhere(visi
     says(page, "photo=Rocket")
     choose(page, "method", "LayerCAM")
     says(page, "method=layercam")
-    page.get_by_role("button", name=re.compile("56 × 56")).click()
+    page.get_by_role("button", name=re.compile(r"56\s×\s56")).click()
     says(page, "layers=_blocks.4._swish~_blocks.10._swish~_swish")
     choose(page, "noise_kind", "Blur")
     says(page, "noise=blur")

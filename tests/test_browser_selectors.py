@@ -10,8 +10,8 @@ from server import ROOT
 from shape_result import MODEL, PNG, RECIPE
 
 import camviz
-from camviz import bundle
-from camviz.finding import Settings
+from camviz.results import bundle
+from camviz.results.finding import Settings
 from camviz.workbench.findings import find
 
 SHEETS = ("assets/style.css", "assets/viewer/viewer.css")

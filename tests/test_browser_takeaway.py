@@ -11,11 +11,11 @@ from pictures import png
 from playwright.sync_api import expect
 
 import camviz
-from camviz import bundle
-from camviz.explain import Recipe
-from camviz.finding import Settings
 from camviz.html.report import report
+from camviz.recipe import Recipe
 from camviz.render import overlay
+from camviz.results import bundle
+from camviz.results.finding import Settings
 from camviz.samples import SAMPLES
 from camviz.workbench.findings import find
 
@@ -86,14 +86,13 @@ def test_the_report_of_a_finding_alone(browser, tmp_path, lite0):
     wrong = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.goto(file.as_uri())
-    expect(page.locator(".cv-panes canvas")).to_have_count(1 + 4 + 1)
+    expect(page.locator(".cv-strip canvas")).to_have_count(1 + 4 + 4 + 1)
     drawn = pixels(page, "canvas[data-result]").astype(int)
     assert np.abs(drawn - overlay(found.view, torch.tensor(found.merged))).max() <= 2
     expect(page.locator(".cv-title")).to_contain_text("<b>cat</b>.jpg")
-    expect(page.locator(".cv-opened tbody tr")).to_have_count(5)
-    expect(page.locator(".cv-opened tbody tr").first.locator("td").first).to_have_text(
-        f"{found.scores['merged'].arcc:.3f}"
-    )
+    expect(page.locator(".cv-scores .cv-main")).to_have_count(1 + 4 + 2)
+    expect(page.locator(".cv-score-result .cv-main")).to_have_text(f"{found.scores['merged']['arcc']:.2f}")
+    expect(page.get_by_text("RefineCAM scores")).to_be_visible()
     assert wrong == []
     context.close()
 

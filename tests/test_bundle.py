@@ -21,9 +21,15 @@ from shape_result import LAYERS, MODEL, PNG, RECIPE, SAMPLE, photo
 from zip_files import members, packed
 
 import camviz
-from camviz import bundle, shapes
-from camviz.agreement import compare
-from camviz.bundle import (
+from camviz import shapes
+from camviz.html.report import report
+from camviz.merging import RULES, rule
+from camviz.metrics.arcc import PARTS
+from camviz.noise.measure import Perturbation
+from camviz.recipe import Recipe
+from camviz.results import bundle
+from camviz.results.agreement import check_agreement
+from camviz.results.bundle import (
     LIMITS,
     MANIFEST,
     MAPS,
@@ -36,13 +42,8 @@ from camviz.bundle import (
     VIEW,
     BundleError,
 )
-from camviz.explain import Recipe
-from camviz.figure import figure
-from camviz.finding import RESULT, Settings, as_png
-from camviz.html.report import report
-from camviz.metrics.arcc import PARTS
-from camviz.refine import RULES, rule
-from camviz.robustness import Perturbation
+from camviz.results.figure import figure
+from camviz.results.finding import RESULT, Settings, as_png
 from camviz.workbench.findings import find
 from camviz.workbench.pictures import known_shapes
 
@@ -117,7 +118,7 @@ def test_round_trip(net, data, name, asked):
     stored = bundle.read(bundle.write(found))
     same(stored, found)
     assert stored.maps.flags.writeable
-    assert compare(stored, find(net, stored.picture, stored.name, stored.settings, scores=False)).agrees
+    assert check_agreement(stored, find(net, stored.picture, stored.name, stored.settings, scores=False)).agrees
 
 
 def test_round_trip_with_scores(found, good):
@@ -142,14 +143,14 @@ def test_what_a_bundle_is_made_of(found, good):
 def test_same_bytes(net, found, good):
     assert bundle.write(found) == good == bundle.write(bundle.read(good))
     again = find(net, PNG, "shapes:test/12", Settings(MODEL, RECIPE), scores=False)
-    assert compare(found, again).agrees
+    assert check_agreement(found, again).agrees
 
 
 def test_same_bytes_in_another_process(good, tmp_path):
     path = tmp_path / "a.zip"
     path.write_bytes(good)
     code = (
-        "import sys; from camviz import bundle; from pathlib import Path; from camviz.figure import figure;"
+        "import sys; from camviz import bundle; from pathlib import Path; from camviz.results.figure import figure;"
         "from hashlib import sha256; a = bundle.read(Path(sys.argv[1]).read_bytes());"
         "print(sha256(bundle.write(a)).hexdigest(), sha256(figure(a)).hexdigest())"
     )
@@ -554,7 +555,7 @@ def test_a_bundle_of_version_1_still_opens(net):
     assert list(stored.scores[RESULT].values) == ["arcc", "road", "road_raw", "coherency", "complexity"]
     assert (stored.baselines, stored.layers, stored.shapes) == ({}, (), ())
     fresh = find(net, stored.picture, stored.name, stored.settings)
-    agreement = compare(stored, fresh)
+    agreement = check_agreement(stored, fresh)
     assert agreement.agrees
     assert agreement.score_difference < 1e-3
     same(bundle.read(bundle.write(stored)), stored)
@@ -569,7 +570,7 @@ def test_scores_that_are_unknown_here_are_kept_as_stored(found):
     rows = list(csv.DictReader(io.StringIO(members(bundle.write(stored))[SCORES].decode())))
     assert (rows[0]["later"], rows[-1]["later"]) == ("-7.5", "")
     assert "later" in report(stored).decode()
-    assert compare(stored, found).agrees
+    assert check_agreement(stored, found).agrees
 
 
 def test_shapes_come_back(net):
@@ -584,7 +585,7 @@ def test_shapes_come_back(net):
     stored = bundle.read(bundle.write(found))
     same(stored, found)
     again = find(net, stored.picture, stored.name, stored.settings, shapes=stored.shapes)
-    assert compare(stored, again).score_difference < 1e-6
+    assert check_agreement(stored, again).score_difference < 1e-6
     parts = members(bundle.write(found))
     del parts[SHAPES]
     raw = json.loads(parts[MANIFEST])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from camviz.capture import capture
+from camviz.network.capture import capture
 from camviz.workbench.byte_cache import ByteCache, nbytes
 
 

@@ -13,8 +13,8 @@ from small_networks import Functional, Normalising, Plain, Pooled, Residual, Sha
 from torch import nn
 
 import camviz
-from camviz.capture import capture, captures, layer_hooks
 from camviz.methods import cam_with_notes
+from camviz.network.capture import capture, captures, layer_hooks
 
 EXACT = {"rtol": 1e-10, "atol": 1e-12}
 

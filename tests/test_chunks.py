@@ -8,9 +8,9 @@ import torch
 from small_networks import Plain, noise_images, seeded
 
 import camviz
-from camviz.chunks import _that_fit, chunk_size, forward, in_chunks, multiply_adds
 from camviz.metrics import imputation
 from camviz.metrics.imputation import impute
+from camviz.network.batching import _that_fit, chunk_size, forward, in_chunks, multiply_adds
 
 
 class Small:

@@ -19,11 +19,12 @@ from skimage import data
 from zip_files import members, packed
 
 import camviz
-from camviz import bundle, cli, shapes
-from camviz.finding import RESULT
+from camviz import cli, shapes
+from camviz.noise.measure import Perturbation
 from camviz.render import overlay
+from camviz.results import bundle
+from camviz.results.finding import RESULT
 from camviz.results.output_folder import MANIFEST
-from camviz.robustness import Perturbation
 
 ROOT = Path(__file__).parent.parent
 QUICK = ["--model", MODEL, "--device", "cpu", "--no-scores"]

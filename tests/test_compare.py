@@ -5,19 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from camviz.html.comparison_grid import (
-    Head,
-    Panel,
-    head_html,
-    numbers,
-    numbers_html,
-    pin_html,
-    reach_html,
-    row_html,
-    width,
-)
-from camviz.html.score_chart import ScoreRow
-from camviz.ui.compare.modes import (
+from camviz.html.comparison import (
     LEAST,
     MODES,
     MOST,
@@ -30,10 +18,26 @@ from camviz.ui.compare.modes import (
     too_many,
     value,
 )
+from camviz.html.comparison_grid import (
+    Head,
+    Panel,
+    head_html,
+    numbers,
+    numbers_html,
+    pin_html,
+    reach_html,
+    row_html,
+    width,
+)
+from camviz.html.score_chart import ScoreRow
+from camviz.results.finding import MapScores
 
 
-def scored(arcc, truth=None, skipped=""):
-    return ScoreRow("", "", "layer", (arcc, 0.9, 0.8, 0.7), truth=truth, skipped=skipped)
+def scored(arcc, truth=(), skipped="", note=""):
+    """A row with ARCC and its parts, and with scores against a mask: mass, best IoU, ROC AUC."""
+    parts = {"arcc": arcc, "coherency": 0.9, "complexity": 0.2, "road": 0.7}
+    against_mask = dict(zip(("mass", "best_iou", "auc"), truth, strict=False))
+    return ScoreRow("", "", "layer", MapScores(parts | against_mask, note), skipped)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +133,7 @@ def test_numbers_say_what_is_known():
     assert "cv-wait" in numbers(scored(None))
     assert "–" in numbers(scored(None, skipped="it is slow"))
     assert "mass inside 0.25 · IoU 0.50" in numbers(scored(0.5, (0.25, 0.5, 0.9)))
-    assert "ARCC 0.50, coherency 0.90" in numbers(scored(0.5))
+    assert "ARCC 0.50, Coherency 0.90, 1 − complexity 0.80, ROAD 0.70" in numbers(scored(0.5))
     row = numbers_html([scored(0.5), scored(0.6), None], [None, None, 0.3], 9)
     assert row.count("cv-best") == 1
     assert row.index("0.50") < row.index("cv-best") < row.index("differ by 0.30")
@@ -141,7 +145,7 @@ def test_markup_of_strangers_is_only_text():
         row_html(Head(bad, bad, picture=True, signed=True), [Panel(bad, bad)], 9),
         head_html([(bad, bad)], "look", "", 9, picture=True),
         pin_html([bad], Panel(bad), signed=True),
-        numbers(ScoreRow("", "", "layer", (0.5, 0.5, 0.5, 0.5), note=bad)),
+        numbers(scored(0.5, note=bad)),
     ]
     assert not any("<img src=x" in html or 'onerror="' in html for html in made)
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from camviz.methods import components
-from camviz.methods.components import first_eigenvectors
+from camviz.methods import principal_components
+from camviz.methods.principal_components import first_eigenvectors
 
 
 def known_matrix(size, values, seed=3):
@@ -37,10 +37,10 @@ def test_first_eigenvectors_however_close_the_second(ratio):
 
 def test_first_eigenvectors_that_krylov_steps_do_not_reach(monkeypatch):
     """Where no round gets there, LAPACK does it."""
-    monkeypatch.setattr(components, "_ROUNDS", 1)
+    monkeypatch.setattr(principal_components, "_ROUNDS", 1)
     values = torch.linspace(0.999, 1, 150, dtype=torch.float64)
     gram, basis = known_matrix(150, values / values.sum())
-    vectors, exact = components._krylov_round([gram], [components._irregular(150, torch.float64)])
+    vectors, exact = principal_components._krylov_round([gram], [principal_components._irregular(150, torch.float64)])
     assert exact == [False]
     assert abs(vectors[0] @ basis[:, -1]) < 0.9
     assert abs(first_eigenvectors([gram])[0] @ basis[:, -1]) > 1 - 1e-9
@@ -56,7 +56,7 @@ def test_first_eigenvectors_that_half_of_the_beginning_lacks(lacking, size, dtyp
     if lacking == "column":  # the second eigenvector is nearly the first axis alone
         basis[0, :2] = torch.tensor([0.0, 100.0])
     else:
-        given = components._irregular(size, torch.float64)
+        given = principal_components._irregular(size, torch.float64)
         basis[:, 0] -= given * (given @ basis[:, 0])
     basis = torch.linalg.qr(basis).Q
     values = torch.linspace(0.3, 0, size, dtype=torch.float64)

@@ -14,7 +14,8 @@ from camviz import METHODS
 from camviz.samples import SAMPLES
 
 CLASS = 30
-DEEPEST = "7 × 7 · _swish"
+SIZE = "7\u00a0×\u00a07"
+DEEPEST = f"{SIZE} · _swish"
 PATIENCE = 120  # seconds that a loaded machine may need for what the whole class asked for
 
 
@@ -116,7 +117,7 @@ def test_a_whole_class_gets_what_it_asks_for(visitors):
         asked = list(pool.map(learn, range(CLASS)))
     for visitor, (photograph, method) in zip(crowd, asked, strict=True):
         assert photograph in visitor.title
-        assert f"{method}, 7 × 7" in visitor.strip
+        assert f"{method}, {SIZE}" in visitor.strip
         assert "One layer scores" in visitor.words
     told = [words for visitor in crowd for words in visitor.told]
     places = [int(found) for words in told for found in re.findall(r"turn: (\d+) before you", words)]

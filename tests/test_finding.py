@@ -15,17 +15,17 @@ from shape_result import LAYERS, MODEL, PNG, RECIPE, SAMPLE, few_passes, photo
 
 import camviz
 from camviz import shapes
-from camviz.agreement import MAP_TOLERANCE, SCORE_TOLERANCE, compare
-from camviz.explain import Recipe
-from camviz.figure import figure
-from camviz.finding import BASELINES, RESULT, MapScores, Settings
 from camviz.images import ImageError
+from camviz.merging import RULES
 from camviz.metrics.arcc import PARTS
-from camviz.refine import RULES
+from camviz.noise.measure import Perturbation
+from camviz.recipe import Recipe
 from camviz.render import overlay
-from camviz.robustness import Perturbation
-from camviz.takeaway import csv as table
-from camviz.takeaway import npz, panels
+from camviz.results.agreement import MAP_TOLERANCE, SCORE_TOLERANCE, check_agreement
+from camviz.results.exports import csv as table
+from camviz.results.exports import npz, panels
+from camviz.results.figure import figure
+from camviz.results.finding import BASELINES, RESULT, MapScores, Settings
 from camviz.workbench.findings import find
 
 TORCH = torch.__version__.partition("+")[0]  # the build is left out
@@ -308,7 +308,7 @@ def test_other_colours(found):
 
 
 def test_a_finding_agrees_with_itself(found):
-    told = compare(found, found)
+    told = check_agreement(found, found)
     assert (told.agrees, told.same_class, told.map_difference, told.score_difference) == (True, True, 0, 0)
     assert told.versions == {}
     assert "agree." in told.text
@@ -320,7 +320,7 @@ def test_a_finding_agrees_with_itself(found):
 def test_maps_that_differ(found, name, by, agrees):
     other = getattr(found, name).copy()
     other.flat[17] += by if other.flat[17] < 0.5 else -by
-    told = compare(found, replace(found, **{name: other}))
+    told = check_agreement(found, replace(found, **{name: other}))
     assert told.agrees == agrees
     assert told.map_difference == pytest.approx(by, rel=1e-2)
     assert ("do not agree" in told.text) != agrees
@@ -330,30 +330,30 @@ def test_maps_that_differ(found, name, by, agrees):
 def test_scores_that_differ(found, by, agrees):
     values = found.scores["layer2"].values
     changed = MapScores({**values, "road": values["road"] - by})
-    told = compare(found, replace(found, scores={**found.scores, "layer2": changed}))
+    told = check_agreement(found, replace(found, scores={**found.scores, "layer2": changed}))
     assert told.agrees == agrees
     assert told.score_difference == pytest.approx(by)
 
 
 def test_without_scores_the_maps_decide(found):
-    told = compare(found, replace(found, scores={}))
+    told = check_agreement(found, replace(found, scores={}))
     assert told.agrees
     assert np.isnan(told.score_difference)
     assert "No score is in both" in told.text
 
 
 def test_another_class_or_size(found):
-    other = compare(found, replace(found, top=(("star", 0.9),)))
+    other = check_agreement(found, replace(found, top=(("star", 0.9),)))
     assert not other.agrees
     assert "'star'" in other.text
-    assert not compare(found, replace(found, label="star")).agrees
-    larger = compare(found, replace(found, maps=np.zeros((4, 240, 240), np.float32)))
+    assert not check_agreement(found, replace(found, label="star")).agrees
+    larger = check_agreement(found, replace(found, maps=np.zeros((4, 240, 240), np.float32)))
     assert not larger.agrees
     assert "differ in size" in larger.text
 
 
 def test_other_versions_and_devices_are_told(found):
-    told = compare(replace(found, versions={**found.versions, "torch": "1.0"}, device="cuda:0"), found)
+    told = check_agreement(replace(found, versions={**found.versions, "torch": "1.0"}, device="cuda:0"), found)
     assert told.agrees
     assert told.versions == {"torch": ("1.0", TORCH)}
     assert "torch 1.0, now" in told.text
@@ -363,7 +363,7 @@ def test_other_versions_and_devices_are_told(found):
 def test_findings_of_other_things_are_not_compared(found):
     for other in (replace(found, picture=b"x"), replace(found, settings=replace(found.settings, fit="pad"))):
         with pytest.raises(ValueError, match="not of one picture"):
-            compare(found, other)
+            check_agreement(found, other)
 
 
 def test_npz_holds_no_pickle(found):

@@ -112,7 +112,7 @@ def test_pieces_that_fail_or_come_too_late():
 def passes_alone(net, on_gpu):  # noqa: ARG001
     """The cheapest piece of work of the full memory."""
     images = torch.arange(6.0).view(-1, 1, 1, 1).expand(-1, 3, 32, 32) / 6
-    return {"images": lambda: camviz.chunks.forward(net.module, images)}
+    return {"images": lambda: camviz.network.batching.forward(net.module, images)}
 
 
 def full(monkeypatch, works):
@@ -162,7 +162,7 @@ def test_no_room_where_there_should_be(monkeypatch):
 
 
 def test_waits_are_counted_by_line(monkeypatch):
-    merging = importlib.import_module("camviz.refine")
+    merging = importlib.import_module("camviz.merging")
     plain = merging.normalise
 
     def waiting(maps):
@@ -176,7 +176,7 @@ def test_waits_are_counted_by_line(monkeypatch):
         found = gpu_syncs.count(lambda: [camviz.refine(maps), camviz.refine(maps)], on_gpu=False)
     ((line, times),) = found.items()
     path, number = line.split(":")
-    assert (path, times) == ("camviz/refine.py", 2)
+    assert (path, times) == ("camviz/merging.py", 2)
     assert "normalise(merged)" in (ROOT / path).read_text().splitlines()[int(number) - 1]
 
 

@@ -13,9 +13,9 @@ import torchvision
 from small_networks import Dense, Functional, Normalising, Plain, Pooled, Residual, Shared, Sized, noise_images, seeded
 
 import camviz
-from camviz.capture import Capture
 from camviz.methods import cam_with_notes, twins
-from camviz.methods.components import first_components
+from camviz.methods.principal_components import first_components
+from camviz.network.capture import Capture
 
 TARGETS = [3, 0, 4]
 
@@ -159,7 +159,7 @@ def ablation_weights(cap, index, image):
 @pytest.mark.parametrize("small_batches", [False, True])
 def test_ablationcam(cap, monkeypatch, small_batches):
     if small_batches:  # three copies at a time, so that the last batch of the channels is a short one
-        monkeypatch.setattr("camviz.methods.passes.copies", lambda _activation: 3)
+        monkeypatch.setattr("camviz.methods.channel_sweeps.copies", lambda _activation: 3)
     maps = cam_with_notes(cap, "ablationcam")[0]
     for index in range(len(cap.layers)):
         for image in range(len(TARGETS)):
@@ -233,7 +233,7 @@ def test_dead_channels_are_asked_once(name):
 @pytest.mark.parametrize("name", ["scorecam", "ablationcam"])
 def test_fast_variants_look_at_the_channels_that_vary_most(cap, monkeypatch, name):
     """Each image's own three: the other channels could as well not be there."""
-    monkeypatch.setattr("camviz.methods.passes.STRONGEST", 3)
+    monkeypatch.setattr("camviz.methods.channel_sweeps.STRONGEST", 3)
     maps = cam_with_notes(cap, f"{name}-fast")[0]
     for index in range(len(cap.layers)):
         for image in range(len(TARGETS)):
@@ -514,7 +514,7 @@ def test_unknown_method():
 @pytest.mark.parametrize(("name", "runs"), [("scorecam", 8 + 10), ("ablationcam", 8 + 10), ("scorecam-fast", 8 + 9)])
 def test_progress(name, runs, monkeypatch):
     told = []
-    monkeypatch.setattr("camviz.methods.passes.STRONGEST", 9)
+    monkeypatch.setattr("camviz.methods.channel_sweeps.STRONGEST", 9)
     if camviz.METHODS[name].channels:
         monkeypatch.setitem(camviz.METHODS, name, replace(camviz.METHODS[name], channels=9))
     module, x = seeded(Plain), noise_images(2)

@@ -11,10 +11,10 @@ from small_networks import Plain, Pooled, noise_images, seeded
 from torch import nn
 
 import camviz
-from camviz.hooks import layer_hooks
 from camviz.metrics import road as road_module
 from camviz.metrics.arcc import coherency, complexity, harmonic_mean, joined
 from camviz.metrics.road import PERCENTILES, removal_masks, road, roads
+from camviz.network.hooks import layer_hooks
 
 
 class Average(nn.Module):

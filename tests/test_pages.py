@@ -9,9 +9,9 @@ from streamlit_messages import html, progress
 from viewing import messages
 
 import camviz
-from camviz import bundle
-from camviz.explain import Recipe
-from camviz.finding import Settings
+from camviz.recipe import Recipe
+from camviz.results import bundle
+from camviz.results.finding import Settings
 from camviz.samples import SAMPLES
 from camviz.workbench.findings import find
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from camviz.ranks import chance, minimum, overlaps, rbo
+from camviz.noise.rank_overlap import chance, minimum, overlaps, rbo
 
 HALF = Fraction(1, 2)
 

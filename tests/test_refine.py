@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import camviz
-from camviz.refine import RULES, running
+from camviz.merging import RULES, running
 
 # Three layers, shallow to deep, of one image with four pixels.
 SHALLOW, MIDDLE, DEEP = [1.0, 0.5, 0.2, 0.0], [0.5, 1.0, 0.25, 0.0], [0.0, 0.5, 1.0, 0.8]

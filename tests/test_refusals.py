@@ -11,20 +11,20 @@ from small_networks import Functional, noise_images, seeded
 
 import camviz
 from camviz import noise, study
-from camviz.alike import likeness
-from camviz.capture import captures
-from camviz.chunks import forward, multiply_adds, run_network
-from camviz.explain import Recipe
-from camviz.finding import as_png
 from camviz.maps import require_unit_range
+from camviz.merging import heights, refine, running
 from camviz.methods import METHODS
 from camviz.metrics.arcc import coherency, complexity
+from camviz.metrics.mask_scores import against_mask, mask_scores
 from camviz.metrics.road import road, roads
-from camviz.metrics.truth import against_mask, mask_scores
+from camviz.metrics.similarity import likeness
 from camviz.models.layers import find_layers
 from camviz.models.registry import ModelInfo, Preprocessing, make_net
-from camviz.refine import heights, refine, running
-from camviz.robustness import measure, perturbations
+from camviz.network.batching import forward, multiply_adds, run_network
+from camviz.network.capture import captures
+from camviz.noise.measure import measure, perturbations
+from camviz.recipe import Recipe
+from camviz.results.finding import as_png
 from camviz.workbench.host import PlainHost
 from camviz.workbench.maps import likeliest
 from camviz.workbench.noisy_copies import get_subject, robustness

@@ -14,8 +14,8 @@ from watching_network import ALWAYS, HALFWAY, LAYERS, NEVER, PICTURE, same_table
 
 import camviz
 from camviz import noise
-from camviz.ranks import chance, minimum
-from camviz.segments import segment
+from camviz.noise.rank_overlap import chance, minimum
+from camviz.noise.segments import segment
 from camviz.workbench.noisy_copies import robustness
 
 COUNTS = ["consistency", "responsiveness", "rm"]
@@ -203,6 +203,6 @@ def test_results_are_plain():
     """Python's own numbers and NumPy's columns, ready to be stored."""
     found = robustness(watching(HALFWAY), PICTURE, levels=(0.1, 1.0))
     assert all(type(value) in (int, float) for name, value in vars(found).items() if name != "table")
-    names = [each.name for each in dataclasses.fields(importlib.import_module("camviz.robustness").Outcome)]
+    names = [each.name for each in dataclasses.fields(importlib.import_module("camviz.noise.measure").Outcome)]
     assert found.table.columns.tolist() == names
     assert found.table.dtypes[["predicted", "flipped", "overlap"]].tolist() == [np.int64, np.bool_, np.float64]

@@ -11,7 +11,7 @@ from watching_network import ALWAYS, HALFWAY, LAYERS, NEVER, PICTURE, SIDE, same
 
 import camviz
 from camviz import noise
-from camviz.robustness import perturbations
+from camviz.noise.measure import perturbations
 from camviz.workbench.host import PlainHost
 from camviz.workbench.maps import extra_layers, likeliest
 from camviz.workbench.noisy_copies import get_subject, robustness
@@ -48,7 +48,7 @@ def subject(net, recipes):
 @pytest.fixture
 def captured(monkeypatch):
     """What is captured of noisy copies: how many images, for which classes, and in which layers."""
-    module, seen = importlib.import_module("camviz.robustness"), []
+    module, seen = importlib.import_module("camviz.noise.measure"), []
     real = module.captures
 
     def counted(network, x, targets, layers):
@@ -69,7 +69,7 @@ def test_one_forward_pass_a_batch(captured, turns, method, targets):
 
 
 def test_several_recipes_share_their_captures(captured):
-    core, net = importlib.import_module("camviz.robustness"), watching(HALFWAY)
+    core, net = importlib.import_module("camviz.noise.measure"), watching(HALFWAY)
     recipes = {
         "merged": camviz.Recipe("gradcam++", LAYERS),
         "one": camviz.Recipe("layercam", ("conv2",)),
@@ -185,7 +185,7 @@ def test_little_memory(method, room):
 
 
 def test_nothing_and_the_same_twice():
-    core, net = importlib.import_module("camviz.robustness"), watching(NEVER)
+    core, net = importlib.import_module("camviz.noise.measure"), watching(NEVER)
     of = subject(net, {"one": camviz.Recipe("gradcam++", LAYERS), "two": camviz.Recipe("eigencam", LAYERS)})
     net.module.seen = []
     assert core.measure(of, []) == {"one": [], "two": []}

@@ -12,7 +12,7 @@ from PIL import Image
 from skimage.segmentation import quickshift
 
 from camviz import shapes
-from camviz.segments import segment, segment_means
+from camviz.noise.segments import segment, segment_means
 
 OF_SCIKIT_LEARN = [pytest.param(name, marks=pytest.mark.slow) for name in ("china", "flower")]
 NAMES = ["chelsea", "coffee", "astronaut", "rocket", *OF_SCIKIT_LEARN]
@@ -104,7 +104,7 @@ def test_segments_follow_the_picture(lite0, photos):
 def test_the_same_in_another_process():
     view = shapes.sample(5).image
     code = (
-        "import hashlib; from camviz import shapes; from camviz.segments import segment;"
+        "import hashlib; from camviz import shapes; from camviz.noise.segments import segment;"
         "print(hashlib.sha256(segment(shapes.sample(5).image).tobytes()).hexdigest())"
     )
     root = Path(__file__).parent.parent

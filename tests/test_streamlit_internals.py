@@ -25,7 +25,7 @@ from streamlit_messages import (
     progress,
 )
 
-from camviz.ui import streamlit_internals as internals
+from camviz.ui.server import streamlit_internals as internals
 
 PRODUCT = [
     path
@@ -165,7 +165,7 @@ def slot_page(how):
     """One place that shows Markdown and then something else, above something that stays."""
     import streamlit as st
 
-    from camviz.ui.streamlit_internals import Slot
+    from camviz.ui.server.streamlit_internals import Slot
 
     slot = Slot(st.container())
     st.caption("below")
@@ -268,7 +268,7 @@ def test_message_of_caption(sent):
 
 @pytest.mark.parametrize("path", PRODUCT, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_no_other_file_imports_streamlits_parts(path):
-    """Everything but `import streamlit` goes through `camviz.ui.streamlit_internals`."""
+    """Everything but `import streamlit` goes through `camviz.ui.server.streamlit_internals`."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
@@ -279,5 +279,5 @@ def test_no_other_file_imports_streamlits_parts(path):
 
 def test_the_list_of_files_is_not_empty():
     assert ROOT / "app.py" in PRODUCT
-    assert ROOT / "camviz/ui/engine.py" in PRODUCT
+    assert ROOT / "camviz/ui/server/sharing.py" in PRODUCT
     assert Path(internals.__file__) not in PRODUCT

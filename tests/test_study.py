@@ -14,7 +14,7 @@ from small_networks import Plain, seeded
 import camviz
 from camviz import shapes
 from camviz.models.registry import SHAPES, ModelInfo, Preprocessing, make_net
-from camviz.robustness import Outcome, Perturbation, perturbations
+from camviz.noise.measure import Outcome, Perturbation, perturbations
 from camviz.study import PART, Case, parts, per_image, rows, sweep
 from camviz.workbench.noisy_copies import robustness
 

@@ -9,7 +9,7 @@ import torch
 from scipy.spatial import distance
 
 from camviz.metrics import SCORES
-from camviz.metrics.truth import against_mask, mask_scores
+from camviz.metrics.mask_scores import against_mask, mask_scores
 
 LOWEST, HIGHEST = -math.log(1 - 1e-7), -math.log(1e-7)  # of a pixel's cross-entropy
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from camviz.html.comparison import LEAST, Scores, best
 from camviz.html.score_chart import ScoreRow
 from camviz.metrics import SCORES
-from camviz.ui.compare.modes import LEAST, Scores, best
 
 _HOW_TO_PIN = "Point at a map to pin it: it stays while all else changes."
 # The colours of a difference.

@@ -8,12 +8,12 @@ from html import escape
 
 import numpy as np
 
-from camviz.finding import Finding, merge_ranges, result_title, running_merges, size_title
 from camviz.html.outlines import shapes_uri
 from camviz.html.viewer import Arrangement, pack
 from camviz.html.words import percent
+from camviz.merging import RULES
 from camviz.methods import METHODS
-from camviz.refine import RULES
+from camviz.results.finding import Finding, merge_ranges, result_title, running_merges, size_title
 
 Class = tuple[str, float, bool]  # label, probability, whether it is the one explained
 

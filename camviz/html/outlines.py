@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import approximate_polygon, find_contours
 
-from camviz.finding import KnownShape, shape_to_show
+from camviz.results.finding import KnownShape, shape_to_show
 
 
 def shapes_uri(shapes: Sequence[KnownShape], label: str) -> str:

@@ -9,7 +9,6 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from camviz.finding import RESULT, Finding, result_title
 from camviz.heat_regions import SHARES, HotRegion, Hotspots
 from camviz.html import viewer
 from camviz.html.layer_strip import maps_message, strip_html, strip_of
@@ -18,8 +17,9 @@ from camviz.html.style import sheet
 from camviz.html.viewer import pack_tools
 from camviz.html.words import conclusion, title_html
 from camviz.methods import METHODS
-from camviz.segments import segment
-from camviz.takeaway import facts, hotspots_of, model_title
+from camviz.noise.segments import segment
+from camviz.results.exports import facts, hotspots_of, model_title
+from camviz.results.finding import RESULT, Finding, result_title
 
 # What Streamlit gives the page elsewhere.
 _PAGE = """
@@ -27,10 +27,11 @@ _PAGE = """
 body { margin: 0; }
 .stApp { min-height: 100vh; padding: 1.4rem 2rem; box-sizing: border-box; font: 16px/1.5 system-ui, sans-serif;
   color: light-dark(#31302d, #f2efe9); background: light-dark(#fff, #161513); }
-.stApp main { max-width: 1600px; margin: auto; display: grid; gap: 1.4rem; }
+.stApp main { max-width: 1600px; margin: auto; display: grid; grid-template-columns: minmax(0, 1fr); gap: 1.4rem; }
 .stApp table { border-spacing: 1rem 0.15rem; font-size: 0.85rem; margin-left: -1rem; overflow-wrap: anywhere; }
 .stApp .cv-opened table { margin-left: 0; border-spacing: 0; }
 .stApp th { text-align: left; font-weight: 500; color: var(--cv-quiet); white-space: nowrap; vertical-align: top; }
+.cv-hottest { justify-self: start; }
 .cv-hottest caption { text-align: left; padding-inline: 1rem; font-weight: 600; }
 .cv-hottest td { vertical-align: top; font-variant-numeric: tabular-nums; }
 .cv-below { display: grid; grid-template-columns: minmax(0, 2.4fr) minmax(0, 1fr); gap: 2rem; }
@@ -110,7 +111,7 @@ def hotspots_html(finding: Finding) -> str:
         for key, found in hotspots_of(finding, SHARES[0]).items()
     )
     return f"""<table class="cv-hottest">
-<caption>Where the hottest {SHARES[0]:.0%} of the pixels are</caption>
+<caption>Where the hottest {100 * SHARES[0]:g} % of the pixels are</caption>
 <tr><th>Map</th><th>Share covered</th><th>Regions, the largest first, in pixels of the view</th></tr>
 {rows}
 </table>"""

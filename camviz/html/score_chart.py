@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Literal
 
-from camviz.finding import RESULT, Finding, MapScores, result_title
 from camviz.methods import METHODS
 from camviz.metrics import SCORES, Score
+from camviz.results.finding import RESULT, Finding, MapScores, result_title
 
 Kind = Literal["result", "layer", "baseline"]
 # A signed score closer to 0 than this is shown as 0.
@@ -28,6 +28,7 @@ class ScoreRow:
         kind: which group it belongs to.
         scores: what is known of it; a score that is None is still to come.
         skipped: why the scores that run the method again are left out, or "".
+        complete: whether nothing is still to come, so that `skipped` is said of every score that is None.
         before: the scores on the clean picture, to be marked on the bars of a noisy one.
     """
 
@@ -37,6 +38,7 @@ class ScoreRow:
     scores: MapScores = field(default=_NOTHING)
     skipped: str = ""
     before: MapScores = field(default=_NOTHING)
+    complete: bool = False
 
     def value(self, name: str) -> float | None:
         """One of its scores."""
@@ -44,18 +46,31 @@ class ScoreRow:
 
 
 def rows_of(finding: Finding) -> list[ScoreRow]:
-    """A finding's rows: the result, each of its layers from deep to shallow, and the blind guesses."""
-    if not finding.scores:
+    """A finding's rows: the result, each of its layers from deep to shallow, and the blind guesses.
+
+    What was not scored has no row; without scores of the result there are none.
+    """
+    if not finding.scores or not _is_scored(finding.scores[RESULT]):
         return []
     recipe = finding.settings.recipe
-    rows = [ScoreRow(result_title(recipe), "", "result", finding.scores[RESULT])]
+    rows = [_finished(result_title(recipe), "", "result", finding.scores[RESULT])]
     if len(recipe.layers) > 1:
         titles = dict(zip(recipe.layers, finding.layer_titles, strict=True))
-        rows += [ScoreRow(titles[layer], "", "layer", finding.scores[layer]) for layer in reversed(recipe.layers)]
-    return rows + [
-        ScoreRow(METHODS[name].title if name in METHODS else name, "blind guess", "baseline", scores)
+        rows += [_finished(titles[layer], "", "layer", finding.scores[layer]) for layer in reversed(recipe.layers)]
+    rows += [
+        _finished(METHODS[name].title if name in METHODS else name, "blind guess", "baseline", scores)
         for name, scores in finding.baselines.items()
     ]
+    return [row for row in rows if _is_scored(row.scores)]
+
+
+def _is_scored(scores: MapScores) -> bool:
+    return any(value is not None for value in scores.values.values())
+
+
+def _finished(label: str, detail: str, kind: Kind, scores: MapScores) -> ScoreRow:
+    """A row to which nothing is added any more."""
+    return ScoreRow(label, detail, kind, scores, skipped="it was not computed", complete=True)
 
 
 def chart_scores(names: Sequence[str]) -> list[str]:
@@ -134,7 +149,7 @@ def _cell(row: ScoreRow, name: str, main: bool, first: bool) -> str:
         return f'<div role="cell" class="{classes}{alarm}">{_signed(value)}</div>'
     score = SCORES[name]
     if value is None:
-        skipped = row.skipped if score.runs_method else ""
+        skipped = row.skipped if score.runs_method or row.complete else ""
         state = "cv-skipped" if skipped else "cv-wait"
         return (
             f'<div role="cell" class="cv-bar {state} {classes}" title="{escape(skipped)}">'

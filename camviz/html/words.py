@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from camviz.finding import Finding, MapScores, shape_to_show
 from camviz.html.score_chart import ROUNDING, ScoreRow
 from camviz.metrics import SCORES
-from camviz.robustness import Outcome, as_table, summary
+from camviz.noise.measure import Outcome, as_table, summary
+from camviz.results.finding import Finding, MapScores, shape_to_show
 
 # Two scores closer than this are called alike.
 ALIKE = 0.05
@@ -165,7 +165,7 @@ def on_truth(result: ScoreRow, layers: list[ScoreRow], shape: str, explained: bo
         f"**{percent(mass)} of its heat lies on the {shape}**, which fills {percent(share)} of the picture: "
         f"{mass / share:.1f} times what a map spread evenly would put there."
     )
-    if len(layers) > 1:
+    if len(layers) > 1 and _all_known(layers, "mass"):
         best = max(layers, key=_mass)
         said += f" The best single layer, {best.label}: {percent(_mass(best))}."
     return said
@@ -181,12 +181,12 @@ def verdict(result: ScoreRow, layers: list[ScoreRow], baselines: list[ScoreRow],
         probability: of the explained class.
     """
     said = []
-    if result.skipped:
-        said.append(f"No ARCC yet: {result.skipped}.")
+    if result.value("arcc") is None:
+        said.append(f"No ARCC yet: {result.skipped or 'it is undefined here'}.")
     else:
-        if baselines:
+        if baselines and _all_known(baselines, "arcc"):
             said.append(_against_baselines(result, max(baselines, key=_arcc)))
-        if len(layers) > 1:
+        if len(layers) > 1 and _all_known(layers, "arcc"):
             said.append(_against_layers(_arcc(result), max(layers, key=_arcc)))
     if (result.value("road_raw") or 0.0) < -ROUNDING:
         said.append(
@@ -231,6 +231,10 @@ def on_noise(here: Outcome, points: Sequence[Outcome], before: str, now: str, by
 
 def _number(value: float) -> str:
     return "undefined" if math.isnan(value) else f"{value:.2f}"
+
+
+def _all_known(rows: Sequence[ScoreRow], name: str) -> bool:
+    return all(row.value(name) is not None for row in rows)
 
 
 def _arcc(row: ScoreRow) -> float:

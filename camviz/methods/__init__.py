@@ -9,11 +9,11 @@ from itertools import compress
 import torch
 from torch import Tensor
 
-from camviz.capture import Capture
 from camviz.maps import normalise, upsample
 from camviz.methods import baselines as _baselines  # noqa: F401
-from camviz.methods import gradient, passes  # noqa: F401  (importing a file registers its methods)
+from camviz.methods import channel_sweeps, gradient  # noqa: F401  (importing a file registers its methods)
 from camviz.methods.registry import METHODS, Method, Progress, get_method, shifted
+from camviz.network.capture import Capture
 
 __all__ = ["METHODS", "BlankMapWarning", "Method", "Progress", "cam", "cam_with_notes", "twins"]
 

@@ -7,9 +7,9 @@ import zlib
 import torch
 from torch import Tensor
 
-from camviz.capture import Capture
 from camviz.maps import normalise
 from camviz.methods.registry import Progress, method
+from camviz.network.capture import Capture
 
 # Standard deviation of the centred Gaussian, as a share of the picture's side.
 CENTRE_SIGMA = 0.25

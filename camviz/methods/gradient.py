@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from camviz.methods.components import first_components
+from camviz.methods.principal_components import first_components
 from camviz.methods.registry import gradient_method, joint_method
 
 

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
-from camviz.capture import Capture
+from camviz.network.capture import Capture
 
 Cost = Literal["at once", "many passes"]
 

@@ -9,12 +9,12 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from camviz.capture import Target, as_target
-from camviz.hooks import require_eval
 from camviz.maps import require_unit_range
 from camviz.methods.registry import Progress
 from camviz.metrics.registry import SCORES, Score
 from camviz.metrics.road import PERCENTILES, Road, Ties, check_maps, roads
+from camviz.network.capture import Target, as_target
+from camviz.network.hooks import require_eval
 
 # (x, target) -> maps (B, H, W): the whole method, run again
 Explain = Callable[[Tensor, Tensor], Tensor]

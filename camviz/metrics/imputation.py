@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from camviz.chunks import in_chunks
+from camviz.network.batching import in_chunks
 
 # Standard deviation of the noise added to imputed pixels, in normalised units.
 NOISE = 0.01

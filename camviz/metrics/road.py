@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from camviz.capture import as_target
-from camviz.chunks import forward
-from camviz.hooks import require_eval
 from camviz.maps import require_unit_range
 from camviz.methods.registry import Progress, shifted
 from camviz.metrics.imputation import NOISE, impute
+from camviz.network.batching import forward
+from camviz.network.capture import as_target
+from camviz.network.hooks import require_eval
 
 PERCENTILES = (20, 40, 60, 80)
 # "all": pixels that tie with the threshold go too; "random": exactly the share asked for, ties drawn.

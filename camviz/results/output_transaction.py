@@ -38,7 +38,6 @@ class OutputFolderError(Exception):
 
 def stage(folder: Path, files: Mapping[str, bytes]) -> dict[str, str]:
     """Write files to the staging folder, and return the SHA-256 of each."""
-    clear_staging(folder)
     for name, data in files.items():
         _write(folder, name, data)
     return {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from camviz.explain import Recipe
-from camviz.finding import BASELINES, RESULT, Finding, KnownShape, LayerFacts, MapScores, Settings, likeliest
+from camviz.merging import RULES
 from camviz.methods.registry import Progress, shifted
 from camviz.metrics.arcc import joined
 from camviz.models import Net
-from camviz.refine import RULES
+from camviz.recipe import Recipe
+from camviz.results.finding import BASELINES, RESULT, Finding, KnownShape, LayerFacts, MapScores, Settings, likeliest
 from camviz.workbench.host import Host, PlainHost
 from camviz.workbench.maps import (
     extra_layers,

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from camviz import noise
-from camviz.capture import Capture, capture
-from camviz.chunks import run_network
-from camviz.explain import Recipe
+from camviz.merging import heights, refine, running
 from camviz.methods import METHODS, Progress, cam_with_notes, twins
 from camviz.methods.registry import get_method, shifted
 from camviz.models import Net
-from camviz.refine import heights, refine, running
+from camviz.network.batching import run_network
+from camviz.network.capture import Capture, capture
+from camviz.recipe import Recipe
 from camviz.render import data_uri
 from camviz.workbench.host import telling
 from camviz.workbench.pictures import Explained, SeenPicture

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import torch
 
-from camviz.capture import capture
-from camviz.chunks import is_out_of_memory
 from camviz.methods import METHODS
-from camviz.methods.passes import passes
+from camviz.methods.channel_sweeps import passes
 from camviz.models import Net, load_model
 from camviz.models.registry import probe_input
+from camviz.network.batching import is_out_of_memory
+from camviz.network.capture import capture
 from camviz.workbench.host import Host
 from camviz.workbench.pictures import network_key
 

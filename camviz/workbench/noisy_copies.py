@@ -7,13 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from camviz.explain import Recipe
 from camviz.images import Fit
 from camviz.methods import Progress
 from camviz.models import Net
-from camviz.ranks import chance, minimum, overlaps
-from camviz.robustness import (
-    Clean,
+from camviz.noise.measure import (
+    CleanExplanation,
     Outcome,
     Perturbation,
     Robustness,
@@ -25,7 +23,9 @@ from camviz.robustness import (
     still,
     summary,
 )
-from camviz.segments import segment, segment_means
+from camviz.noise.rank_overlap import chance, minimum, overlaps
+from camviz.noise.segments import segment, segment_means
+from camviz.recipe import Recipe
 from camviz.workbench.byte_cache import Key
 from camviz.workbench.host import PlainHost, telling
 from camviz.workbench.maps import extra_layers, get_view, layer_maps, likeliest, merged
@@ -106,7 +106,9 @@ def get_subject(of: Explained, recipes: Recipes, progress: Progress | None = Non
     for recipe in recipes.values():
         layer_maps(of, recipe, progress)
     maps = {name: merged(of, recipe)[0] for name, recipe in recipes.items()}
-    clean = {name: Clean(recipes[name], map_, segment_means(map_[None], labels)[0]) for name, map_ in maps.items()}
+    clean = {
+        name: CleanExplanation(recipes[name], map_, segment_means(map_[None], labels)[0]) for name, map_ in maps.items()
+    }
     return Subject(of.net, get_view(of), labels, of.target, clean)
 
 

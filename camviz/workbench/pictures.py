@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from camviz.finding import KnownShape, as_png
 from camviz.images import Fit, load_image
 from camviz.models import Net
-from camviz.robustness import Perturbation
+from camviz.noise.measure import Perturbation
+from camviz.results.finding import KnownShape, as_png
 from camviz.shapes import CLASSES, Sample
 from camviz.workbench.byte_cache import Value
 from camviz.workbench.host import Host
@@ -23,7 +23,7 @@ class Picture:
     """A picture to explain.
 
     Attributes:
-        id: the SHA-256 of the bytes that it came as, or of a synthetic sample's number.
+        id: what its results are kept under, as `picture_id` makes it, or the SHA-256 of a synthetic sample's number.
         title: what it is called.
         credit: whose it is, or "".
         pixels: uint8 (H, W, 3).
@@ -110,13 +110,25 @@ def network_key(net: Net) -> str:
     return f"{net.info.name} on {net.device}"
 
 
+def picture_id(data: bytes, shapes: Sequence[KnownShape] = ()) -> str:
+    """The SHA-256 of a picture's bytes and of what it is known to hold.
+
+    The shapes count, as scores depend on them: a bundle that claims shapes in a picture must not change the results of
+    those who use the same picture without them.
+    """
+    digest = hashlib.sha256(data)
+    for shape in shapes:
+        digest.update(repr((shape.label, shape.mask.shape)).encode() + np.ascontiguousarray(shape.mask).tobytes())
+    return digest.hexdigest()
+
+
 def read_picture(host: Host, data: bytes, title: str, credit: str = "", shapes: tuple[KnownShape, ...] = ()) -> Picture:
     """Read a picture from its bytes; `shapes` are what it is known to hold.
 
     Raises:
         ImageError: it is not one.
     """
-    digest = hashlib.sha256(data).hexdigest()
+    digest = picture_id(data, shapes)
     pixels = host.results.get((digest, "pixels"), lambda: load_image(data))
     return Picture(digest, title, credit, pixels, shapes, data=data)
 

@@ -9,12 +9,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from camviz.explain import Recipe, explain
-from camviz.finding import MapScores
 from camviz.methods import METHODS
 from camviz.methods.registry import Progress
 from camviz.metrics import SCORES, Evidence, Scored, available
 from camviz.metrics.arcc import joined
+from camviz.recipe import Recipe, explain
+from camviz.results.finding import MapScores
 from camviz.workbench.host import telling
 from camviz.workbench.maps import get_capture, merged
 from camviz.workbench.pictures import Explained

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from camviz.finding import KnownShape, shape_to_show
+from camviz.results.finding import KnownShape, shape_to_show
 from camviz.workbench.pictures import Explained, SeenPicture
 
 

@@ -8,15 +8,15 @@ from dataclasses import replace
 import numpy as np
 import streamlit as st
 
+from camviz.html.comparison import MODES, SORTS, Sort
 from camviz.html.words import percent
 from camviz.methods import METHODS
 from camviz.models import Net, list_models, needs_download
 from camviz.noise import KINDS
-from camviz.robustness import Perturbation
-from camviz.ui import controls
+from camviz.noise.measure import Perturbation
 from camviz.ui.compare.grid import Choice
-from camviz.ui.compare.modes import MODES, SORTS, Sort
-from camviz.ui.noising import choose_kind, draw_of
+from camviz.ui.sidebar import model_and_method
+from camviz.ui.sidebar.noise import choose_kind, draw_of
 from camviz.workbench.maps import likeliest, predict
 from camviz.workbench.pictures import Explained, SeenPicture
 
@@ -42,10 +42,10 @@ def choose_mode() -> str:
 
 def choose_target(mode: str, sight: SeenPicture) -> int:
     """Ask for the class to explain; where classes are compared they are asked for together."""
-    key = controls.class_key(sight.picture.id, sight.net.info.name, sight.fit)
+    key = model_and_method.class_key(sight.picture.id, sight.net.info.name, sight.fit)
     if mode == "classes":
         return int(st.session_state.get(key, likeliest(sight)))
-    return controls.choose_class(sight.net.labels, predict(sight), key)
+    return model_and_method.choose_class(sight.net.labels, predict(sight), key)
 
 
 def choose(mode: str, of: Explained) -> Choice:
@@ -57,16 +57,16 @@ def choose(mode: str, of: Explained) -> Choice:
         chosen = replace(chosen, models=_choose_models(of.net))
     elif mode == "noise":
         chosen = replace(chosen, noise=_choose_noise())
-    controls.drop_unknown_layers(of.net)
+    model_and_method.drop_unknown_layers(of.net)
     methods = _choose_methods(of.net)
-    layers = controls.choose_layers(of)
-    rule = "product" if mode == "rules" else controls.choose_rule()
+    layers = model_and_method.choose_layers(of)
+    rule = "product" if mode == "rules" else model_and_method.choose_rule()
     return replace(chosen, methods=methods, layers=layers, rule=rule)
 
 
 def layers_of(model: str) -> tuple[str, ...]:
     """The layers that are chosen of a network; none if that is open."""
-    return tuple(st.session_state.get(controls.layers_key(model)) or ())
+    return tuple(st.session_state.get(model_and_method.layers_key(model)) or ())
 
 
 def missing(choice: Choice) -> str:
@@ -86,7 +86,7 @@ def drop_slow_methods() -> None:
     """Keep to the methods that answer at once."""
     chosen: Sequence[str] = st.session_state.get(METHODS_KEY, METHOD_NAMES)
     quick = [name for name in chosen if not METHODS[name].is_slow]
-    st.session_state[METHODS_KEY] = quick or [controls.DEFAULT_METHOD]
+    st.session_state[METHODS_KEY] = quick or [model_and_method.DEFAULT_METHOD]
 
 
 def models_key(data: str) -> str:
@@ -105,7 +105,7 @@ def _choose_methods(net: Net) -> tuple[str, ...]:
             "Methods",
             list(METHODS),
             default=METHOD_NAMES,
-            format_func=lambda name: controls.method_label(net, name),
+            format_func=lambda name: model_and_method.method_label(net, name),
             key=METHODS_KEY,
             persist_state="session",
         )
@@ -123,7 +123,7 @@ def _choose_classes(of: Explained) -> tuple[int, ...]:
             ranked,
             default=default,
             format_func=lambda index: f"{of.net.labels[index]} · {percent(float(probabilities[index]))}",
-            key=controls.class_key(of.picture.id, of.net.info.name, of.fit) + SEVERAL,
+            key=model_and_method.class_key(of.picture.id, of.net.info.name, of.fit) + SEVERAL,
             persist_state="session",
             help="The first is held against each other: why this and not that? Type for any class.",
         )

@@ -8,17 +8,17 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from camviz.explain import Recipe
-from camviz.finding import result_title, size_title
+from camviz.html.comparison import LEAST, MODES, Mode, difference, reach, same_class
 from camviz.html.comparison_grid import Head, Panel
 from camviz.html.layer_strip import why_blank
 from camviz.html.words import percent
+from camviz.merging import RULES
 from camviz.methods import METHODS
 from camviz.noise import KINDS
-from camviz.refine import RULES
-from camviz.robustness import Perturbation
-from camviz.ui.compare.modes import LEAST, MODES, Mode, difference, reach, same_class
-from camviz.ui.outlines import outline_of
+from camviz.noise.measure import Perturbation
+from camviz.recipe import Recipe
+from camviz.results.finding import result_title, size_title
+from camviz.ui.panels.outlines import outline_of
 from camviz.workbench.maps import layer_map, likeliest, merge_range, merged, predict, sizes
 from camviz.workbench.networks import get_network
 from camviz.workbench.pictures import Explained, SeenPicture

@@ -7,10 +7,10 @@ from typing import Any
 import streamlit as st
 
 from camviz.models import ModelInfo, list_models
-from camviz.ui.address import Compared, Explored, shown
 from camviz.ui.compare.controls import LEVELS_KEY, METHODS_KEY, MODE, SEVERAL, SORT, models_for, models_key
 from camviz.ui.explore.link import Link, apply, count_classes
-from camviz.ui.link import arrived, leave_out
+from camviz.ui.links.address_bar import arrived, leave_out
+from camviz.ui.links.link_format import Compared, Explored, shown
 
 _PAGE = "compare"
 # What the page says by which control.

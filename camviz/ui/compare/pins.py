@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 import streamlit as st
 
-from camviz.explain import Recipe
 from camviz.images import Fit
-from camviz.robustness import Perturbation
-from camviz.ui import source
+from camviz.noise.measure import Perturbation
+from camviz.recipe import Recipe
 from camviz.ui.compare.grid import Cell
-from camviz.ui.engine import shared_host
+from camviz.ui.server.sharing import shared_host
+from camviz.ui.sidebar.picture import is_own, own_picture
 from camviz.workbench.networks import get_network
 from camviz.workbench.pictures import Picture, SeenPicture
 
@@ -50,9 +50,9 @@ class Pin:
 
 def pins() -> list[Pin]:
     """What is pinned, without pictures that their person has forgotten."""
-    own = source.own_picture()
+    own = own_picture()
     every: list[Pin] = st.session_state.get(_PINS, [])
-    kept = [pin for pin in every if not source.is_own(pin.picture) or (own and own.id == pin.picture_id)]
+    kept = [pin for pin in every if not is_own(pin.picture) or (own and own.id == pin.picture_id)]
     st.session_state[_PINS] = kept
     return kept
 

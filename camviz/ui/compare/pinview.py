@@ -8,9 +8,9 @@ from camviz.html.comparison_grid import numbers, pin_html, reach_html
 from camviz.ui.compare.grid import Cell, describe, reach_of
 from camviz.ui.compare.pins import MOST, Pin, pins, unpin
 from camviz.ui.compare.view import panel_of, show_map
-from camviz.ui.full_memory import gpu_memory
-from camviz.ui.scoring import are_fast_scores_known, compute_fast_scores, row_of_map
-from camviz.ui.streamlit_internals import DeltaGenerator, Slot
+from camviz.ui.panels.score_chart import are_fast_scores_known, compute_fast_scores, row_of_map
+from camviz.ui.server.full_memory import gpu_memory
+from camviz.ui.server.streamlit_internals import DeltaGenerator, Slot
 
 
 class PinPlaces:

@@ -7,19 +7,20 @@ import time
 import numpy as np
 import streamlit as st
 
+from camviz.html.comparison import Scores, Sort, order
 from camviz.html.comparison_grid import Panel, head_html, numbers_html, row_html, row_skeleton, width
 from camviz.html.score_chart import ScoreRow
 from camviz.html.viewer import Arrangement, pack
 from camviz.methods import METHODS
-from camviz.ui import controls, viewer
 from camviz.ui.compare import controls as comparecontrols
 from camviz.ui.compare.grid import Cell, Grid, Row, describe, make_map, make_panel, make_range, reach_of
-from camviz.ui.compare.modes import Scores, Sort, order
 from camviz.ui.compare.pins import pin
-from camviz.ui.engine import shared_host
-from camviz.ui.full_memory import gpu_memory
-from camviz.ui.scoring import are_fast_scores_known, compute_fast_scores, lacks_slow_score, row_of_map
-from camviz.ui.streamlit_internals import DeltaGenerator, Slot
+from camviz.ui.panels import viewer
+from camviz.ui.panels.score_chart import are_fast_scores_known, compute_fast_scores, lacks_slow_score, row_of_map
+from camviz.ui.server.full_memory import gpu_memory
+from camviz.ui.server.sharing import shared_host
+from camviz.ui.server.streamlit_internals import DeltaGenerator, Slot
+from camviz.ui.sidebar import model_and_method
 from camviz.workbench.maps import get_view, is_ready, layer_maps
 from camviz.workbench.networks import expected_seconds
 from camviz.workbench.pictures import Explained
@@ -144,7 +145,7 @@ def _score_slowly(place: DeltaGenerator, grid: Grid, rows: list[tuple[RowPlaces,
             expected_seconds(shared_host(), cell.of.net, cell.recipe.method, cell.recipe.layers) for *_, cell in missing
         ]
         place.button(
-            f"Score the slow methods too · {controls.duration(sum(seconds))}",
+            f"Score the slow methods too · {model_and_method.duration(sum(seconds))}",
             on_click=lambda: st.session_state.update({_SLOW: _identity(grid)}),
             help="Coherency, and with it ARCC, runs the whole method again on each masked picture.",
         )
@@ -189,7 +190,7 @@ def _compute_slowly(place: Slot, row: Row, wide: float) -> None:
     with place.container(key=f"slow-grid-{row.key}"):
         st.html(row_skeleton(row.head, len(row.cells), wide))
         with st.container(key=f"slow-progress-grid-{row.key}"):
-            said = f"{titles}: the network runs many times, {controls.duration(sum(costs))}"
+            said = f"{titles}: the network runs many times, {model_and_method.duration(sum(costs))}"
             bar = st.progress(0.0, said)
             st.button(
                 "Leave the slow methods out",

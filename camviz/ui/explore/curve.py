@@ -9,17 +9,17 @@ from functools import partial
 import plotly.graph_objects as go
 import streamlit as st
 
-from camviz.explain import Recipe
-from camviz.finding import result_title
 from camviz.html.words import on_noise
 from camviz.methods import METHODS
 from camviz.noise import KINDS
-from camviz.ranks import chance
-from camviz.robustness import Outcome, Perturbation, perturbations
+from camviz.noise.measure import Outcome, Perturbation, perturbations
+from camviz.noise.rank_overlap import chance
+from camviz.recipe import Recipe
+from camviz.results.finding import result_title
 from camviz.study import parts
-from camviz.ui import controls
-from camviz.ui.engine import shared_host
-from camviz.ui.noising import STEP, set_level
+from camviz.ui.server.sharing import shared_host
+from camviz.ui.sidebar import model_and_method
+from camviz.ui.sidebar.noise import STEP, set_level
 from camviz.workbench.maps import likeliest
 from camviz.workbench.networks import expected_seconds
 from camviz.workbench.noisy_copies import count_segments, get_segments, has_outcomes, outcomes, own_overlap
@@ -209,6 +209,6 @@ def _offer(at: Explained, recipe: Recipe, noise: Perturbation) -> None:
     st.markdown("**Does the map follow the prediction?**", help=_HELP)
     st.caption(f"{METHODS[recipe.method].title} is slow: its curve runs it at {len(LEVELS)} levels.")
     st.button(
-        f"Draw the curve · {controls.duration(seconds)}",
+        f"Draw the curve · {model_and_method.duration(seconds)}",
         on_click=lambda: st.session_state.update({_ASKED: (at.key, recipe, noise.kind, noise.seed)}),
     )

@@ -11,12 +11,13 @@ from camviz import shapes
 from camviz.images import Fit
 from camviz.models import IMAGENET, ModelInfo, Net
 from camviz.samples import SAMPLES
-from camviz.ui import controls, noising, source
-from camviz.ui.address import DIGITS, Explored, code, plain, shown
-from camviz.ui.engine import shared_host
-from camviz.ui.gallery import Pick, chosen_pick, use_pick
-from camviz.ui.link import arrived, keep, leave_out, tell
-from camviz.ui.streamlit_internals import DeltaGenerator
+from camviz.ui.links.address_bar import arrived, keep, leave_out, tell
+from camviz.ui.links.link_format import DIGITS, Explored, code, plain, shown
+from camviz.ui.server.sharing import shared_host
+from camviz.ui.server.streamlit_internals import DeltaGenerator
+from camviz.ui.sidebar import model_and_method, noise
+from camviz.ui.sidebar.picture import ask_for, is_own, own_picture, waits_for_own
+from camviz.ui.sidebar.shape_gallery import Pick, chosen_pick, use_pick
 from camviz.workbench.pictures import Picture, read_picture
 
 _PAGE = ""
@@ -74,9 +75,9 @@ class Link:
         asked: _Asked | None = st.session_state.get(_ASKED)
         if asked is None:
             return
-        if not source.waits_for_own() or of.id.startswith(asked.digest):
+        if not waits_for_own() or of.id.startswith(asked.digest):
             del st.session_state[_ASKED]
-        elif source.is_own(of):
+        elif is_own(of):
             self.place.warning(
                 f"{code(of.title)} is not the picture of this link, whose content is another: upload {code(asked.name)}"
                 " to see what the link shows.",
@@ -111,18 +112,18 @@ def apply(found: Explored) -> str:
     }
     state.update({key: value for key, value in values.items() if value is not None})
     if found.level is not None:
-        noising.set_level(found.level)
+        noise.set_level(found.level)
     digest = _apply_picture(found)
-    info = controls.settle_model(found.shape is not None, found.model)
+    info = model_and_method.settle_model(found.shape is not None, found.model)
     fit = "squeeze" if found.shape is not None else state.get("fit", "crop")
-    class_key = controls.class_key(digest, info.name, fit)
+    class_key = model_and_method.class_key(digest, info.name, fit)
     if found.target is not None:
         if found.target < count_classes(info):
             state[class_key] = found.target
         else:
             leave_out(shown("class", str(found.target)))
     if found.layers:
-        state[controls.layers_key(info.name)] = list(found.layers)
+        state[model_and_method.layers_key(info.name)] = list(found.layers)
         state[_LAYERS] = found.layers
     return class_key
 
@@ -137,8 +138,8 @@ def _apply_picture(found: Explored) -> str:
     state = st.session_state
     state.pop(_ASKED, None)
     if found.upload is not None:
-        source.ask_for("Upload")
-        own = source.own_picture()
+        ask_for("Upload")
+        own = own_picture()
         if own is None or not own.id.startswith(found.upload):
             state[_ASKED] = _Asked(found.upload, found.name or "the same file")
         return found.upload
@@ -149,10 +150,10 @@ def _apply_picture(found: Explored) -> str:
             found.size or Pick.band,
             found.number or 0,
         )
-        source.ask_for("Shapes")
+        ask_for("Shapes")
         use_pick(pick)
         return pick.picture().id
-    source.ask_for("Photos", found.photo)
+    ask_for("Photos", found.photo)
     title = state.get("sample") or next(iter(SAMPLES))
     return read_picture(shared_host(), SAMPLES[title].path.read_bytes(), title).id
 
@@ -160,7 +161,7 @@ def _apply_picture(found: Explored) -> str:
 def _now(of: Picture, fit: Fit, info: ModelInfo, net: Net | None) -> Explored:
     """All that is chosen on the page; what depends on a network that is not loaded yet, as far as it is known."""
     state = st.session_state
-    layers = tuple(state.get(controls.layers_key(info.name)) or ())
+    layers = tuple(state.get(model_and_method.layers_key(info.name)) or ())
     if net is not None:
         layers = tuple(layer for layer in net.layers if not layers or layer in layers)
     return replace(
@@ -180,12 +181,12 @@ def _now(of: Picture, fit: Fit, info: ModelInfo, net: Net | None) -> Explored:
 def _class_key(of: Picture, info: ModelInfo, fit: Fit) -> str:
     """The session key of the class: of the picture shown, or of the one that is still asked for."""
     asked = _asked_for(of)
-    return controls.class_key(asked.digest if asked else of.id, info.name, fit)
+    return model_and_method.class_key(asked.digest if asked else of.id, info.name, fit)
 
 
 def _asked_for(of: Picture) -> _Asked | None:
     """The picture that the link shows, while a sample stands in for it."""
-    asked: _Asked | None = None if source.is_own(of) else st.session_state.get(_ASKED)
+    asked: _Asked | None = None if is_own(of) else st.session_state.get(_ASKED)
     return asked
 
 
@@ -195,7 +196,7 @@ def _picture_now(of: Picture, fit: Fit) -> Explored:
     if of.synthetic:
         pick = chosen_pick()
         return Explored(kind=pick.kind, shape=shapes.CLASSES[pick.label], size=pick.band, number=pick.draw)
-    if source.is_own(of):
+    if is_own(of):
         return Explored(upload=of.id[:DIGITS], name=plain(of.title), fit=fit)
     if asked is not None:
         return Explored(upload=asked.digest, name=plain(asked.name), fit=fit)

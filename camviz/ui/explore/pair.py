@@ -8,16 +8,16 @@ from html import escape
 
 import numpy as np
 
-from camviz.explain import Recipe
 from camviz.html.layer_strip import maps_html, maps_skeleton, seen_html, strip_of
 from camviz.html.viewer import Arrangement, pack
 from camviz.html.words import percent
 from camviz.noise import KINDS
-from camviz.robustness import Perturbation
-from camviz.ui import viewer
-from camviz.ui.outlines import outline_of
-from camviz.ui.streamlit_internals import DeltaGenerator, Slot
-from camviz.ui.stripview import make_ready, show_maps, top_classes, unscored
+from camviz.noise.measure import Perturbation
+from camviz.recipe import Recipe
+from camviz.ui.panels import viewer
+from camviz.ui.panels.layer_strip import make_ready, show_maps, top_classes, unscored
+from camviz.ui.panels.outlines import outline_of
+from camviz.ui.server.streamlit_internals import DeltaGenerator, Slot
 from camviz.workbench.maps import get_view, likeliest, predict
 from camviz.workbench.pictures import Explained, SeenPicture
 

@@ -13,10 +13,10 @@ from camviz.methods import METHODS
 from camviz.models import Net
 from camviz.noise import KINDS
 from camviz.samples import SAMPLES
-from camviz.ui.address import MOST_DRAWS, MOST_SHAPES
-from camviz.ui.engine import shared_host
-from camviz.ui.gallery import Pick
+from camviz.ui.links.link_format import MOST_DRAWS, MOST_SHAPES
 from camviz.ui.robustness.sweep import Plan, recipes_of
+from camviz.ui.server.sharing import shared_host
+from camviz.ui.sidebar.shape_gallery import Pick
 from camviz.workbench.pictures import Picture, forget, read_picture
 
 _PHOTOS = ("Coffee", "Cat", "Rocket", "Astronaut")

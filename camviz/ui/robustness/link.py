@@ -9,10 +9,11 @@ import streamlit as st
 
 from camviz.models import ModelInfo
 from camviz.samples import SAMPLES
-from camviz.ui import controls, source
-from camviz.ui.address import DIGITS, Swept, code, plain
-from camviz.ui.link import arrived, keep, tell
-from camviz.ui.streamlit_internals import DeltaGenerator
+from camviz.ui.links.address_bar import arrived, keep, tell
+from camviz.ui.links.link_format import DIGITS, Swept, code, plain
+from camviz.ui.server.streamlit_internals import DeltaGenerator
+from camviz.ui.sidebar import model_and_method
+from camviz.ui.sidebar.picture import is_own
 from camviz.workbench.pictures import Picture
 
 _PAGE = "robustness"
@@ -39,7 +40,7 @@ class Link:
 
     def keep(self, pictures: tuple[Picture, ...], info: ModelInfo, where: DeltaGenerator | None = None) -> None:
         """Write what is chosen into the address, offer it to copy, and tell what of the link is not as it says."""
-        own = {picture.id[:DIGITS]: plain(picture.title) for picture in pictures if source.is_own(picture)}
+        own = {picture.id[:DIGITS]: plain(picture.title) for picture in pictures if is_own(picture)}
         uploads = own | self._ask(own)
         now = _now(uploads, info)
         tell(self.place, now)
@@ -84,7 +85,7 @@ def _apply(found: Swept) -> None:
         for place, digest in enumerate(uploads)
     }
     synthetic = bool(state.get("sweep_shapes")) and not state.get("sweep_photos", SAMPLES) and not uploads
-    controls.settle_model(synthetic, found.model, whatever=bool(uploads))
+    model_and_method.settle_model(synthetic, found.model, whatever=bool(uploads))
 
 
 def _now(uploads: dict[str, str], info: ModelInfo) -> Swept:

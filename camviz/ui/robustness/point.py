@@ -11,21 +11,21 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
-from camviz.explain import Recipe
 from camviz.html.ranked_regions import Moved, Ranked, panel_html, path_html
 from camviz.html.viewer import Arrangement, pack, pack_tools
 from camviz.html.words import percent
 from camviz.methods import METHODS
 from camviz.noise import KINDS
-from camviz.ranks import chance
-from camviz.robustness import Outcome, Perturbation
-from camviz.segments import segment_means
-from camviz.ui import viewer
+from camviz.noise.measure import Outcome, Perturbation
+from camviz.noise.rank_overlap import chance
+from camviz.noise.segments import segment_means
+from camviz.recipe import Recipe
+from camviz.ui.panels import viewer
+from camviz.ui.panels.downloads import offer
+from camviz.ui.panels.layer_strip import subject
 from camviz.ui.robustness.charts import region_figure
 from camviz.ui.robustness.sweep import Plan, usable
-from camviz.ui.streamlit_internals import Slot
-from camviz.ui.stripview import subject
-from camviz.ui.takeaway import offer
+from camviz.ui.server.streamlit_internals import Slot
 from camviz.workbench.maps import get_view, is_ready, likeliest, merged
 from camviz.workbench.noisy_copies import count_segments, get_segments
 from camviz.workbench.pictures import Explained

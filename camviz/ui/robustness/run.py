@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from camviz.ui.controls import duration
 from camviz.ui.robustness.sweep import Plan, done_copies, go_on, refusal, usable
+from camviz.ui.sidebar.model_and_method import duration
 
 # Seconds of work between two drawings of the results.
 _SLICE = 2.0

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from camviz.explain import Recipe
 from camviz.images import Fit
 from camviz.methods import METHODS
 from camviz.models import Net
 from camviz.noise import KINDS
-from camviz.robustness import Outcome, Perturbation, perturbations
+from camviz.noise.measure import Outcome, Perturbation, perturbations
+from camviz.recipe import Recipe
 from camviz.study import parts, rows
-from camviz.ui.engine import shared_host
+from camviz.ui.server.sharing import shared_host
 from camviz.workbench.maps import is_predicted, likeliest
 from camviz.workbench.networks import expected_seconds, pass_seconds
 from camviz.workbench.noisy_copies import get_segments, has_outcomes, outcomes

@@ -10,12 +10,12 @@ import streamlit as st
 
 from camviz.html.words import ROBUSTNESS_STEPS
 from camviz.noise import KINDS
-from camviz.ranks import chance
+from camviz.noise.rank_overlap import chance
 from camviz.statistics import Interval, bootstrap, compare, in_words
 from camviz.study import per_image
 from camviz.ui.robustness.charts import MEASURES, curves_figure, measures_figure, ranks_figure
 from camviz.ui.robustness.sweep import Plan, usable
-from camviz.ui.streamlit_internals import ColumnConfig
+from camviz.ui.server.streamlit_internals import ColumnConfig
 from camviz.workbench.maps import view_uri
 from camviz.workbench.noisy_copies import count_segments
 

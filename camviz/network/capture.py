@@ -1,0 +1,224 @@
+"""One forward and one backward pass -> activations and gradients of every layer asked for."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+
+import torch
+from torch import Tensor, nn
+
+from camviz.network.hooks import layer_hooks, require_eval
+
+Target = Tensor | Sequence[int] | int | None
+
+
+@dataclass(frozen=True)
+class Capture:
+    """What one pass through a network left behind.
+
+    Attributes:
+        module: the network itself, for the methods that run it again.
+        x: its input (B, 3, H, W).
+        logits: its output (B, classes).
+        target: the class explained for each image, long (B,).
+        layers: the names of the captured layers, in the order asked for.
+        activations: per layer, the output of its last call (B, K, h, w).
+        gradients: per layer, d logit[target] / d activation, of the same shape.
+        calls: per layer, how often it was called in one forward pass.
+        reached: per layer, seconds from the start of the forward pass to the layer's output.
+        seconds: duration of the forward pass; asynchronous on a GPU, so a guide and no measurement.
+    """
+
+    module: nn.Module
+    x: Tensor
+    logits: Tensor
+    target: Tensor
+    layers: tuple[str, ...]
+    activations: tuple[Tensor, ...]
+    gradients: tuple[Tensor, ...]
+    calls: tuple[int, ...]
+    reached: tuple[float, ...]
+    seconds: float
+
+    @cached_property
+    def checksums(self) -> list[int]:
+        """For each image a number that hangs on its content alone."""
+        return [zlib.crc32(image.numpy()) for image in self.x.detach().cpu().contiguous()]
+
+    def images(self, which: Tensor) -> Capture:
+        """Return the same capture with some of its images only, `which` bool or long; no network runs."""
+        return replace(
+            self,
+            x=self.x[which],
+            logits=self.logits[which],
+            target=self.target[which],
+            activations=tuple(a[which] for a in self.activations),
+            gradients=tuple(g[which] for g in self.gradients),
+        )
+
+    def select(self, layers: Sequence[str]) -> Capture:
+        """Return the same capture with some of its layers only, in the order given; no network runs.
+
+        Raises:
+            ValueError: a layer was not captured.
+        """
+        missing = [name for name in layers if name not in self.layers]
+        if missing or not layers:
+            raise ValueError(f"layers {missing} were not captured; captured are {list(self.layers)}")
+        picks = [self.layers.index(name) for name in layers]
+        return replace(
+            self,
+            layers=tuple(layers),
+            activations=tuple(self.activations[i] for i in picks),
+            gradients=tuple(self.gradients[i] for i in picks),
+            calls=tuple(self.calls[i] for i in picks),
+            reached=tuple(self.reached[i] for i in picks),
+        )
+
+
+def capture(
+    module: nn.Module,
+    x: Tensor,
+    target: Target = None,
+    layers: Sequence[str] = (),
+) -> Capture:
+    """Run the network once forward and once backward, and keep what every CAM method needs.
+
+    Works on frozen parameters, on in-place activations and inside `torch.no_grad` or `inference_mode`, and
+    leaves no hook, flag or `.grad` on the module. Several threads may capture from one module at once. A
+    module that is called more than once in a forward pass stands for its last call.
+
+    Args:
+        module: a network in eval mode that returns logits (B, classes).
+        x: float (B, 3, H, W), on the module's device.
+        target: the class to explain for each image, (B,) or one for all; None takes the predicted class.
+        layers: names as in `module.named_modules()`, each with an output (B, K, h, w).
+
+    Raises:
+        ValueError: an unknown or never called layer, a layer whose output is not (B, K, h, w), a network in
+            training mode, an input or a target of the wrong shape, or an output that is not (B, classes).
+    """
+    return captures(module, x, [target], layers)[0]
+
+
+def captures(
+    module: nn.Module, x: Tensor, targets: Sequence[Target], layers: Sequence[str] = ()
+) -> tuple[Capture, ...]:
+    """Capture for several targets: one forward pass, and a backward pass for each target that differs.
+
+    Args:
+        module: as for `capture`.
+        x: likewise.
+        targets: for each result what `capture` takes as one target.
+        layers: as for `capture`.
+
+    Raises:
+        ValueError: likewise.
+    """
+    if not isinstance(x, Tensor) or x.ndim != 4 or not x.is_floating_point():
+        raise ValueError(f"x must be a float tensor (B, 3, H, W), got {_describe(x)}")
+    require_eval(module)
+    names = tuple(layers)
+    if not names or len(set(names)) != len(names):
+        raise ValueError(f"layers must name at least one layer, each once, got {list(names)}")
+    recorder = _Recorder()
+    with torch.inference_mode(False), torch.enable_grad():
+        # A copy is an ordinary tensor even if x was made in inference mode.
+        x = x.detach().clone()
+        start = time.perf_counter()
+        with layer_hooks(module, {name: partial(recorder, name) for name in names}):
+            logits = module(x.clone())  # some networks normalise their input in place
+        seconds = time.perf_counter() - start
+        activations = recorder.outputs(names)
+        told = [as_target(target, logits, len(x)) for target in targets]
+        gradients = _gradients(logits, told, activations)
+    first = Capture(
+        module=module,
+        x=x,
+        logits=logits.detach(),
+        target=told[0],
+        layers=names,
+        activations=tuple(a.detach() for a in activations),
+        gradients=gradients[0],
+        calls=tuple(recorder.calls[name] for name in names),
+        reached=tuple(recorder.times[name] - start for name in names),
+        seconds=seconds,
+    )
+    others = zip(told[1:], gradients[1:], strict=True)
+    return first, *(replace(first, target=target, gradients=found) for target, found in others)
+
+
+def as_target(target: Target, logits: object, batch: int) -> Tensor:
+    """Return the explained classes as long (B,) on the logits' device; None takes the predicted ones.
+
+    Raises:
+        ValueError: logits that are not (B, classes), or a target of another shape, type or range.
+    """
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != batch:
+        raise ValueError(f"the network must return logits ({batch}, classes), got {_describe(logits)}")
+    if target is None:
+        return logits.detach().argmax(dim=1)
+    target = torch.as_tensor(target)  # checked where it is: what comes from the CPU needs no waiting for a GPU
+    if target.ndim == 0:
+        target = target.expand(batch)
+    classes = logits.shape[1]
+    if target.shape != (batch,) or target.is_floating_point() or target.dtype == torch.bool:
+        raise ValueError(f"target must be {batch} whole numbers, one for each image, got {_describe(target)}")
+    if bool(((target < 0) | (target >= classes)).any()):
+        raise ValueError(f"target must lie in 0..{classes - 1}, got {target.tolist()}")
+    return target.to(logits.device).long().clone()  # an ordinary tensor, even if it came from inference mode
+
+
+class _Recorder:
+    """Keeps the last output of each hooked layer and hands on a copy of it."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Tensor] = {}
+        self.calls: Counter[str] = Counter()
+        self.times: dict[str, float] = {}
+
+    def __call__(self, name: str, output: Tensor) -> Tensor:
+        if not isinstance(output, Tensor) or output.ndim != 4:
+            raise ValueError(f"layer {name!r} must give a tensor (B, K, h, w), got {_describe(output)}")
+        kept = output.clone()
+        if not self._kept or not kept.requires_grad:
+            # Nothing before the first captured layer is needed: the graph starts here, frozen or not.
+            kept = kept.detach().requires_grad_()
+        self._kept[name] = kept
+        self.calls[name] += 1
+        self.times[name] = time.perf_counter()
+        # An in-place layer that follows changes this copy, not what was kept.
+        return kept.clone()
+
+    def outputs(self, names: Sequence[str]) -> list[Tensor]:
+        for name in names:
+            if name not in self._kept:
+                raise ValueError(f"layer {name!r} was not called in the forward pass")
+        return [self._kept[name] for name in names]
+
+
+def _gradients(logits: Tensor, targets: Sequence[Tensor], activations: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
+    """For each target (B,) and activation d logit[target] / d activation; zeros where it does not depend on it."""
+    found: list[tuple[Tensor, ...]] = []
+    for number, target in enumerate(targets):
+        same = next((i for i in range(number) if torch.equal(targets[i], target)), None)
+        if same is not None:
+            found.append(found[same])
+        elif not logits.requires_grad:
+            found.append(tuple(torch.zeros_like(a) for a in activations))
+        else:
+            score = logits.gather(1, target[:, None]).sum()
+            last = number == len(targets) - 1
+            slopes = torch.autograd.grad(score, list(activations), allow_unused=True, retain_graph=not last)
+            pairs = zip(activations, slopes, strict=True)
+            found.append(tuple(torch.zeros_like(a) if g is None else g.detach() for a, g in pairs))
+    return found
+
+
+def _describe(value: object) -> str:
+    return f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

@@ -1,0 +1,285 @@
+"""Does an explanation stay when the prediction stays, and change when the prediction changes?
+
+After "Assessing the Noise Robustness of Class Activation Maps", arXiv 2508.18154, of which the abstract, the
+introduction and summaries were at hand: the definitions below are our reading.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from camviz import noise
+from camviz.methods import METHODS, Progress
+from camviz.metrics.similarity import Likeness, likeness
+from camviz.models import Net
+from camviz.network.batching import chunk_size, in_chunks, in_fast_order
+from camviz.network.capture import Capture, captures
+from camviz.noise.rank_overlap import overlaps
+from camviz.noise.segments import segment_means
+from camviz.recipe import Recipe, explain_capture
+
+_NOT_COMPARED = Likeness(math.nan, math.nan, math.nan)
+
+
+@dataclass(frozen=True, order=True)
+class Perturbation:
+    """A kind of noise, how strong it is, and which draw of it."""
+
+    kind: str
+    level: float
+    seed: int = 0
+
+
+def perturbations(kinds: Sequence[str], levels: Sequence[float], seeds: Sequence[int]) -> list[Perturbation]:
+    """Every kind at every level with every seed, in this order."""
+    return [Perturbation(*each) for each in itertools.product(kinds, levels, seeds)]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a perturbation did to the prediction, and to one explanation.
+
+    Attributes:
+        kind, level, seed: the perturbation.
+        predicted: the class that the network now predicts.
+        probability: that class's probability.
+        kept: the probability that is left to the class predicted on the clean picture.
+        flipped: whether the two differ.
+        overlap: rank-biased overlap of the segments' ranking with the clean one, with the map of the class that is
+            now predicted; NaN where a map is blank.
+        overlap_same: the same with the map of the class that was predicted on the clean picture.
+        ssim, pearson, spearman: plain comparisons of the perturbed map with the clean one; NaN if not asked for.
+    """
+
+    kind: str
+    level: float
+    seed: int
+    predicted: int
+    probability: float
+    kept: float
+    flipped: bool
+    overlap: float
+    overlap_same: float
+    ssim: float
+    pearson: float
+    spearman: float
+
+
+@dataclass(frozen=True, eq=False)
+class CleanExplanation:
+    """A picture before a network, and one explanation of it: what perturbed ones are held against.
+
+    Attributes:
+        recipe: how the explanation is made.
+        map: float (H, W) in [0, 1], on the network's device.
+        scores: the mean of the map in each segment, float (m,).
+    """
+
+    recipe: Recipe
+    map: Tensor
+    scores: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A picture as a network sees it, cut into segments, with the explanations of the class predicted on it.
+
+    Attributes:
+        net: the network.
+        view: uint8 (h, w, 3), what it sees: noise acts on this.
+        labels: int (h, w), the segment of each pixel.
+        target: the class predicted on the clean view.
+        clean: one entry for each recipe, by name.
+    """
+
+    net: Net
+    view: NDArray[np.uint8] = field(repr=False)
+    labels: NDArray[np.int64] = field(repr=False)
+    target: int
+    clean: Mapping[str, CleanExplanation]
+
+    @property
+    def segments(self) -> int:
+        """How many segments there are to rank."""
+        return int(self.labels.max()) + 1
+
+
+def measure(
+    of: Subject,
+    points: Sequence[Perturbation],
+    progress: Progress | None = None,
+    batch: int | None = None,
+    comparisons: bool = True,
+) -> dict[str, list[Outcome]]:
+    """Perturb a picture and hold each explanation against the clean one's.
+
+    The perturbed copies go through the network in batches, with one capture for all recipes; where predictions flip,
+    its backward pass runs once more, to explain the class predicted at first.
+
+    Args:
+        of: the picture with its clean explanations.
+        points: the perturbations.
+        progress: called with (perturbed copies done, all of them); what it raises stops the work.
+        batch: copies in a batch; None for as many as memory holds, or a CPU takes well.
+        comparisons: whether to compare the maps pixel by pixel too, some 10 ms a map on a CPU.
+
+    Returns:
+        for each recipe one outcome a perturbation, in their order.
+
+    Raises:
+        ValueError: an unknown kind of noise, or a level outside [0, 1].
+    """
+    if not points:
+        return {name: [] for name in of.clean}
+    asked = _to_compute(points)
+    found: dict[Perturbation, dict[str, Outcome]] = {}
+
+    def run(part: slice) -> list[dict[str, Outcome]]:
+        return _outcomes(of, asked[part], still(progress, part.start, len(asked)), comparisons)
+
+    size = batch or capture_size(of)
+    for part, outcomes in in_chunks(run, len(asked), size):
+        found.update(zip(asked[part], outcomes, strict=True))
+        if progress is not None:
+            progress(part.stop, len(asked))
+    return {name: [_as_asked(found[_without_idle_seed(p)][name], p) for p in points] for name in of.clean}
+
+
+def capture_size(of: Subject) -> int:
+    """How many copies are captured together: a backward pass holds twice what a forward pass does."""
+    return max(1, chunk_size(of.net.inputs(of.view[None])) // (1 if of.net.device.type == "cpu" else 2))
+
+
+@dataclass(frozen=True, eq=False)
+class Robustness:
+    """What came of perturbing one picture.
+
+    Attributes:
+        table: one row a perturbed copy, with the fields of `Outcome` as columns.
+        consistency: mean overlap of the copies that keep the prediction; NaN if none does.
+        responsiveness: 1 - mean overlap of those that change it; NaN if none does.
+        rm: consistency * responsiveness; NaN where one of them is undefined.
+        segments: how many segments were ranked.
+        chance: the overlap to be expected of a random order of them.
+        minimum: the smallest overlap that they can have.
+        target: the class predicted on the clean picture.
+    """
+
+    table: pd.DataFrame = field(repr=False)
+    consistency: float
+    responsiveness: float
+    rm: float
+    segments: int
+    chance: float
+    minimum: float
+    target: int
+
+
+def as_table(outcomes: Sequence[Outcome]) -> pd.DataFrame:
+    """One row an outcome."""
+    return pd.DataFrame([asdict(outcome) for outcome in outcomes])
+
+
+def summary(table: pd.DataFrame) -> tuple[float, float, float]:
+    """Consistency, responsiveness and their product over a table's rows; NaN where undefined.
+
+    Rows without an overlap, as a map was blank, are left out.
+    """
+    consistency = float(table.loc[~table.flipped, "overlap"].mean())
+    responsiveness = 1 - float(table.loc[table.flipped, "overlap"].mean())
+    return consistency, responsiveness, consistency * responsiveness
+
+
+def _outcomes(
+    of: Subject, points: Sequence[Perturbation], progress: Progress | None, comparisons: bool
+) -> list[dict[str, Outcome]]:
+    """The outcomes of one batch: for each perturbation, one a recipe."""
+    recipes = {name: clean.recipe for name, clean in of.clean.items()}
+    asking = any(METHODS[recipe.method].class_specific for recipe in recipes.values())
+    targets = [None, of.target] if asking else [None]
+    cap, *again = _captures(of.net, _perturbed(of, points), targets, _layers(recipes))
+    probabilities, predicted = cap.logits.float().softmax(1).cpu(), cap.target.tolist()
+    flipped = [index for index, target in enumerate(predicted) if target != of.target]
+    rows: list[dict[str, Outcome]] = [{} for _ in points]
+    for name, clean in of.clean.items():
+        maps = explain_capture(cap, clean.recipe, progress)
+        overlap = _overlap(clean, maps, of)
+        same = overlap.clone()
+        if METHODS[clean.recipe.method].class_specific and flipped:
+            places = torch.tensor(flipped, device=same.device)
+            same[places] = _overlap(clean, explain_capture(again[0].images(places), clean.recipe, progress), of)
+        overlaps_, overlaps_same = torch.stack([overlap, same]).tolist()
+        compared = likeness(clean.map, maps) if comparisons else [_NOT_COMPARED] * len(maps)
+        for index, point in enumerate(points):
+            rows[index][name] = Outcome(
+                **asdict(point),
+                predicted=predicted[index],
+                probability=float(probabilities[index, predicted[index]]),
+                kept=float(probabilities[index, of.target]),
+                flipped=index in flipped,
+                overlap=overlaps_[index],
+                overlap_same=overlaps_same[index],
+                **asdict(compared[index]),
+            )
+    return rows
+
+
+def _captures(
+    net: Net, views: NDArray[np.uint8], targets: Sequence[int | None], layers: Sequence[str]
+) -> tuple[Capture, ...]:
+    """Captures of views (B, h, w, 3), one a target."""
+    return in_fast_order(net.module, net.inputs(views), lambda x: captures(net.module, x, targets, layers))
+
+
+def _perturbed(of: Subject, points: Sequence[Perturbation]) -> NDArray[np.uint8]:
+    """The perturbed views (B, h, w, 3); what the levels of one kind and seed share is drawn once."""
+    views = np.empty((len(points), *of.view.shape), np.uint8)
+    for kind, seed in {(point.kind, point.seed) for point in points}:
+        places = [i for i, point in enumerate(points) if (point.kind, point.seed) == (kind, seed)]
+        levels = [points[i].level for i in places]
+        views[places] = noise.apply_levels(of.view, kind, levels, seed, of.net, of.target)
+    return views
+
+
+def _overlap(clean: CleanExplanation, maps: Tensor, of: Subject) -> Tensor:
+    return overlaps(clean.scores, segment_means(maps, of.labels))
+
+
+def _layers(recipes: Mapping[str, Recipe]) -> list[str]:
+    """Every layer that some recipe merges."""
+    return list(dict.fromkeys(layer for recipe in recipes.values() for layer in recipe.layers))
+
+
+def _to_compute(points: Sequence[Perturbation]) -> list[Perturbation]:
+    """The perturbations that differ; those that share their draws stand together, to be drawn once in a batch."""
+    return sorted(dict.fromkeys(map(_without_idle_seed, points)), key=lambda point: (point.kind, point.seed))
+
+
+def _without_idle_seed(point: Perturbation) -> Perturbation:
+    """The perturbation with the one seed of a kind that draws nothing."""
+    if point.kind in noise.KINDS and not noise.KINDS[point.kind].seeded:
+        return Perturbation(point.kind, point.level)
+    return point
+
+
+def _as_asked(outcome: Outcome, point: Perturbation) -> Outcome:
+    return outcome if outcome.seed == point.seed else Outcome(**{**asdict(outcome), "seed": point.seed})
+
+
+def count_computed(points: Sequence[Perturbation]) -> int:
+    """How many perturbed copies differ, and so are computed."""
+    return len(_to_compute(points))
+
+
+def still(progress: Progress | None, done: int, total: int) -> Progress | None:
+    """A progress that stands still, as within a batch: called often, so that it can stop the work there."""
+    return None if progress is None else lambda *_: progress(done, total)

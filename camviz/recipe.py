@@ -1,0 +1,33 @@
+"""The whole way from an image to one map, as one value that can be stored, compared and used as a key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from camviz.merging import refine
+from camviz.methods import Progress, cam_with_notes
+from camviz.network.capture import Capture, capture
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a map is made: a method, the layers it is merged from, the rule that merges them, and a seed."""
+
+    method: str
+    layers: tuple[str, ...]
+    rule: str = "product"
+    seed: int = 0
+
+
+def explain(module: nn.Module, x: Tensor, target: Tensor, recipe: Recipe, progress: Progress | None = None) -> Tensor:
+    """Explain the class `target` (B,) of images x (B, 3, H, W): float32 (B, H, W) in [0, 1]."""
+    return explain_capture(capture(module, x, target, recipe.layers), recipe, progress)
+
+
+def explain_capture(cap: Capture, recipe: Recipe, progress: Progress | None = None) -> Tensor:
+    """The same from a capture that holds at least the recipe's layers: no forward pass from the image."""
+    chosen = cap.select(recipe.layers)
+    maps, _ = cam_with_notes(chosen, recipe.method, recipe.seed, progress)
+    return refine(maps, recipe.rule, chosen)

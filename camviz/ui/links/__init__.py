@@ -1,0 +1,1 @@
+"""Links that hold a page's state, and the address bar."""

@@ -1,0 +1,1 @@
+"""What the pages show: the viewer, the layer strip, the score chart, downloads."""

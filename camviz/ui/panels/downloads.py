@@ -1,0 +1,89 @@
+"""Take away what is shown: numbers, a figure, a report that opens anywhere, a bundle that opens here again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+
+import streamlit as st
+
+from camviz.html.report import report
+from camviz.models import DEFAULT_MODEL
+from camviz.recipe import Recipe
+from camviz.render import COLORMAPS
+from camviz.results import bundle, exports
+from camviz.results.figure import figure
+from camviz.results.finding import Finding
+from camviz.ui.server.streamlit_internals import DeltaGenerator
+from camviz.workbench.findings import as_finding
+from camviz.workbench.pictures import Explained
+from camviz.workbench.scores import score_names
+
+
+def offer(place: DeltaGenerator, of: Explained, recipe: Recipe) -> None:
+    """Offer what is shown as files, with those of its scores that are known; each is made when it is asked for."""
+    found = as_finding(of, recipe, score_names(of))
+    name = file_name(found)
+    with place:
+        colormap = st.selectbox(
+            "Colours of the figure",
+            COLORMAPS,
+            format_func=COLORMAPS.__getitem__,
+            key="take_colours",
+            persist_state="session",
+        )
+    files = (
+        (
+            "Report, HTML",
+            "Opens anywhere, without a network; its maps can be played with",
+            f"{name}.html",
+            lambda: report(found, of.picture.credit),
+        ),
+        (
+            "Figure, PDF",
+            "For a paper: vectors, text as text",
+            f"{name}.pdf",
+            lambda: figure(found, colormap=colormap),
+        ),
+        ("Maps, NPZ", "NumPy's format, with all settings", f"{name}.npz", lambda: exports.npz(found)),
+        ("Scores, CSV", "A table", f"{name}.csv", lambda: exports.csv(found)),
+        (
+            "Hottest regions, CSV",
+            "Boxes, centres and areas of the hottest 5, 10 and 20 % of each map",
+            f"{name}-hotspots.csv",
+            lambda: exports.hotspots_csv(found),
+        ),
+        (
+            "Bundle",
+            "Picture, settings, maps and scores: it opens here again, and is checked against a fresh result",
+            f"{name}{bundle.SUFFIX}",
+            lambda: bundle.write(found),
+        ),
+    )
+    with place:
+        offer_files(files)
+        st.caption("Pictures, PNG: *Save*, in the bar over the maps.")
+
+
+def offer_files(files: Iterable[tuple[str, str, str, Callable[[], bytes]]]) -> None:
+    """Offer files by title, hint and name, each made when it is asked for."""
+    for title, hint, file, make in files:
+        st.download_button(
+            title, make, file, help=hint, key=f"take-{title}", on_click="ignore", width="stretch", type="tertiary"
+        )
+
+
+def file_name(found: Finding) -> str:
+    """A name for files in letters that every system takes: what is explained and how, where that is not as usual."""
+    settings, recipe = found.settings, found.settings.recipe
+    parts = [found.name.rpartition(".")[0] or found.name, found.label, recipe.method]
+    if settings.model != DEFAULT_MODEL:
+        parts.append(settings.model)
+    if len(recipe.layers) == 1:
+        parts += recipe.layers
+    elif recipe.rule != "product":
+        parts.append(recipe.rule)
+    if settings.noise:
+        parts += [settings.noise.kind, f"{settings.noise.level:g}", str(settings.noise.seed)]
+    words = (re.sub(r"[^a-z0-9]+", "-", part.lower().replace("+", "p")).strip("-")[:40] for part in parts)
+    return "-".join(filter(None, words)) or "camviz"

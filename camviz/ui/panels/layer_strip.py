@@ -1,0 +1,119 @@
+"""Filling the layer strip: from a picture and a recipe to its panels, with progress where it takes long."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+
+import streamlit as st
+
+from camviz.html.layer_strip import Class, maps_message, strip_html, strip_of, strip_skeleton, with_chosen
+from camviz.html.viewer import pack_tools
+from camviz.html.words import title_html
+from camviz.methods import METHODS
+from camviz.recipe import Recipe
+from camviz.results.finding import TOP, Finding, likeliest
+from camviz.ui.panels import viewer
+from camviz.ui.panels.viewer import OnPaste
+from camviz.ui.server.sharing import shared_host
+from camviz.ui.server.streamlit_internals import Slot
+from camviz.ui.sidebar import model_and_method
+from camviz.workbench.findings import as_finding
+from camviz.workbench.maps import is_ready, layer_maps, predict, view_uri
+from camviz.workbench.networks import expected_seconds
+from camviz.workbench.noisy_copies import get_segments
+from camviz.workbench.pictures import Explained
+from camviz.workbench.true_shapes import get_true_shape
+
+# Seconds after which a slow method's own speed tells more than the estimate.
+_SETTLED = 3
+
+
+def show_strip(
+    place: Slot,
+    of: Explained,
+    recipe: Recipe,
+    on_wait: Callable[[], None],
+) -> None:
+    """Draw the strip into its place; for a slow method, show the progress and a way to stop first.
+
+    `on_wait` is called before a long wait, for what else on the page should not show old results meanwhile.
+    """
+
+    def skeleton() -> str:
+        return strip_skeleton(len(recipe.layers), view_uri(of), top_classes(of))
+
+    make_ready(place, of, recipe, skeleton, on_wait)
+    shown = unscored(of, recipe)
+    show_maps(place, "strip", of, recipe, shown, strip_html(strip_of(shown, credit=of.picture.credit)))
+
+
+def unscored(of: Explained, recipe: Recipe) -> Finding:
+    """What is known of a picture and a recipe whose maps are ready, without scores."""
+    return as_finding(of, recipe, ())
+
+
+def heading_html(of: Explained, recipe: Recipe) -> str:
+    """What is asked, of which picture, and by which method."""
+    label, probability = of.net.labels[of.target], float(predict(of)[of.target])
+    return title_html(of.net.info.title, label, of.picture.title, probability, METHODS[recipe.method].title)
+
+
+def show_maps(place: Slot, key: str, of: Explained, recipe: Recipe, shown: Finding, markup: str) -> None:
+    """Send maps to the browser, with the markup that they are drawn into."""
+    viewer.show(place, key, maps_message(shown, markup, subject(of, recipe)))
+
+
+def make_ready(
+    place: Slot, of: Explained, recipe: Recipe, skeleton: Callable[[], str], on_wait: Callable[[], None]
+) -> None:
+    """Have the maps of a recipe ready; those of a slow method with the time left over the empty panels."""
+    if is_ready(of, recipe):
+        return
+    if not METHODS[recipe.method].is_slow:
+        layer_maps(of, recipe)
+    else:
+        on_wait()
+        _compute_slowly(place, of, recipe, skeleton())
+
+
+def _compute_slowly(place: Slot, of: Explained, recipe: Recipe, skeleton: str) -> None:
+    title = METHODS[recipe.method].title
+    which = "clean" if of.noise is None else "noisy"
+    with place.container(key=f"slow-strip-{which}"):
+        st.html(skeleton)
+        with st.container(key=f"slow-progress-{which}"):
+            expected = expected_seconds(shared_host(), of.net, recipe.method, recipe.layers)
+            bar = st.progress(0.0, f"{title} runs the network many times: {model_and_method.duration(expected)}")
+            st.button("Stop", icon=":material/stop:", key=f"stop-{which}", on_click=model_and_method.use_default_method)
+    start = time.monotonic()
+
+    def show(done: int, total: int) -> None:
+        spent = time.monotonic() - start
+        left = spent * (total - done) / done if spent > _SETTLED else expected
+        bar.progress(done / total, f"{title}: {done / total:.0%} done, {model_and_method.duration(left)} left")
+
+    layer_maps(of, recipe, show)
+
+
+def subject(of: Explained, recipe: Recipe) -> str:
+    """What is explained and how, in a few letters."""
+    return hashlib.sha256(repr((of.key, recipe)).encode()).hexdigest()[:16]
+
+
+def show_tools(place: Slot, of: Explained, on_paste: OnPaste, merges: bool = True) -> None:
+    """Show the bar that tells the viewer how to draw, and that takes a picture from the clipboard."""
+    try:
+        regions = get_segments(of)
+    except ValueError:  # a picture of one colour, say: then there are none to tell of
+        regions = None
+    message = pack_tools(get_true_shape(of) is not None, regions, merges, pastes=True)
+    viewer.show(place, "tools", message, on_paste=on_paste)
+
+
+def top_classes(of: Explained, count: int = TOP) -> list[Class]:
+    """The likeliest classes, and the chosen one if it is not among them."""
+    probabilities = predict(of)
+    chosen = of.net.labels[of.target], float(probabilities[of.target])
+    return with_chosen(likeliest(probabilities, of.net.labels)[:count], chosen)

@@ -1,0 +1,198 @@
+"""Filling the score chart, piece by piece: what costs nothing first, what removes pixels last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from camviz.html.score_chart import Kind, ScoreRow, scores_html
+from camviz.html.viewer import pack_scores
+from camviz.html.words import conclusion
+from camviz.methods import METHODS, Progress
+from camviz.metrics import SCORES
+from camviz.recipe import Recipe
+from camviz.results.finding import BASELINES, MapScores, result_title, size_title
+from camviz.ui.panels import viewer
+from camviz.ui.panels.layer_strip import subject, unscored
+from camviz.ui.server.sharing import shared_host
+from camviz.ui.server.streamlit_internals import DeltaGenerator, Slot
+from camviz.ui.sidebar import model_and_method
+from camviz.workbench.findings import alone, baselines
+from camviz.workbench.maps import sizes
+from camviz.workbench.networks import expected_seconds
+from camviz.workbench.pictures import Explained
+from camviz.workbench.scores import are_known, compute_scores, known_scores, runs_slow_method, score_names, stages
+
+# Session key: the slow recipe that was asked to be scored.
+_ASKED = "slow_scores"
+_SKIPPED = "coherency would run this slow method again"
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One thing to score; `held_back` if some of its scores would run a slow method that nobody asked for."""
+
+    label: str
+    kind: Kind
+    recipe: Recipe
+    held_back: bool
+
+    def wanted(self, names: list[str]) -> list[str]:
+        """Those of some scores that are to be computed."""
+        return [name for name in names if not (self.held_back and SCORES[name].runs_method)]
+
+
+class ScorePlaces:
+    """Where the scores stand: the chart, the words beside it, and what a slow score needs below those."""
+
+    def __init__(self, parent: DeltaGenerator) -> None:
+        chart, words = parent.columns([2.4, 1], gap="medium")
+        beside = words.container(key="score-words")
+        self.chart, self.words, self.below = Slot(chart), Slot(beside.container()), beside.container()
+        self.spoken = Slot(beside.container())
+
+    def hold(self, layers: int) -> None:
+        """Keep the places while nothing is known yet."""
+        kinds: list[tuple[Kind, int]] = [("result", 1), ("layer", layers), ("baseline", len(BASELINES))]
+        rows = [ScoreRow("\u00a0", "", kind) for kind, count in kinds for _ in range(count)]
+        self.chart.html(scores_html(rows, [name for name in SCORES if not SCORES[name].needs_mask]))
+        self.words.markdown(":gray[Scoring …]")
+
+
+def show_waiting(places: ScorePlaces, of: Explained, recipe: Recipe) -> None:
+    """Show the chart without a number, while the maps themselves are still computed."""
+    rows = [ScoreRow(entry.label, _detail(entry), entry.kind) for entry in _entries(of, recipe)]
+    places.chart.html(scores_html(rows, score_names(of)))
+    places.words.markdown(":gray[The scores follow when the maps are there.]")
+
+
+def show_scores(places: ScorePlaces, of: Explained, recipe: Recipe, clean: Explained | None = None) -> list[ScoreRow]:
+    """Draw the chart with what is known, then fill in the rest, stage by stage and row by row; return the rows.
+
+    Where a noisy picture has its `clean` one, that is scored after it, and marked on the bars.
+    """
+    entries, names = _entries(of, recipe), score_names(of)
+    for entry in entries:
+        compute_scores(of, entry.recipe, _free(names))
+    rows = [_row(of, entry, clean) for entry in entries]
+    places.chart.html(scores_html(rows, names))
+    if not all(are_known(of, entry.recipe, entry.wanted(names)) for entry in entries):
+        places.words.markdown(":gray[Scoring …]")
+    with places.below:
+        progress = _slow_progress(of, recipe, entries)
+    for each in filter(None, (of, clean)):
+        for stage in stages(names):
+            for index, entry in enumerate(entries):
+                wanted = entry.wanted(stage)
+                if not are_known(each, entry.recipe, wanted):
+                    compute_scores(each, entry.recipe, wanted, progress)
+                    rows[index] = _row(of, entry, clean)
+                    places.chart.html(scores_html(rows, names))
+        places.words.markdown("\n\n".join(conclusion(unscored(of, recipe), rows)))
+    _speak(places, of, recipe, rows, clean)
+    return rows
+
+
+def _free(names: list[str]) -> list[str]:
+    """The scores that take no pass through the network."""
+    return [name for name in names if not (SCORES[name].cost or SCORES[name].runs_method)]
+
+
+def _speak(places: ScorePlaces, of: Explained, recipe: Recipe, rows: list[ScoreRow], clean: Explained | None) -> None:
+    """Give each panel its score in the words that stand for it where it is not seen."""
+    count = len(recipe.layers)
+    maps = dict(zip([2 * count - 1, *range(count)], [row for row in rows if row.kind != "baseline"], strict=False))
+    told = {subject(of, recipe): {index: row.value("arcc") for index, row in maps.items()}}
+    if clean is not None:
+        told[subject(clean, recipe)] = {index: row.before["arcc"] for index, row in maps.items()}
+    known = {who: {i: score for i, score in some.items() if score is not None} for who, some in told.items()}
+    viewer.show(places.spoken, "spoken", pack_scores(known))
+
+
+def row_of_map(of: Explained, recipe: Recipe) -> ScoreRow:
+    """What is known of a map's scores; those that would run a slow method again are marked until they are known."""
+    return _row(of, _Entry("", "layer", recipe, _is_held_back(of, recipe)), None)
+
+
+def compute_fast_scores(of: Explained, recipe: Recipe) -> None:
+    """Compute what a map's scores lack, but for those that run a slow method again."""
+    compute_scores(of, recipe, fast_scores(of, recipe))
+
+
+def are_fast_scores_known(of: Explained, recipe: Recipe) -> bool:
+    """Whether `compute_fast_scores` has nothing left to do."""
+    return are_known(of, recipe, fast_scores(of, recipe))
+
+
+def fast_scores(of: Explained, recipe: Recipe) -> list[str]:
+    """The scores of a map that run no slow method again."""
+    return [name for name in score_names(of) if not runs_slow_method(recipe, name)]
+
+
+def lacks_slow_score(of: Explained, recipe: Recipe) -> bool:
+    """Whether a score is missing that runs a slow method again."""
+    slow = [name for name in score_names(of) if runs_slow_method(recipe, name)]
+    return not are_known(of, recipe, slow)
+
+
+def _is_held_back(of: Explained, recipe: Recipe) -> bool:
+    return METHODS[recipe.method].is_slow and lacks_slow_score(of, recipe)
+
+
+def _slow_progress(of: Explained, recipe: Recipe, entries: list[_Entry]) -> Progress | None:
+    """Offer to score a slow method; once asked for, return what shows the progress, with a way to stop."""
+    held = any(entry.held_back for entry in entries)
+    if held:
+        runs = 2 if len(recipe.layers) > 1 else 1  # the result's, and once more for all layers together
+        seconds = runs * expected_seconds(shared_host(), of.net, recipe.method, recipe.layers)
+        st.button(
+            f"Score it too · {model_and_method.duration(seconds)}",
+            on_click=lambda: st.session_state.update({_ASKED: (of.key, recipe)}),
+            help="Coherency runs the whole method again on the masked picture: for the result, and for each layer.",
+        )
+    slow = METHODS[recipe.method].is_slow
+    if held or not slow or not any(lacks_slow_score(of, entry.recipe) for entry in entries):
+        return None
+    bar = st.progress(0.0, "Running the method again on the masked picture")
+    st.button("Stop scoring", icon=":material/stop:", on_click=lambda: st.session_state.pop(_ASKED, None))
+
+    def show(done: int, total: int) -> None:
+        bar.progress(done / total, f"Running the method again: {done / total:.0%}")
+
+    return show
+
+
+def _entries(of: Explained, recipe: Recipe) -> list[_Entry]:
+    """What is scored: the result, each of its layers from deep to shallow, and the baselines."""
+    unasked = st.session_state.get(_ASKED) != (of.key, recipe)
+    size = sizes(of)
+
+    def entry(label: str, kind: Kind, one: Recipe) -> _Entry:
+        return _Entry(label, kind, one, unasked and _is_held_back(of, one))
+
+    layers = [
+        entry(f"{size_title(size[layer])} · {layer}", "layer", alone(recipe, layer))
+        for layer in reversed(recipe.layers)
+    ]
+    return [
+        entry(result_title(recipe), "result", recipe),
+        *(layers if len(layers) > 1 else []),
+        *(entry(METHODS[name].title, "baseline", each) for name, each in baselines(recipe).items()),
+    ]
+
+
+def _detail(entry: _Entry) -> str:
+    return "blind guess" if entry.kind == "baseline" else ""
+
+
+def _row(of: Explained, entry: _Entry, clean: Explained | None) -> ScoreRow:
+    """Fill a row with what is known, of the picture and of the clean one before it."""
+    return ScoreRow(
+        label=entry.label,
+        detail=_detail(entry),
+        kind=entry.kind,
+        scores=known_scores(of, entry.recipe, score_names(of)),
+        skipped=_SKIPPED if entry.held_back else "",
+        before=MapScores({}) if clean is None else known_scores(clean, entry.recipe, score_names(clean)),
+    )

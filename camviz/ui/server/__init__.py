@@ -1,0 +1,1 @@
+"""What everybody who uses the server shares, and Streamlit's own parts."""

@@ -1,0 +1,104 @@
+"""The engine panel: where the work is done, what is kept, and what that saved."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections import Counter
+from collections.abc import Hashable
+from html import escape
+
+import psutil
+import torch
+
+from camviz.ui.server.sharing import shared_host
+from camviz.ui.server.streamlit_internals import Slot
+
+# What a kept result is counted as, by the part of its key that names it; all else is a number or two.
+_KINDS = {
+    "capture": "captures",
+    "map": "maps",
+    "panels": "pictures",
+    "pixels": "pictures",
+    "view": "pictures",
+    "shapes": "pictures",
+}
+
+
+def show_engine(place: Slot, device: torch.device) -> None:
+    """Show the device and its memory, the queue, and what the cache holds and has saved."""
+    place.html(engine_html(device))
+
+
+def engine_html(device: torch.device) -> str:
+    """The panel, as of now."""
+    host = shared_host()
+    kept = host.results
+    used, total = memory(device)
+    waiting = host.queue.waiting
+    networks = [key for key in host.networks.holdings() if "seconds" not in key]
+    rows = [
+        ("Computes on", escape(device_name(device))),
+        ("Its memory", _bar(used, total)),
+        ("Networks", f"{len(networks)} loaded · {_size(host.networks.size)}"),
+        ("Kept results", _bar(kept.size, kept.max_bytes)),
+        *((f"– {kind}", f"{count} · {_size(size)}") for kind, (count, size) in _held().items()),
+        ("Saved", f"{kept.hits:,} look-ups · {_time(kept.saved)} of computing"),
+        ("Waiting", f"{waiting} in line" if waiting else "nobody"),
+    ]
+    body = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows)
+    return (
+        f'<dl class="cv-engine">{body}</dl><p class="cv-engine-note">As of this picture. What was computed once is '
+        "kept for all who use this server; what was not used for longest makes room. A result that a page looks up "
+        "more than once counts each time.</p>"
+    )
+
+
+def device_name(device: torch.device) -> str:
+    """The device in words."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "mps":
+        return "Apple GPU"
+    used, cores = torch.get_num_threads(), os.cpu_count()
+    return f"CPU · {platform.machine()} · {used} of {cores} cores"
+
+
+def memory(device: torch.device) -> tuple[int, int]:
+    """Bytes of the device's memory that are in use, by whatever program, and all of them."""
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        return total - free, total
+    ram = psutil.virtual_memory()  # an Apple GPU has the same
+    return ram.total - ram.available, ram.total
+
+
+def _held() -> dict[str, tuple[int, int]]:
+    """How many results of each kind are kept, and their bytes."""
+    count: Counter[str] = Counter()
+    size: Counter[str] = Counter()
+    for key, taken in shared_host().results.holdings().items():
+        kind = _kind(key)
+        count[kind] += 1
+        size[kind] += taken
+    return {kind: (count[kind], size[kind]) for kind in sorted(count)}
+
+
+def _kind(key: tuple[Hashable, ...]) -> str:
+    return next((_KINDS[part] for part in key if isinstance(part, str) and part in _KINDS), "scores")
+
+
+def _bar(used: int, total: int) -> str:
+    return f'<span class="cv-bar" style="--v:{used / total:.3f}">{_size(used)} of {_size(total)}</span>'
+
+
+def _size(size: float) -> str:
+    """Bytes, in words."""
+    if size < 2**20:
+        return "less than 1 MB"
+    return f"{size / 2**30:.1f} GB" if size >= 2**30 else f"{size / 2**20:.0f} MB"
+
+
+def _time(seconds: float) -> str:
+    """A duration, in words."""
+    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"

@@ -1,0 +1,1 @@
+"""The sidebar: which picture, network, method and noise."""

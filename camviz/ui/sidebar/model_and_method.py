@@ -1,0 +1,257 @@
+"""The sidebar's second part: model, class, method, layers and merging rule."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from camviz.html.words import MIXED, MOVED, percent
+from camviz.merging import RULES
+from camviz.methods import METHODS
+from camviz.models import (
+    DEFAULT_MODEL,
+    IMAGENET,
+    SHAPES,
+    DownloadError,
+    ModelError,
+    ModelInfo,
+    Net,
+    list_models,
+    needs_download,
+)
+from camviz.models.torchvision import fetch
+from camviz.recipe import Recipe
+from camviz.results.finding import size_title
+from camviz.ui.server.sharing import shared_host
+from camviz.ui.sidebar.model_card import show_card
+from camviz.workbench.maps import get_twins, sizes
+from camviz.workbench.networks import expected_seconds, get_network
+from camviz.workbench.pictures import Explained
+
+DEFAULT_METHOD = "gradcam++"
+# Session key: what the network was trained on that the pictures ask for.
+_DATA = "data"
+_GROUPS = {"at once": "", "many passes": "slow · ", "baseline": "blind · "}
+
+
+def choose_model(synthetic: bool) -> ModelInfo:
+    """Ask for a network; those that would be downloaded say so.
+
+    Those trained on such pictures stand first. When the pictures change from photographs to shapes or back, the
+    network last used for these is chosen; any other can be chosen after that.
+    """
+    settle_model(synthetic)
+    wanted, infos = _networks(synthetic)
+
+    def label(name: str) -> str:
+        info = infos[name]
+        size = f" · {info.download:.0f} MB download" if needs_download(info) else ""
+        return f"{info.title}{size}"
+
+    name = st.selectbox(
+        "Model",
+        list(infos),
+        format_func=label,
+        key="model",
+        persist_state="session",
+        help="The networks called *Shapes* tell six drawn shapes apart, the others ImageNet's 1000 classes. Those "
+        "and the EfficientNet-Lite networks come with the app; the rest are downloaded once from PyTorch's server. "
+        "Type to search.",
+    )
+    if infos[name].data != wanted:
+        st.caption(MIXED[infos[name].data])
+    if name in shared_host().moved:
+        st.caption(MOVED)
+    show_card(infos[name])
+    return infos[name]
+
+
+def settle_model(synthetic: bool, name: str | None = None, whatever: bool = False) -> ModelInfo:
+    """Choose the network before it is asked for: the one named, or that which such pictures ask for.
+
+    Args:
+        synthetic: whether all pictures are drawn shapes.
+        name: the network.
+        whatever: stay with it, whatever pictures are added.
+    """
+    wanted, infos = _networks(synthetic)
+    _follow_the_picture(wanted, infos)
+    if name is not None:
+        st.session_state["model"] = name
+        if whatever:
+            st.session_state.update({f"model for {data}": name for data in (IMAGENET, SHAPES)})
+    return infos[st.session_state["model"]]
+
+
+def _networks(synthetic: bool) -> tuple[str, dict[str, ModelInfo]]:
+    """What the network should be trained on for such pictures; all networks, those first."""
+    wanted = SHAPES if synthetic else IMAGENET
+    return wanted, {info.name: info for info in sorted(list_models(), key=lambda info: info.data != wanted)}
+
+
+def _follow_the_picture(wanted: str, infos: dict[str, ModelInfo]) -> None:
+    """Choose the network last used for such pictures, if they have changed; at first the first trained on them."""
+    state = st.session_state
+    if state.get(_DATA) == wanted:
+        return
+    if _DATA in state:
+        state[f"model for {state[_DATA]}"] = state.get("model")
+    first = DEFAULT_MODEL if wanted == IMAGENET else next(iter(infos))
+    state[_DATA], state["model"] = wanted, state.get(f"model for {wanted}", first)
+
+
+def ready_net(info: ModelInfo) -> Net | None:
+    """Load a network; if its weights are not here, offer the download and return None."""
+    if not needs_download(info):
+        try:
+            return get_network(shared_host(), info.name)
+        except ModelError as error:
+            st.error(str(error), icon=":material/error:")
+            return None
+    st.info(
+        f"**{info.title}** is not on this server yet. Its weights are **{info.download:.0f} MB**, downloaded once from "
+        "PyTorch's server. The EfficientNet-Lite models need no download.",
+        icon=":material/download:",
+    )
+    if st.button(f"Download {info.title}", type="primary"):
+        bar = st.progress(0.0, "Connecting …")
+
+        def show(done: int, total: int) -> None:
+            share = done / total if total else 0.0
+            bar.progress(min(share, 1.0), f"{done / 1e6:.0f} of {(total or info.download * 1e6) / 1e6:.0f} MB")
+
+        try:
+            fetch(info, show)
+        except DownloadError as error:
+            bar.empty()
+            st.error(str(error), icon=":material/cloud_off:")
+            return None
+        st.rerun()
+    return None
+
+
+def choose_class(labels: tuple[str, ...], probabilities: NDArray[np.float32], key: str) -> int:
+    """Ask for the class to explain; the likeliest come first, any other by typing."""
+    order = [int(index) for index in np.argsort(-probabilities, kind="stable")]
+    return st.selectbox(
+        "Class to explain",
+        order,
+        format_func=lambda index: f"{labels[index]} · {percent(float(probabilities[index]))}",
+        key=key,
+        persist_state="session",
+        help="The map answers: where is the evidence for *this* class? The likeliest come first; type for any other.",
+    )
+
+
+def choose_recipe(of: Explained) -> Recipe:
+    """Ask for the method, the layers and the rule that merges them."""
+    drop_unknown_layers(of.net)
+    method = _choose_method(of)
+    layers = choose_layers(of)
+    rule = choose_rule()
+    return Recipe(method, layers, rule if len(layers) > 1 else "product")
+
+
+def _choose_method(of: Explained) -> str:
+    ordered = sorted(METHODS, key=lambda name: list(_GROUPS).index(_group(name)))
+    labels = {name: method_label(of.net, name) for name in ordered}
+    name = st.selectbox(
+        "Method",
+        list(labels),
+        format_func=lambda name: labels[name],
+        key="method",
+        persist_state="session",
+        help="How evidence is read off a layer. Most methods answer at once. *Slow* ones run the network again for "
+        "every channel. *Blind* ones know nothing of the network: they are there to compare with.",
+    )
+    method = METHODS[name]
+    quiet = "" if method.class_specific else " It gives the same map for every class."
+    paper = "" if method.is_baseline else f" *{method.reference}*"
+    st.caption(f"{method.sentence}{quiet}{_same_map(of, name)}{paper}")
+    return name
+
+
+def choose_layers(of: Explained) -> tuple[str, ...]:
+    """Ask for the layers; none switched on counts as all. Returned from shallow to deep."""
+    every = of.net.layers
+    size = sizes(of)
+    chosen = st.pills(
+        "Layers",
+        every[::-1],
+        selection_mode="multi",
+        default=every,
+        format_func=lambda layer: f"{size_title(size[layer])} · {layer}",
+        key=layers_key(of.net.info.name),
+        persist_state="session",
+        help="Which layers to merge, from deep to shallow: the last of each stage, after its activation. The deeper, "
+        "the coarser: a 7 × 7 map tells only 49 places apart.",
+    )
+    if len(every) == 1:
+        st.caption("Only one part of this network gives a feature map, so there is nothing to merge.")
+    if not chosen:
+        st.warning("Switch at least one layer on. Until then, all are used.", icon=":material/layers:")
+    return tuple(layer for layer in every if not chosen or layer in chosen)
+
+
+def choose_rule() -> str:
+    """Ask for the rule that merges layers."""
+    return st.selectbox(
+        "Merging rule",
+        list(RULES),
+        format_func=lambda name: RULES[name].title,
+        key="rule",
+        persist_state="session",
+        help="How the layers' maps become one. "
+        + " ".join(f"**{each.title}**: {each.sentence}" for each in RULES.values()),
+    )
+
+
+def _same_map(of: Explained, method: str) -> str:
+    """Say on which layers the method gives the very map of others."""
+    size = sizes(of)
+    return "".join(
+        f" At {size_title(size[layer])} it is the same map as {' and '.join(METHODS[n].title for n in others)}."
+        for layer, others in get_twins(of, method).items()
+        if others
+    )
+
+
+def class_key(picture_id: str, model: str, fit: str) -> str:
+    """The session key of the class, which is chosen for a picture as a network sees it."""
+    return f"class-{picture_id[:12]}-{model}-{fit}"
+
+
+def layers_key(model: str) -> str:
+    """The session key of a network's layers."""
+    return f"layers-{model}"
+
+
+def drop_unknown_layers(net: Net) -> None:
+    """Keep to the network's own layers; a link may have named others before it was loaded."""
+    key = layers_key(net.info.name)
+    if key in st.session_state:
+        st.session_state[key] = [layer for layer in st.session_state[key] if layer in net.layers]
+
+
+def duration(seconds: float) -> str:
+    """A waiting time, roughly."""
+    return f"about {seconds:.0f} s" if seconds < 90 else f"about {seconds / 60:.0f} min"
+
+
+def use_default_method() -> None:
+    """Go back to the method that answers at once."""
+    st.session_state["method"] = DEFAULT_METHOD
+
+
+def _group(name: str) -> str:
+    return "baseline" if METHODS[name].is_baseline else METHODS[name].cost
+
+
+def method_label(net: Net, name: str) -> str:
+    """A method's name, with how long it takes if that is long."""
+    seconds = expected_seconds(
+        shared_host(), net, name, tuple(st.session_state.get(layers_key(net.info.name)) or net.layers)
+    )
+    wait = f" · {duration(seconds)}" if seconds else ""
+    return f"{_GROUPS[_group(name)]}{METHODS[name].title}{wait}"

@@ -1,0 +1,98 @@
+"""The sidebar's noise: its kind, how strong it is, and which draw; and what else a perturbed picture needs."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from camviz.noise import KINDS
+from camviz.noise.measure import Perturbation
+from camviz.ui.server.sharing import shared_host
+from camviz.ui.server.streamlit_internals import DeltaGenerator
+from camviz.workbench.maps import likeliest
+from camviz.workbench.pictures import Explained, SeenPicture
+
+STEP = 0.05
+# Session keys of the controls, and of the draw, which a button counts up.
+_KIND, _LEVEL, _DRAW, _FOLLOW = "noise_kind", "noise_level", "noise_draw", "noise_follow"
+
+
+def noise_is_on() -> bool:
+    """Whether the slider stands above 0, known before it is drawn."""
+    return bool(st.session_state.get(_LEVEL))
+
+
+def set_level(level: float) -> None:
+    """Move the slider, from a callback or before it is drawn."""
+    st.session_state[_LEVEL] = round(level / STEP) * STEP
+
+
+def choose_noise() -> Perturbation | None:
+    """Ask for a kind of noise and its level; None at level 0."""
+    kind = choose_kind()
+    level = st.slider(
+        "Level", 0.0, 1.0, step=STEP, key=_LEVEL, persist_state="session", format="%.2f", label_visibility="collapsed"
+    )
+    noise = KINDS[kind]
+    draw = draw_of(kind)
+    told, again = st.columns([4, 1], vertical_alignment="center")
+    if not level:
+        told.caption("Slide to lay noise over the picture")
+    else:
+        told.caption(f"**{noise.strength(level)}**" + (f" · draw {draw}" if noise.seeded else ""))
+    again.button(
+        "",
+        icon=":material/casino:",
+        key="noise_again",
+        on_click=_draw_again,
+        disabled=not (level and noise.seeded),
+        help="Draw the noise anew, at the same level",
+        width="stretch",
+    )
+    return Perturbation(kind, round(level, 2), draw) if level else None
+
+
+def choose_kind() -> str:
+    """Ask for a kind of noise."""
+    return st.selectbox(
+        "Noise",
+        list(KINDS),
+        format_func=lambda name: KINDS[name].title,
+        key=_KIND,
+        persist_state="session",
+        help="Perturbs what the network sees. A good explanation stays when the prediction stays, and changes when "
+        "the prediction changes.",
+    )
+
+
+def draw_of(kind: str) -> int:
+    """Which draw of the noise is shown; 0 where nothing is drawn."""
+    return int(st.session_state.get(_DRAW, 0)) if KINDS[kind].seeded else 0
+
+
+def perturbed_scene(clean: Explained, noise: Perturbation, place: DeltaGenerator) -> Explained:
+    """The perturbed picture with the class to explain in it; `place` is for what a person can choose there.
+
+    Where the class predicted on the clean picture is explained, the map follows the prediction, unless a person wants
+    it to keep to the class; a class of their own choice stays.
+    """
+    sight = SeenPicture(shared_host(), clean.picture, clean.net, clean.fit, noise)
+    before, now = likeliest(clean), likeliest(sight)
+    if clean.target != before or before == now or not _follows(place):
+        return sight.explaining(clean.target)
+    return sight.explaining(now)
+
+
+def _follows(place: DeltaGenerator) -> bool:
+    """Ask whether the map follows a prediction that has changed."""
+    return place.toggle(
+        "Follow the prediction",
+        value=True,
+        key=_FOLLOW,
+        persist_state="session",
+        help="The noise has changed what the network sees. On: the noisy map explains the new class, as the measures "
+        "of robustness do. Off: it explains the same class as the clean map.",
+    )
+
+
+def _draw_again() -> None:
+    st.session_state[_DRAW] = int(st.session_state.get(_DRAW, 0)) + 1

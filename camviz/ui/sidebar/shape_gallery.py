@@ -1,0 +1,166 @@
+"""Choosing a synthetic sample: by class, size and kind, from a gallery, or by surprise."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+
+import streamlit as st
+
+from camviz import shapes
+from camviz.ui.links.link_format import SINGLE
+from camviz.ui.server.sharing import shared_host
+from camviz.ui.server.streamlit_internals import DeltaGenerator
+from camviz.workbench.pictures import Picture, draw_picture
+
+_KINDS: dict[str, str] = {
+    SINGLE: "One shape",
+    "two shapes": "Two shapes",
+    "distractor": "Shape and distractor",
+    "half hidden": "Half hidden",
+}
+_TEACHES = {
+    "two shapes": "Change the class to explain: the map should move to the other shape.",
+    "distractor": "A ragged patch has the shape's colour: does the map fall for it?",
+    "half hidden": "About half of the shape is covered: only what can be seen counts as true.",
+}
+# Session keys: the sample shown, and the first draw that the gallery shows.
+_PICK, _PAGE = "shape_pick", "gallery_page"
+_PAGES = 50  # of the gallery, and what "surprise me" chooses from
+_ROWS = 3
+
+
+@dataclass(frozen=True)
+class Pick:
+    """Which sample: its kind, class, size band (of one shape alone), and the how-manieth of those."""
+
+    kind: str = SINGLE
+    label: int = 0
+    band: str = "large"
+    draw: int = 0
+
+    @property
+    def index(self) -> int:
+        """The sample's index in the test split."""
+        turn = len(shapes.BANDS) * self.draw + list(shapes.BANDS).index(self.band) if self.kind == SINGLE else self.draw
+        return len(shapes.CLASSES) * turn + self.label
+
+    @property
+    def title(self) -> str:
+        """What it shows, in words."""
+        name = shapes.CLASSES[self.label]
+        if self.kind == SINGLE:
+            return f"{self.band} {name}".capitalize()
+        return {
+            "two shapes": f"{name} and another shape",
+            "distractor": f"{name} and distractor",
+            "half hidden": f"half hidden {name}",
+        }[self.kind].capitalize()
+
+    def picture(self) -> Picture:
+        """Draw it, or take it from the cache."""
+        return draw_picture(shared_host(), self.title, f"{self.kind} {self.index}", self._sample)
+
+    def _sample(self) -> shapes.Sample:
+        for kind in shapes.COMPOSED:
+            if kind == self.kind:
+                return shapes.composed(kind, self.index)
+        return shapes.sample(self.index)
+
+
+def choose_shape() -> Picture:
+    """Ask for a synthetic sample."""
+    pick: Pick = st.session_state.setdefault(_PICK, Pick())
+    _sync(pick)
+    st.selectbox(
+        "Kind of sample", list(_KINDS), format_func=_KINDS.__getitem__, key="shape_kind", on_change=_read_controls
+    )
+    left, right = st.columns([3, 2])
+    right.selectbox(
+        "Size",
+        list(shapes.BANDS),
+        format_func=str.capitalize,
+        key="shape_band",
+        on_change=_read_controls,
+        disabled=pick.kind != SINGLE,
+    )
+    left.selectbox(
+        "Shape",
+        range(len(shapes.CLASSES)),
+        format_func=lambda label: shapes.CLASSES[label].capitalize(),
+        key="shape_label",
+        on_change=_read_controls,
+    )
+    surprise, browse = st.columns([1.4, 1])
+    surprise.button("Surprise me", icon=":material/casino:", on_click=_surprise, width="stretch")
+    if browse.button("Gallery", width="stretch"):
+        _gallery()
+    if pick.kind in _TEACHES:
+        st.caption(_TEACHES[pick.kind])
+    return pick.picture()
+
+
+def use_pick(pick: Pick) -> None:
+    """Choose a sample before it is asked for."""
+    st.session_state[_PICK] = pick
+
+
+def chosen_pick() -> Pick:
+    """The sample that is chosen."""
+    pick: Pick = st.session_state.get(_PICK, Pick())
+    return pick
+
+
+def _sync(pick: Pick) -> None:
+    """Let the controls show the sample that is chosen, however it was chosen."""
+    st.session_state.update(shape_kind=pick.kind, shape_band=pick.band, shape_label=pick.label)
+
+
+def _read_controls() -> None:
+    state = st.session_state
+    pick: Pick = state[_PICK]
+    state[_PICK] = replace(pick, kind=state["shape_kind"], label=state["shape_label"], band=state["shape_band"])
+
+
+def _surprise() -> None:
+    draw = random.Random()  # noqa: S311  (nothing secret)
+    st.session_state[_PICK] = Pick(
+        kind=draw.choice(list(_KINDS)),
+        label=draw.randrange(len(shapes.CLASSES)),
+        band=draw.choice(list(shapes.BANDS)),
+        draw=draw.randrange(_PAGES),
+    )
+
+
+@st.dialog("Synthetic samples", width="large")
+def _gallery() -> None:
+    """Show samples of every class and size, or of a composed kind, to pick from."""
+    left, right = st.columns([5, 1], vertical_alignment="bottom")
+    kind = left.segmented_control(
+        "Kind of sample",
+        list(_KINDS),
+        default=st.session_state[_PICK].kind,
+        format_func=_KINDS.__getitem__,
+        required=True,
+        key="gallery_kind",
+        label_visibility="collapsed",
+    )
+    if right.button("More", icon=":material/refresh:", width="stretch"):
+        st.session_state[_PAGE] = (st.session_state.get(_PAGE, 0) + 1) % _PAGES
+    page = st.session_state.get(_PAGE, 0)
+    if kind == SINGLE:
+        rows = [Pick(kind, band=band, draw=page) for band in shapes.BANDS]
+    else:
+        rows = [Pick(kind, draw=page * _ROWS + row) for row in range(_ROWS)]
+    for number, row in enumerate(rows):
+        for label, column in enumerate(st.columns(len(shapes.CLASSES), gap="small")):
+            _thumbnail(column.container(key=f"thumbnail-{number}-{label}"), replace(row, label=label))
+    st.caption("Click one to explain it. Each is drawn from its number, the same on every machine.")
+
+
+def _thumbnail(place: DeltaGenerator, pick: Pick) -> None:
+    """Show a sample as a picture to click: an invisible button lies over it, which a screen reader reads."""
+    place.image(pick.picture().pixels, output_format="PNG", width="stretch")
+    if place.button(pick.title, key=f"pick-{pick}", width="stretch"):
+        st.session_state[_PICK] = pick
+        st.rerun()
