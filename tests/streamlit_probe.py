@@ -31,6 +31,7 @@ st.text(json.dumps(found))
 if "work" in st.query_params:
     begun = time.monotonic()
     try:
+        st.text(json.dumps("at work"))  # from here on an end is noted
         while time.monotonic() - begun < LONGEST:
             time.sleep(0.01)
             internals.yield_point()

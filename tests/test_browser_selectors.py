@@ -68,7 +68,7 @@ def unseen(browser, address):
 
 
 def open_bundle(page):
-    page.locator("header").get_by_text("Bundle").click()
+    page.locator("header").get_by_text("Reproduce").click()
     expect(page.locator(".cv-lead")).to_be_visible()
     expect(page.locator("input[type=file]")).to_have_count(1)
     found = find(camviz.load_model(MODEL, "cpu"), PNG, "shapes:test/12", Settings(MODEL, RECIPE))

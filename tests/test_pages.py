@@ -70,8 +70,8 @@ def test_robustness():
     assert "Done" in progress(app)[0]
 
 
-def test_bundle(net):
-    app = visit("bundle")
+def test_reproduce(net):
+    app = visit("reproduce")
     settings = Settings(MODEL, Recipe("gradcam", ("layer4",)))
     data = bundle.write(find(net, PNG, "a shape", settings, scores=False))
     app.file_uploader[0].set_value(("a.camviz.zip", data, "application/zip")).run()
