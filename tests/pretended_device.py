@@ -38,6 +38,7 @@ _WAITING = {
     _aten.nonzero: "nonzero",
     _aten.masked_select: "mask",
     _aten.equal: "equal",
+    _aten.allclose: "equal",
     _aten._unique2: "unique",
     _aten.unique_dim: "unique",
     _aten.unique_consecutive: "unique",
@@ -160,6 +161,9 @@ class Pretended(Tensor):
 
     def new_tensor(self, data: object, *, dtype: torch.dtype | None = None, device: torch.device = DEVICE) -> Tensor:
         return torch.tensor(data, dtype=dtype or self.dtype).to(device)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if self.ndim == 0 else repr(self)
 
     def __repr__(self) -> str:
         return f"Pretended({self.host!r})"
