@@ -33,7 +33,7 @@ def imputation_rows(case: Case, repeat: int) -> Iterator[Row]:
     if case.name != "resnet18":
         return  # no network is involved
     maps = case.strip()
-    masks = removal_masks(maps[0], PERCENTILES, "all", 0).flatten(0, 1)
+    masks = removal_masks(maps[0], PERCENTILES, "all", 0).flatten(0, 1).cpu()
     images, removed = case.x.expand(len(masks), -1, -1, -1), masks.to(case.x.device)
     peer, image, kept = NoisyLinearImputer(noise=0), case.x[0].cpu(), (~masks).float()
 
