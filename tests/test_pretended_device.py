@@ -9,19 +9,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from camviz.capture import captures
-from camviz.finding import RESULT, Settings, as_png, find
-from camviz.refine import RULES, refine
-from camviz.robustness import Perturbation, robustness
-from conftest import Plain, noise_images, seeded
 from pretended_device import CPU, DEVICE, Pretended, pretended_device
+from small_networks import Plain, noise_images, seeded
 
 import camviz
 from camviz import noise, shapes
+from camviz.merging import RULES, refine
 from camviz.methods import METHODS, cam_with_notes, twins
 from camviz.metrics.arcc import arccs
 from camviz.metrics.imputation import TOLERANCE, impute
 from camviz.metrics.road import PERCENTILES, removal_masks, road
+from camviz.network.capture import captures
+from camviz.noise.measure import Perturbation
+from camviz.results.finding import RESULT, Settings, as_png
+from camviz.workbench.findings import find
+from camviz.workbench.noisy_copies import robustness
 
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
 RECIPE = camviz.Recipe("gradcam++", LAYERS)
