@@ -431,7 +431,7 @@ def test_robustness(device, net):
     device.forget()
     found = robustness(there, image, **asked)
     assert expected.table.flipped.any()
-    assert len(device.syncs) <= 20, device.places()
+    assert len(device.syncs) <= 24, device.places()
     text = ["kind", "level", "seed", "predicted", "flipped"]
     assert found.table[text].equals(expected.table[text])
     numbers = [name for name in found.table if name not in text]
@@ -445,11 +445,12 @@ def test_find(device, net):
     there = device.net(net)
     device.forget()
     found = find(there, data, "a", settings)
-    assert len(device.syncs) <= 40, device.places()
+    # Seven maps are scored one by one, so that whoever waits sees each: some 16 for each, and the maps themselves.
+    assert len(device.syncs) <= 125, device.places()
     for name in ("view", "maps", "merged"):
         assert np.array_equal(getattr(found, name), getattr(expected, name)), name
     assert found.top == expected.top
     assert set(found.scores) == {RESULT, *LAYERS}
     for key, score in found.scores.items():
-        assert score.arcc == pytest.approx(expected.scores[key].arcc, abs=2e-3)
+        assert score["arcc"] == pytest.approx(expected.scores[key]["arcc"], abs=2e-3)
         assert score.note == expected.scores[key].note

@@ -90,7 +90,16 @@ def _compute(of: Explained, recipe: Recipe, names: Sequence[str], progress: Prog
             progress=telling(None, give_way),
             known={name: value for name, value in known.items() if value is not None},
         )
-        return {name: evidence.scored(name) for name in names}
+        found = [evidence.scored(name) for name in names]
+    values = _on_cpu([each.values for each in found])
+    return {name: Scored(v, each.notes) for name, v, each in zip(names, values, found, strict=True)}
+
+
+def _on_cpu(values: list[Tensor]) -> list[Tensor]:
+    """The values (M, B) of several scores on the CPU; a GPU is waited for once."""
+    if all(each.device.type == "cpu" for each in values):
+        return values
+    return list(torch.stack([each.float() for each in values]).cpu())
 
 
 def _again(of: Explained, recipe: Recipe, told: Progress, x: Tensor, target: Tensor) -> Tensor:
