@@ -94,14 +94,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--level", type=_level, metavar="X", help="of the noise, from 0 to 1")
     add("--colours", default=COLORMAP, choices=COLORMAPS, help=f"of the pictures (default {COLORMAP})")
     add("--seed", type=_seed, default=0, help="of all that is drawn at random (default 0)")
-    add("--device", type=_device, help="such as cpu or cuda (default: the best at hand)")
+    add("--device", type=_device, help="such as cpu or cuda (default: the best available)")
     add("--no-scores", action="store_true", help=f"leave out {', '.join(SCORES)}; ARCC runs a slow method twice more")
     opened = commands.add_parser("open", help="compute a bundle's finding again, and tell whether the two agree")
     opened.set_defaults(run=_open, parser=opened)
     add = opened.add_argument
     add("bundle", type=Path, metavar="BUNDLE", help=f"a file such as {BUNDLE}")
     add("--model", metavar="PATH", help="the checkpoint, where the bundle's network is one of your own")
-    add("--device", type=_device, help="such as cpu or cuda (default: the best at hand)")
+    add("--device", type=_device, help="such as cpu or cuda (default: the best available)")
     return parser
 
 
@@ -250,7 +250,7 @@ def _among(what: str, known: Iterable[str]) -> Callable[[str], str]:
 def _names(text: str) -> tuple[str, ...]:
     names = tuple(part.strip() for part in text.split(","))
     if not all(names):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of names with commas between them")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of names separated by commas")
     return names
 
 
@@ -260,13 +260,13 @@ def _level(text: str) -> float:
     except ValueError:
         level = -1
     if not 0 <= level <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
     return level
 
 
 def _seed(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or int(text[:20]) >= 2**63:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 to 2**63 - 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2**63 - 1")
     return int(text)
 
 

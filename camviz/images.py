@@ -58,7 +58,7 @@ def load_image(source: str | Path | bytes | BinaryIO) -> NDArray[np.uint8]:
         except ImageError:
             raise
         except UnidentifiedImageError as error:
-            raise ImageError(f"This is no picture that can be read here, or it is damaged: {_READABLE}.") from error
+            raise ImageError(f"This picture can't be read here, or it is damaged: {_READABLE}.") from error
         except Image.DecompressionBombError as error:  # raised while opening, so the two sides are not known
             claim = re.search(r"(\d+) pixels", str(error))
             raise _too_large(f"{int(claim[1]) / 1e6:.1f} megapixels" if claim else "far more") from error

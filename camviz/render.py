@@ -16,7 +16,7 @@ COLORMAPS = {
     "inferno": "Inferno",
     "viridis": "Viridis",
     "magma": "Magma",
-    "cividis": "Cividis (for all eyes)",
+    "cividis": "Cividis (colour-blind safe)",
     "gray": "Grey",
 }
 COLORMAP = "inferno"

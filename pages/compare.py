@@ -60,9 +60,9 @@ with gpu_memory(net):
         clean = sight.explaining(target)
         choice = comparecontrols.choose(mode, clean)
         sort = comparecontrols.choose_sort(known=picture.synthetic)
-        taken = st.popover("Take away", icon=":material/download:", width="stretch")
+        taken = st.popover("Download", icon=":material/download:", width="stretch")
         shared, told = st.columns(2)
-        engine = Slot(told.popover("Engine", icon=":material/memory:", width="stretch"))
+        engine = Slot(told.popover("Server", icon=":material/memory:", width="stretch"))
         link.keep(picture, fit, info, net, shared)
 
     asked = [net.labels[each] for each in choice.classes or (target,)]

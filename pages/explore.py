@@ -75,10 +75,10 @@ with gpu_memory(net):
         clean = sight.explaining(target)
         recipe = model_and_method.choose_recipe(clean)
         shown = perturbed_scene(clean, noise, follow) if noise else clean
-        taken = st.popover("Take away", icon=":material/download:", width="stretch")
+        taken = st.popover("Download", icon=":material/download:", width="stretch")
         shared, told = st.columns(2)
         link.keep(picture, fit, info, net, shared)
-        engine = Slot(told.popover("Engine", icon=":material/memory:", width="stretch"))
+        engine = Slot(told.popover("Server", icon=":material/memory:", width="stretch"))
 
     heading = heading_html(clean, recipe)
     title.html(heading)

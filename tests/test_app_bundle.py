@@ -90,7 +90,7 @@ def said(app) -> list[str]:
 
 def test_before_an_upload_it_tells_what_a_bundle_is_and_how_to_get_one(app):
     assert "never unpacked to disk" in shown(app)
-    assert "Take away" in shown(app)
+    assert "Download" in shown(app)
     assert (rows(app), said(app), list(app.button)) == ([], [], [])
 
 
@@ -171,7 +171,7 @@ def test_a_network_that_must_be_downloaded_offers_that(app, made, tmp_path, monk
     given(app, replace(made, settings=replace(made.settings, model="vgg16")))
     assert len(rows(app)) == 1
     assert "is not on this server yet" in app.info[0].value
-    assert {button.label for button in app.button} > {"Go on in Explore", "Forget this bundle"}
+    assert {button.label for button in app.button} > {"Continue in Explore", "Forget this bundle"}
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_it_stays_open_on_other_pages_is_not_computed_twice_and_can_be_forgotten
 
 
 def go_on(app):
-    next(button for button in app.button if button.label == "Go on in Explore").click().run()
+    next(button for button in app.button if button.label == "Continue in Explore").click().run()
     assert not app.exception
     return app
 

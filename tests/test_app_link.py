@@ -112,7 +112,7 @@ def test_a_link_sets_every_control_and_stays_as_it_is():
     assert app.selectbox(key="rule").value == "mean"
     assert app.selectbox(key="noise_kind").value == "impulse"
     assert app.slider(key="noise_level").value == pytest.approx(0.15)
-    assert "draw 2" in " ".join(caption.value for caption in app.sidebar.caption)
+    assert "repeat 3" in " ".join(caption.value for caption in app.sidebar.caption)
     assert "LayerCAM" in title(app)
 
 
@@ -197,7 +197,7 @@ def test_an_upload_is_asked_for_by_its_name_and_known_by_its_content():
     assert (asked.upload, asked.name, asked.target) == (digest(mine), "<b>cat</b>.png", 285)
 
     app.file_uploader[0].upload("other.png", other, "image/png").run()
-    assert "`other.png` is not the picture of this link" in warnings(app)[0]
+    assert "`other.png` isn't the picture the link was made from" in warnings(app)[0]
     assert explored(app).upload == digest(other)
 
     app.file_uploader[0].upload("renamed.png", mine, "image/png").run()

@@ -115,7 +115,7 @@ def test_another_draw_is_another_picture_and_level_0_is_the_strip(app):
     first = pair(app)
     app.button(key="noise_again").click().run()
     assert pair(app) != first
-    assert "draw 1" in " ".join(caption.value for caption in app.sidebar.caption)
+    assert "repeat 2" in " ".join(caption.value for caption in app.sidebar.caption)
     app.slider(key="noise_level").set_value(0.0).run()
     assert viewer(app, "cv-strip")
     assert pair(app) == ""
@@ -175,10 +175,10 @@ def test_a_sweep_starts_stops_goes_on_and_equals_the_core(page, monkeypatch):
     press(page, "Start")
     assert "0 of 4 noisy copies" in progress(page)[0]
     press(page, "Stop")
-    assert "Stopped at 2 of 4 noisy copies" in progress(page)[0]
+    assert "2 of 4 noisy copies are already computed" in progress(page)[0]
     assert viewer(page, "cv-regions"), "what is known can be looked at"
     monkeypatch.undo()
-    press(page, "Go on")
+    press(page, "Resume")
     assert not page.exception
     assert "Done" in progress(page)[0]
     table = sweep.results(small_plan())

@@ -72,7 +72,7 @@ def test_a_class_can_be_found_by_typing(page):
     wait_for_change(page, before)
     expect(page.locator(".cv-title")).to_contain_text("see Egyptian cat?")
     expect(page.locator(".cv-chosen")).to_contain_text("Egyptian cat")
-    expect(page.get_by_text("little room")).to_be_visible()
+    expect(page.get_by_text("little to test")).to_be_visible()
 
 
 def test_an_upload_is_explained_whatever_its_name_and_can_be_forgotten(page):
@@ -242,7 +242,7 @@ def test_a_shape_is_picked_from_the_gallery_and_its_outline_switched_off(page):
 
 
 def test_the_engine_panel(page):
-    page.get_by_role("button", name="Engine").click()
+    page.get_by_role("button", name="Server").click()
     panel = page.locator(".cv-engine")
     expect(panel).to_contain_text("Kept results")
     expect(panel).to_contain_text("nobody")

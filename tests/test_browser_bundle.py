@@ -30,7 +30,7 @@ def test_a_bundle_is_opened_agrees_and_goes_on_in_explore(page, lite0):
     expect(page.locator(".cv-opened tbody tr")).to_have_count(3)
     label = page.locator(".cv-title b").inner_text()
 
-    page.get_by_role("button", name="Go on in Explore").click()
+    page.get_by_role("button", name="Continue in Explore").click()
     page.wait_for_selector(".cv-strip .cv-result canvas")
     expect(page.locator(".cv-title")).to_contain_text("my <b>cat</b>.jpg")
     assert page.locator(".cv-title b").inner_text() == label == found.label
@@ -50,11 +50,11 @@ def take_a_bundle(page: Page, popover: str) -> bytes:
 @pytest.mark.parametrize(
     ("link", "popover", "method"),
     [
-        ("/?v=1&photo=Cat&method=layercam&noise=shot&level=0.2", "Take away", "layercam"),
-        ("/compare?v=1&compare=rules&photo=Cat&methods=gradcam", "Take away", "gradcam"),
+        ("/?v=1&photo=Cat&method=layercam&noise=shot&level=0.2", "Download", "layercam"),
+        ("/compare?v=1&compare=rules&photo=Cat&methods=gradcam", "Download", "gradcam"),
         (
             "/robustness?v=1&photos=Cat&shapes=0&methods=hirescam&merged=&noises=blur&levels=0.5&draws=1",
-            "Take this copy away",
+            "Download this copy",
             "hirescam",
         ),
     ],

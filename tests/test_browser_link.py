@@ -108,7 +108,7 @@ def test_an_uploaded_picture_is_asked_for_by_name_and_then_accepted(visit, addre
     other = visit(link)
     expect(other.locator("[data-testid=stAlert]")).to_contain_text("upload my cat.png on the left")
     choose_file(other, "wrong.png", png(255 - PIXELS))
-    expect(other.locator("[data-testid=stAlert]")).to_contain_text("wrong.png is not the picture of this link")
+    expect(other.locator("[data-testid=stAlert]")).to_contain_text("wrong.png isn't the picture the link was made from")
     choose_file(other, "my cat.png", png(PIXELS))
     expect(other.locator(".cv-title")).to_contain_text("my cat.png")
     expect(other.locator("[data-testid=stAlert]")).to_have_count(0)

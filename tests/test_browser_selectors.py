@@ -50,7 +50,7 @@ def unseen(browser, address):
     expect(page.locator(".st-key-slow-progress-clean")).to_be_visible()
     page.get_by_role("button", name="Stop", exact=True).last.click()
     expect(page.locator(".st-key-slow-progress-clean")).to_have_count(0)
-    page.get_by_role("button", name="Engine").click()
+    page.get_by_role("button", name="Server").click()
     expect(page.locator(".cv-engine")).to_be_visible()
     page.keyboard.press("Escape")
     page.get_by_role("radio", name="Shapes").click()

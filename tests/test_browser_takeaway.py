@@ -25,7 +25,7 @@ def taken(page, tmp_path):
     """The report and the bundle of the first screen, with the picture that it showed."""
     page.wait_for_selector(".cv-tools button")
     page.wait_for_function("!document.querySelector('.cv-wait')")
-    page.get_by_role("button", name="Take away").click()
+    page.get_by_role("button", name="Download").click()
     files = {}
     for name in ("Report, HTML", "Bundle"):
         with page.expect_download() as download:

@@ -183,19 +183,19 @@ def test_too_large_to_write(found, monkeypatch):
     "content", [b"", b"P", b"PK", b"PK\3\4", b"PK\5\6" + bytes(18), b"hello" * 99, PNG, b"Rar!", b"\0" * 10**6, b"{}"]
 )
 def test_not_a_zip(content):
-    refused(content, "no bundle|damaged")
+    refused(content, "isn't a camviz bundle|damaged")
 
 
 def test_foreign_zips():
     refused(packed({"word/document.xml": b"<a/>"}), "no manifest")
     refused(packed({MANIFEST: b"{}"}), "lacks")
-    refused(packed([(f"file-{number}", b"") for number in range(1000)]), "no bundle of camviz")
-    refused(b"MZ" + packed({"a": b""}), "no bundle")
+    refused(packed([(f"file-{number}", b"") for number in range(1000)]), "isn't a camviz bundle")
+    refused(b"MZ" + packed({"a": b""}), "isn't a camviz bundle")
 
 
 @pytest.mark.parametrize("keep", [1, 30, 100, 0.3, 0.9, 0.999, -1])
 def test_cut_short(good, keep):
-    refused(good[: keep if isinstance(keep, int) else int(keep * len(good))], "damaged|no bundle")
+    refused(good[: keep if isinstance(keep, int) else int(keep * len(good))], "damaged|isn't a camviz bundle")
 
 
 def test_something_added(good):
@@ -339,7 +339,7 @@ def test_overlapping_members(good):
 def test_a_directory_without_end(good):
     changed = bytearray(good)
     struct.pack_into("<I", changed, len(good) - 10, 2**31)
-    refused(bytes(changed), "no bundle of camviz")
+    refused(bytes(changed), "isn't a camviz bundle")
 
 
 def test_too_large_a_file(good, monkeypatch):

@@ -293,7 +293,7 @@ def test_weights_that_cannot_be_downloaded(picture, tmp_path):
         (["--noise", "blur", "--level", "nan"], "from 0 to 1"),
         (["--layers", "layer5"], "did you mean layer"),
         (["--layers", "zzz"], "there are layer1, layer2"),
-        (["--layers", "layer1,,layer2"], "no list of names"),
+        (["--layers", "layer1,,layer2"], "not a list of names"),
         (["--layers", "layer1,layer1"], "twice"),
         (["--class", "sqare"], "did you mean square"),
         (["--class", "6"], "from 0 to 5"),
@@ -395,7 +395,7 @@ def test_open_what_is_no_bundle(tmp_path, capsys, content):
     if content is not None:
         path.write_bytes(content)
     assert run("open", path) == 1
-    one_sentence(capsys, "There is no file" if content is None else "no bundle")
+    one_sentence(capsys, "There is no file" if content is None else "isn't a camviz bundle")
 
 
 def test_a_bundle_names_no_path(tmp_path, capsys, untaught):

@@ -42,7 +42,7 @@ class Mode:
 
 MODES = {
     "layers": Mode(
-        "Methods × layers",
+        "Methods by layer",
         "method",
         "layer",
         "Each row is a method, from the deepest layer on the left to the finest, and then all of them merged. Look for "
@@ -55,7 +55,7 @@ MODES = {
         "class",
         "method",
         "Each row asks for another class. If two rows look alike, the method does not tell the classes apart. The last "
-        "rows show where there is more evidence for the one than for the other: why this and not that.",
+        "rows show where there is more evidence for the one than for the other: why this rather than that.",
         "Compare numbers within a row, not between classes: a likelier class leaves ARCC more room.",
         across=False,
     ),
@@ -155,8 +155,9 @@ def question(this: str, *others: str) -> str:
     """The page's title as HTML, from labels that are HTML."""
     if not others:
         return f"Where is <b>{this}</b>?"
-    more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-    return f"Why <b>{this}</b> and not {others[0]}{more}?"
+    *first, last = others
+    either = f"{', '.join(first)} or {last}" if first else last
+    return f"Why <b>{this}</b> rather than {either}?"
 
 
 def too_many(rows: int, columns: int, mode: Mode) -> str:

@@ -259,10 +259,10 @@ def _against_baselines(result: ScoreRow, best: ScoreRow) -> str:
 def _on_confidence(probability: float) -> str:
     if probability < UNSURE:
         return (
-            f"The model gives this class only {percent(probability)}, which leaves ROAD, and with it ARCC, little room: "
-            "a low score here says more about the model's doubt than about the map."
+            f"The model is only {percent(probability)} sure, which leaves little to test: a low score here says more about "
+            "the model's doubt than about the map."
         )
-    return f"The class has probability {percent(probability)}: about the most that ROAD can take away."
+    return f"The model is {percent(probability)} sure, so there is enough to test."
 
 
 def _against_layers(score: float, row: ScoreRow) -> str:
@@ -271,4 +271,4 @@ def _against_layers(score: float, row: ScoreRow) -> str:
         return f"Merging helped: the best single layer, {row.label}, scores {best:.2f}."
     if score < best - ALIKE:
         return f"Merging cost score here: a single layer, {row.label}, scores {best:.2f}."
-    return f"A single layer does about as well by this score: {row.label} ({best:.2f})."
+    return f"One layer alone does as well: {row.label}, {best:.2f}."

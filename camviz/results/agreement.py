@@ -84,13 +84,17 @@ def _on_class(stored: Finding, fresh: Finding, same: bool) -> str:
 def _on_maps(apart: float) -> str:
     if math.isinf(apart):
         return "The maps differ in size."
-    return f"The maps differ by {apart:.1g} at most (up to {MAP_TOLERANCE:g} counts as the same)."
+    if not apart:
+        return "The maps were reproduced exactly."
+    return f"The maps differ by at most {apart:.1g}; up to {MAP_TOLERANCE:g} counts as the same."
 
 
 def _on_scores(apart: float) -> str:
     if math.isnan(apart):
         return "No score is in both."
-    return f"The scores differ by {apart:.1g} at most (up to {SCORE_TOLERANCE:g} counts as the same)."
+    if not apart:
+        return "The scores were reproduced exactly."
+    return f"The scores differ by at most {apart:.1g}; up to {SCORE_TOLERANCE:g} counts as the same."
 
 
 def _on_versions(stored: Finding, fresh: Finding, versions: dict[str, tuple[str, str]]) -> str:

@@ -190,7 +190,7 @@ def _members(data: bytes) -> dict[str, bytes]:
 def _check_ends(data: bytes) -> None:
     """Look at a zip's first and last record, before zipfile reads a directory of any length into memory."""
     if not data.startswith(b"PK\3\4"):
-        raise BundleError("This is no bundle, which is a zip file: choose a file that camviz wrote.")
+        raise BundleError("This isn't a camviz bundle. Choose a file ending in .camviz.zip.")
     if len(data) > MAX_BYTES:
         raise BundleError(f"This file has {len(data):,} bytes, and a bundle at most {MAX_BYTES:,}: choose another.")
     end = data[-_END:]
@@ -199,7 +199,7 @@ def _check_ends(data: bytes) -> None:
     large = data[-_END - 20 : -_END].startswith(b"PK\6\7")  # zip64, for more than 4 GB
     if end[:4] != b"PK\5\6" or end[-2:] != b"\0\0" or large or int.from_bytes(end[12:16], "little") > _MAX_DIRECTORY:
         raise BundleError(
-            "This zip file is no bundle of camviz's, or was packed anew: use the file as camviz wrote it."
+            "This zip file isn't a camviz bundle, or it was packed again: use the file as camviz wrote it."
         )
 
 
@@ -207,7 +207,7 @@ def _check_names(listed: list[zipfile.ZipInfo]) -> None:
     """Compare the members' names with the fixed list."""
     names = [member.orig_filename for member in listed]
     if MANIFEST not in names:
-        raise BundleError("This zip file is no bundle of camviz's, for it has no manifest: choose another file.")
+        raise BundleError("This zip file isn't a camviz bundle, as it has no manifest: choose another file.")
     missing = [name for name in LIMITS if name not in names and name not in OPTIONAL]
     if missing:
         raise BundleError(f"This bundle lacks its {missing[0]}: {_ASK_AGAIN}.")

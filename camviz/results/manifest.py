@@ -90,7 +90,7 @@ def parse(text: bytes) -> Manifest:
     raw = _decoded(text)
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         raise BundleError(
-            "This is no bundle of camviz's: its manifest does not say so; choose a file that camviz wrote."
+            "This isn't a camviz bundle: its manifest does not say so. Choose a file ending in .camviz.zip."
         )
     version = raw.get("version")
     if type(version) is not int or version not in READABLE:

@@ -108,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0)
     add("--looks", type=int, default=1, help="images made of each drawn sample, turned and mirrored (default 1)")
     add("--bfloat16", action=argparse.BooleanOptionalAction, help="mixed precision (default: on a GPU)")
-    add("--device", type=_device, help="default: the best at hand")
+    add("--device", type=_device, help="default: the best available")
     add("--workers", type=int, default=2, help="processes that draw samples (default 2)")
     add("--save-every", type=float, default=120, help="seconds from one saved state to the next (default 120)")
     add("--test", type=int, default=3006, help="unseen samples to test on (default 3006)")

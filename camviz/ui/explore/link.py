@@ -79,13 +79,13 @@ class Link:
             del st.session_state[_ASKED]
         elif is_own(of):
             self.place.warning(
-                f"{code(of.title)} is not the picture of this link, whose content is another: upload {code(asked.name)}"
-                " to see what the link shows.",
+                f"{code(of.title)} isn't the picture the link was made from: upload {code(asked.name)} to see what the link "
+                "shows.",
                 icon=":material/image_not_supported:",
             )
         else:
             self.place.info(
-                f"This link shows a picture that was uploaded and is not kept here: upload {code(asked.name)} on the "
+                f"This link shows an uploaded picture, which is not kept here: upload {code(asked.name)} on the "
                 "left to see it.",
                 icon=":material/upload_file:",
             )

@@ -209,5 +209,5 @@ def left_out(ignored: Sequence[str]) -> str:
     most = 6
     more = [f"{len(ignored) - most} more"] if len(ignored) > most else []
     return (
-        "All is as the link says, except for what this page does not know: " + ", ".join([*ignored[:most], *more]) + "."
+        "These parts of the link are unknown and were left at their defaults: " + ", ".join([*ignored[:most], *more]) + "."
     )

@@ -98,8 +98,8 @@ def ready_net(opened: Opened) -> Net | None:
     name = opened.stored.settings.model
     if not is_known(opened):
         st.warning(
-            f"The network {code(name)} is not among camviz's, so only the stored result is shown: with its checkpoint "
-            "at hand, `python -m camviz open BUNDLE --model PATH` computes it again.",
+            f"The network {code(name)} is not one of camviz's, so only the stored result is shown. If you have its "
+            "checkpoint, `python -m camviz open BUNDLE --model PATH` computes it again.",
             icon=":material/help:",
         )
         return None
@@ -195,7 +195,7 @@ def _go_on() -> None:
 
 def offer_explore(opened: Opened, net: Net | None) -> None:
     """Offer to go on in Explore with the bundle's picture and settings, and say where these cannot be the same."""
-    asked = st.button("Go on in Explore", icon=":material/image_search:", type="primary", width="stretch")
+    asked = st.button("Continue in Explore", icon=":material/image_search:", type="primary", width="stretch")
     for sentence in departures(opened.stored, net):
         st.caption(sentence)
     if asked:

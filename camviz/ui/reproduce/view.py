@@ -24,9 +24,9 @@ from camviz.ui.server.streamlit_internals import DeltaGenerator, Slot
 _STORED, _NOW = "Stored in the bundle", "Computed now"
 
 INTRO = """<p class="cv-title" hidden>Open a bundle</p>
-<p class="cv-lead">A bundle is one file, <b>.camviz.zip</b>, that holds a whole finding, from the picture to the scores:
-upload one on the left, and it is computed again and compared. You get one on every other page, under <b>Take away</b>
-and <b>Bundle</b>; a stranger's is safe to open, as it is never unpacked to disk and nothing in it is run.</p>"""
+<p class="cv-lead">A bundle is one file, <b>.camviz.zip</b>, that holds a whole result, from the picture to the scores.
+Upload one on the left: camviz computes it again and compares the two. Every other page offers one under
+<b>Download</b>. Bundles from strangers are safe to open: nothing is unpacked to disk, and nothing in them is run.</p>"""
 
 
 class Places:
@@ -56,7 +56,7 @@ class Places:
 
     def show_waiting(self, opened: Opened) -> Progress | None:
         """Show what there is before the result, and return what is told the progress of a slow method."""
-        self.verdict.say("info", "The finding is being computed again, to compare the two.", ":material/sync:")
+        self.verdict.say("info", "Computing the result again to compare the two.", ":material/sync:")
         self.show_alone(opened)
         return show_waiting(opened, self.fresh, row_skeleton(_NOW, len(opened.stored.maps) + 2))
 

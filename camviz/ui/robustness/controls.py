@@ -137,7 +137,7 @@ def choose_plan(pictures: tuple[Picture, ...], net: Net, fit: Fit) -> Plan | Non
         help="From 0, the picture itself, to 1, where networks fail on most photographs.",
     )
     draws = st.number_input(
-        "Draws of each noise",
+        "Repeats per noise",
         1,
         MOST_DRAWS,
         2,

@@ -56,7 +56,7 @@ def show_point(plan: Plan, table: pd.DataFrame) -> None:
     seed = columns[4].selectbox("Draw", plan.seeds, key="point_seed", disabled=not KINDS[kind].seeded)
     path = _outcomes(table, picture.title, name, kind, seed)
     if not path:
-        st.info("This one has not been measured yet. Go on with the sweep.", icon=":material/hourglass_empty:")
+        st.info("This one has not been measured yet. Resume the sweep.", icon=":material/hourglass_empty:")
         return
     levels = [outcome.level for outcome in path]
     level = columns[3].selectbox("Level", levels, index=len(levels) // 2, key=f"point_level_{len(levels)}")
@@ -79,7 +79,7 @@ def _show(clean: Explained, recipe: Recipe, path: list[Outcome], here: Outcome) 
     with right:
         st.markdown(_said(clean, here))
         st.html(path_html([_step(clean, outcome, here.level) for outcome in path]))
-        offer(st.popover("Take this copy away", icon=":material/download:"), _noisy(clean, here), recipe)
+        offer(st.popover("Download this copy", icon=":material/download:"), _noisy(clean, here), recipe)
     if math.isnan(here.overlap):
         return
     moved = Moved(_ranked(clean, recipe), _ranked(_noisy(clean, here), recipe))

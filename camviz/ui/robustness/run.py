@@ -33,7 +33,7 @@ def run_bar(plan: Plan) -> Callable[[], None] | None:
         right.button("Stop", icon=":material/stop:", on_click=_stop, width="stretch")
         return lambda: _work(plan)
     if done < total:
-        word = "Go on" if done else "Start"
+        word = "Resume" if done else "Start"
         right.button(
             word, icon=":material/play_arrow:", type="primary", on_click=_start, args=(plan, done), width="stretch"
         )
@@ -69,5 +69,5 @@ def _progress_words(plan: Plan, done: int, total: int, running: bool) -> str:
             left = (time.monotonic() - began) * (total - done) / (done - before)
         return f"{done:,} of {total:,} noisy copies · {duration(left)} left"
     if done:
-        return f"Stopped at {done:,} of {total:,} noisy copies · {duration(left)} left"
+        return f"{done:,} of {total:,} noisy copies are already computed · {duration(left)} left"
     return f"{what}: {duration(left)}"

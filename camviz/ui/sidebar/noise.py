@@ -36,16 +36,16 @@ def choose_noise() -> Perturbation | None:
     draw = draw_of(kind)
     told, again = st.columns([4, 1], vertical_alignment="center")
     if not level:
-        told.caption("Slide to lay noise over the picture")
+        told.caption("Add noise")
     else:
-        told.caption(f"**{noise.strength(level)}**" + (f" · draw {draw}" if noise.seeded else ""))
+        told.caption(f"**{noise.strength(level)}**" + (f" · repeat {draw + 1}" if noise.seeded else ""))
     again.button(
         "",
         icon=":material/casino:",
         key="noise_again",
         on_click=_draw_again,
         disabled=not (level and noise.seeded),
-        help="Draw the noise anew, at the same level",
+        help="Draw the noise again, at the same level",
         width="stretch",
     )
     return Perturbation(kind, round(level, 2), draw) if level else None
