@@ -224,7 +224,7 @@ def _coherency(x: Tensor, maps: Tensor, target: Tensor, explain: Explain) -> tup
     again = _finite(explain(x * _finite(maps)[:, None].to(x.dtype), target))
     first, second = _unit(_finite(maps)), _unit(again)
     score = ((first * second).sum(1) + 1) / 2
-    blank = ~torch.stack([first.any(1), second.any(1)], 1)
+    blank = torch.stack([first.abs().amax(1), second.abs().amax(1)], 1) == 0
     notes = tuple(
         "the map is blank or the same everywhere, so coherency is undefined" if a
         else "the map of the masked image is blank or the same everywhere, so coherency is undefined" if b

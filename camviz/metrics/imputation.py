@@ -163,7 +163,7 @@ def _correct(right: Tensor, grids: list[_Grid], enough: float, told: Callable[[]
 def _hierarchy(unknown: Tensor) -> list[_Grid]:
     """The grid and its coarser ones, as long as they have unknown cells: those made of four such."""
     levels = [unknown]
-    while max(levels[-1].shape[-2:]) > 1:
+    while unknown.numel() and max(levels[-1].shape[-2:]) > 1:
         levels.append(_last(-F.max_pool2d(-levels[-1], 2, ceil_mode=True)))
     depth = sum(torch.stack([level.any() for level in levels]).tolist())
     return [_Grid.of(level) for level in levels[:depth]]
