@@ -287,7 +287,7 @@ def test_noise_is_told_in_words_and_taken_to_the_nearest_step(app, net):
     found = find(net, PICTURE, "noisy.png", noisy)
     given(app, found)
     assert "agree" in app.success[0].value
-    assert "Gaussian noise, sigma = 0.198, level 0.33, draw 5" in shown(app)
+    assert "Gaussian noise, sigma = 0.198, level 0.33, repeat 6" in shown(app)
     captions = " ".join(caption.value for caption in app.sidebar.caption)
     assert "there its level will be 0.35, not 0.33" in captions
     assert "draws with seed 0, not 3" in captions

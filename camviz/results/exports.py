@@ -118,7 +118,7 @@ def settings_in_words(finding: Finding) -> dict[str, str]:
 
 def _noise_in_words(noise: Perturbation) -> str:
     kind = KINDS[noise.kind]
-    draw = f", draw {noise.seed}" if kind.seeded else ""
+    draw = f", repeat {noise.seed + 1}" if kind.seeded else ""
     return f"{kind.title}, {kind.strength(noise.level)}, level {noise.level}{draw}"
 
 

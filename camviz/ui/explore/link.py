@@ -79,8 +79,8 @@ class Link:
             del st.session_state[_ASKED]
         elif is_own(of):
             self.place.warning(
-                f"{code(of.title)} isn't the picture the link was made from: upload {code(asked.name)} to see what the link "
-                "shows.",
+                f"{code(of.title)} isn't the picture the link was made from: upload {code(asked.name)} to see what the "
+                "link shows.",
                 icon=":material/image_not_supported:",
             )
         else:

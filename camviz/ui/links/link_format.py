@@ -209,5 +209,7 @@ def left_out(ignored: Sequence[str]) -> str:
     most = 6
     more = [f"{len(ignored) - most} more"] if len(ignored) > most else []
     return (
-        "These parts of the link are unknown and were left at their defaults: " + ", ".join([*ignored[:most], *more]) + "."
+        "These parts of the link are unknown and were left at their defaults: "
+        + ", ".join([*ignored[:most], *more])
+        + "."
     )

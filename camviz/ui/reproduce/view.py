@@ -26,7 +26,7 @@ _STORED, _NOW = "Stored in the bundle", "Computed now"
 INTRO = """<p class="cv-title" hidden>Open a bundle</p>
 <p class="cv-lead">A bundle is one file, <b>.camviz.zip</b>, that holds a whole result, from the picture to the scores.
 Upload one on the left: camviz computes it again and compares the two. Every other page offers one under
-<b>Download</b>. Bundles from strangers are safe to open: nothing is unpacked to disk, and nothing in them is run.</p>"""
+<b>Download</b>. A stranger's bundle is safe to open: nothing is unpacked to disk, and nothing in it is run.</p>"""
 
 
 class Places:

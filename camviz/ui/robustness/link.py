@@ -61,7 +61,9 @@ class Link:
                 f"here: upload {'it' if len(missing) == 1 else 'them'} on the left.{told}",
                 icon=":material/upload_file:",
             )
-            st.button("Continue without them", key="sweep_link_without", on_click=lambda: st.session_state.pop(_ASKED, None))
+            st.button(
+                "Continue without them", key="sweep_link_without", on_click=lambda: st.session_state.pop(_ASKED, None)
+            )
         return missing
 
 
