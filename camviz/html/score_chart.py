@@ -150,6 +150,8 @@ def _cell(row: ScoreRow, name: str, main: bool, first: bool) -> str:
     score = SCORES[name]
     if value is None:
         skipped = row.skipped if score.runs_method or row.complete else ""
+        if name in row.scores.values and not row.complete:
+            skipped = "it is undefined for this map"
         state = "cv-skipped" if skipped else "cv-wait"
         return (
             f'<div role="cell" class="cv-bar {state} {classes}" title="{escape(skipped)}">'

@@ -50,8 +50,8 @@ class MapScores:
     """The scores of one map.
 
     Attributes:
-        values: by the score's name in `camviz.SCORES`; None for what is undefined or was not computed. A bundle may
-            hold scores that this version does not know.
+        values: by the score's name in `camviz.SCORES`; None for what is undefined. What was not computed is left
+            out, or None in a bundle of version 1. A bundle may hold scores that this version does not know.
         note: "" or what a reader must know.
     """
 

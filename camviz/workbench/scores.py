@@ -46,7 +46,7 @@ def are_known(of: Explained, recipe: Recipe, names: Sequence[str]) -> bool:
 
 
 def known_scores(of: Explained, recipe: Recipe, names: Sequence[str]) -> MapScores:
-    """Those scores of a recipe's map that are known; None for the others."""
+    """Those scores of a recipe's map that are known."""
     found = {name: of.host.results.find((*of.key, "score", recipe, name)) for name in names}
     return _map_scores(found)
 
@@ -107,9 +107,10 @@ def _again(of: Explained, recipe: Recipe, told: Progress, x: Tensor, target: Ten
 
 
 def _map_scores(found: dict[str, Scored | None]) -> MapScores:
-    """One map's scores as numbers: None where a score is unknown or undefined."""
-    values = {name: None if each is None else float(each.values[0, 0]) for name, each in found.items()}
-    notes = joined(each.notes[0][0] for each in found.values() if each is not None)
+    """One map's scores as numbers: without those that are unknown, and None where a score is undefined."""
+    known = {name: each for name, each in found.items() if each is not None}
+    values = {name: float(each.values[0, 0]) for name, each in known.items()}
     return MapScores(
-        {name: value if value is not None and math.isfinite(value) else None for name, value in values.items()}, notes
+        {name: value if math.isfinite(value) else None for name, value in values.items()},
+        joined(each.notes[0][0] for each in known.values()),
     )
