@@ -52,7 +52,7 @@ def app():
 @pytest.fixture
 def bare(monkeypatch):
     """Explore without what takes time and is not looked at here: scores, the curve over all levels, what to take."""
-    for name in ("scoring.show_scores", "scoring.conclusion", "explore.curve.show_curve", "takeaway.offer"):
+    for name in ("panels.score_chart.show_scores", "explore.curve.show_curve", "panels.downloads.offer"):
         monkeypatch.setattr(f"camviz.ui.{name}", lambda *args: [])
 
 
@@ -232,7 +232,7 @@ def test_a_shape_is_scored_against_the_mask_that_the_bundle_holds_and_forgotten_
     given(app, found)
     assert "agree" in app.success[0].value
     mass = f"<td>{found.scores['merged']['mass']:.3f}</td>"
-    assert html(app).count(mass) == 2 * 2, "stored and now, of the result and of its only layer"
+    assert shown(app).count(mass) == 2 * 2, "stored and now, of the result and of its only layer"
     held = {key[0] for key in shared_host().results.holdings()}
     assert picture_id(PICTURE, found.shapes) in held
     next(button for button in app.button if button.label == "Forget this bundle").click().run()

@@ -109,7 +109,7 @@ def test_everything_that_is_written(tmp_path, lite0):
     np.testing.assert_array_equal(np.asarray(Image.open(out / "result.png")), result)
 
     rows = list(csv.DictReader(io.StringIO((out / "scores.csv").read_text())))
-    assert [row["map"] for row in rows] == [RESULT, *reversed(layers)]
+    assert [row["map"] for row in rows] == [RESULT, *reversed(layers), "baseline", "baseline"]
     parts = [float(rows[0]["coherency"]), 1 - float(rows[0]["complexity"]), float(rows[0]["road"])]
     assert float(rows[0]["arcc"]) == pytest.approx(
         3 / sum(1 / part for part in parts) if min(parts) > 0 else 0, abs=1e-5
@@ -334,7 +334,7 @@ def test_help(capsys):
 
 
 def test_stopped_by_hand(picture, tmp_path, capsys, monkeypatch):
-    def stop(*_):
+    def stop(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "find", stop)

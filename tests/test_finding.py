@@ -178,7 +178,7 @@ def test_npz(found):
             np.testing.assert_array_equal(read[name], getattr(found, name))
         told = json.loads(str(read["metadata"]))
     assert told["settings"] == {**asdict(found.settings), "recipe": {**asdict(RECIPE), "layers": list(LAYERS)}}
-    assert told["scores"][RESULT]["arcc"] == found.scores[RESULT].arcc
+    assert told["scores"][RESULT]["arcc"] == found.scores[RESULT]["arcc"]
     assert told["versions"]["torch"] == TORCH
 
 

@@ -138,7 +138,7 @@ def test_shot_noise_inverts_scipys_poisson(level):
     image = np.repeat(np.arange(256, dtype=np.uint8), 60).reshape(64, 80, 3)
     photons = KINDS["shot"].amount(level)
     assert photons == pytest.approx(1 / level**2, rel=1e-14)
-    at = KINDS["shot"].prepare(noise.Clean(image, np.random.default_rng(4), None, None))
+    at = KINDS["shot"].prepare(noise.NoiseInput(image, np.random.default_rng(4), None, None))
     draws = np.random.default_rng(4).random(image.size).reshape(image.shape)
     counts = stats.poisson.ppf(draws, image / 255 * photons)
     counts[image == 0] = 0  # SciPy's quantile of no light at all is -1 or 0

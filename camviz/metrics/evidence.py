@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from camviz.maps import require_unit_range
 from camviz.methods.registry import Progress
 from camviz.metrics.registry import SCORES, Score
-from camviz.metrics.road import PERCENTILES, Road, Ties, check_maps, roads
+from camviz.metrics.road import PERCENTILES, Road, Ties, check_maps, removals
 from camviz.network.capture import Target, as_target
 from camviz.network.hooks import require_eval
 
@@ -119,15 +119,15 @@ class Evidence:
     @cached_property
     def removals(self) -> list[Road]:
         """What happens to the class when pixels are removed: ROAD of each of the M maps."""
-        return roads(
+        return removals(
             self.module,
             self.x,
             self.maps,
             self.classes,
+            self.clean_logits,
             self.seed,
             self.percentiles,
             self.ties,
-            self.clean_logits,
             self.progress,
         )
 

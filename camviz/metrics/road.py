@@ -103,13 +103,28 @@ def roads(
     """
     for each in maps:
         check_maps(x, each)
-    if ties not in ("all", "random"):
-        raise ValueError(f"ties must be 'all' or 'random', got {ties!r}")
     require_eval(module)
     require_unit_range(maps)
     with torch.no_grad():
         logits = module(x.clone()) if logits is None else logits  # some networks normalise their input in place
-        target = as_target(target, logits, len(x))
+    return removals(module, x, maps, as_target(target, logits, len(x)), logits, seed, percentiles, ties, progress)
+
+
+def removals(
+    module: nn.Module,
+    x: Tensor,
+    maps: Tensor,
+    target: Tensor,
+    logits: Tensor,
+    seed: int,
+    percentiles: Sequence[int],
+    ties: Ties,
+    progress: Progress | None,
+) -> list[Road]:
+    """`roads` of a network, maps (M, B, H, W), classes (B,) and logits (B, classes) that are known to be right."""
+    if ties not in ("all", "random"):
+        raise ValueError(f"ties must be 'all' or 'random', got {ties!r}")
+    with torch.no_grad():
         clean = logits.float().softmax(1).gather(1, target[:, None])[:, 0]
         after, removed = [], []
         for image in range(len(x)):
