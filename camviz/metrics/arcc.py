@@ -131,7 +131,7 @@ def _arcc(evidence: Evidence) -> Tensor:
 @score(
     "coherency",
     "Coherency",
-    "same map if only this is shown?",
+    "same map alone?",
     "Does the map stay when the network sees only what the map shows? 1 = unchanged.",
     formula="(Pearson(map of x, map of x * map) + 1) / 2; 0 where a map is the same everywhere",
     reference="Poppi et al., arXiv 2104.10252",
