@@ -147,7 +147,7 @@ def test_the_outline_of_the_hottest_pixels_is_that_of_the_core(calm, share):
 def test_the_shared_scale_moves_no_outline(calm):
     lines(calm, "0.1")
     before = panel(calm, 6)
-    calm.get_by_label("True brightness").check()
+    calm.get_by_label("True scale").check()
     settle(calm)
     after = panel(calm, 6)
     assert not np.array_equal(before, after)
@@ -171,7 +171,7 @@ def test_the_key_goes_through_all_lines(calm):
 
 def test_the_shared_scale_shows_merges_unstretched(calm, known):
     view, alone, _ = known
-    calm.get_by_label("True brightness").check()
+    calm.get_by_label("True scale").check()
     settle(calm)
     product = alone.prod(0)
     assert float(product.max()) < 0.9

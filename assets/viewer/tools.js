@@ -84,7 +84,7 @@ class Tools {
       labelled("Opacity", this.opacity, "How much the colours cover the picture ([ and ])"),
       labelled("Threshold", this.threshold, "Show the map only where it is at least this high (, and .)"),
       labelled("Lines", this.lines, "Contours, or an outline of each map's own hottest pixels (n)"),
-      labelled("True brightness", this.shared, "Keep merges at their true brightness, not stretched to the brightest place: watch them fade (s)"),
+      labelled("True scale", this.shared, "Keep merges at their true brightness, not stretched to the brightest place: watch them fade (s)"),
       this.outlined,
       this.held,
       this.large,

@@ -87,7 +87,7 @@ def numbers_html(scores: Scores, reaches: Sequence[float | None], wide: float) -
 def reach_html(reach: float) -> str:
     """How far two maps differ at most."""
     said = f"differ by {reach:.2f} at most" if reach >= LEAST else "no difference"
-    why = "Stretched so that the largest difference has full colour; True brightness shows it as it is."
+    why = "Stretched so that the largest difference has full colour; True scale shows it as it is."
     return f'<div class="cv-number" title="{why}"><small>{said}</small></div>'
 
 
