@@ -190,7 +190,7 @@ def nearly_full(device: str, leave: int, batches: Batches) -> Iterator[float]:
 
 
 def _fill(held: list[Tensor], leave: int, device: str) -> None:
-    """Allocate until only `leave` bytes are free, or no block can be had any more."""
+    """Allocate until only `leave` bytes are free, or no more can be allocated."""
     block = torch.cuda.mem_get_info()[0]
     while block >= BLOCK:
         wanted = min(block, torch.cuda.mem_get_info()[0] - leave)

@@ -27,8 +27,10 @@ def test_the_strip_keeps_its_place_while_scores_arrive(browser, address):
     page = browser.new_page(viewport={"width": 1440, "height": 900})
     page.set_default_timeout(SLOW)
     page.goto(address)
-    page.wait_for_selector(".cv-guide")
-    places = {name: page.locator(name).bounding_box() for name in (".cv-strip", ".cv-scores", ".cv-guide")}
+    names = (".cv-strip", ".cv-scores", ".cv-guide")
+    for name in names:  # they are drawn in any order
+        page.wait_for_selector(name)
+    places = {name: page.locator(name).bounding_box() for name in names}
     page.wait_for_selector(".cv-strip canvas")
     page.wait_for_function("!document.querySelector('.cv-wait')")
     for name, place in places.items():

@@ -100,7 +100,7 @@ class Evidence:
         return self._scored[name]
 
     def values(self, name: str) -> Tensor:
-        """The values of one score (M, B), for scores that are made of others."""
+        """The values of one score (M, B), for scores that combine others."""
         return self.scored(name).values
 
     @cached_property

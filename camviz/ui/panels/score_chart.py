@@ -67,14 +67,14 @@ def show_waiting(places: ScorePlaces, of: Explained, recipe: Recipe) -> None:
     places.words.markdown(":gray[The scores follow when the maps are there.]")
 
 
-def show_scores(places: ScorePlaces, of: Explained, recipe: Recipe, clean: Explained | None = None) -> list[ScoreRow]:
-    """Draw the chart with what is known, then fill in the rest, stage by stage and row by row; return the rows.
+def show_scores(places: ScorePlaces, of: Explained, recipe: Recipe, clean: Explained | None = None) -> None:
+    """Draw the chart with what is known, then fill in the rest, stage by stage and row by row.
 
     Where a noisy picture has its `clean` one, that is scored after it, and marked on the bars.
     """
     entries, names = _entries(of, recipe), score_names(of)
     for entry in entries:
-        compute_scores(of, entry.recipe, _free(names))
+        compute_scores(of, entry.recipe, stages(names)[0])  # which costs nothing
     rows = [_row(of, entry, clean) for entry in entries]
     places.chart.html(scores_html(rows, names))
     if not all(are_known(of, entry.recipe, entry.wanted(names)) for entry in entries):
@@ -91,12 +91,6 @@ def show_scores(places: ScorePlaces, of: Explained, recipe: Recipe, clean: Expla
                     places.chart.html(scores_html(rows, names))
         places.words.markdown("\n\n".join(conclusion(unscored(of, recipe), rows)))
     _speak(places, of, recipe, rows, clean)
-    return rows
-
-
-def _free(names: list[str]) -> list[str]:
-    """The scores that take no pass through the network."""
-    return [name for name in names if not (SCORES[name].cost or SCORES[name].runs_method)]
 
 
 def _speak(places: ScorePlaces, of: Explained, recipe: Recipe, rows: list[ScoreRow], clean: Explained | None) -> None:
