@@ -89,7 +89,7 @@ def said(app) -> list[str]:
 
 
 def test_before_an_upload_it_tells_what_a_bundle_is_and_how_to_get_one(app):
-    assert "never unpacked to disk" in shown(app)
+    assert "nothing is unpacked to disk" in shown(app)
     assert "Download" in shown(app)
     assert (rows(app), said(app), list(app.button)) == ([], [], [])
 
@@ -161,7 +161,7 @@ def test_an_unknown_network_is_never_loaded_and_the_stored_result_is_shown(app, 
     monkeypatch.setattr(networks, "load_model", lambda *_: pytest.fail("it was loaded"))
     given(app, replace(made, settings=replace(made.settings, model=name)))
     assert len(rows(app)) == 1
-    assert f"`{name}` is not among camviz's" in app.warning[0].value
+    assert f"`{name}` is not one of camviz's" in app.warning[0].value
     assert [button.label for button in app.button] == ["Forget this bundle"]
     assert "Computed with" in shown(app)
 
