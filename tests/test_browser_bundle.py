@@ -17,7 +17,7 @@ LAYERS = ("_blocks.10._swish", "_swish")
 def test_a_bundle_is_opened_agrees_and_goes_on_in_explore(page, lite0):
     settings = Settings("efficientnet-lite0", Recipe("gradcam++", LAYERS), "pad", 285)
     found = find(lite0, SAMPLES["Cat"].path.read_bytes(), "my <b>cat</b>.jpg", settings)
-    page.locator("header").get_by_text("Bundle").click()
+    page.locator("header").get_by_text("Reproduce").click()
     expect(page.locator(".cv-lead")).to_be_visible()
     file = {"name": "cat.camviz.zip", "mimeType": "application/zip", "buffer": bundle.write(found)}
     page.locator("input[type=file]").set_input_files(file)
@@ -67,7 +67,7 @@ def test_the_bundle_of_every_page_comes_back_and_agrees(visit, link, popover, me
     found = bundle.read(data)
     assert found.settings.recipe.method == method
     assert found.name == "Cat"
-    page.locator("header").get_by_text("Bundle").click()
+    page.locator("header").get_by_text("Reproduce").click()
     expect(page.locator(".cv-lead")).to_be_visible()  # until then the uploads may be another page's
     expect(page.locator("input[type=file]")).to_have_count(1)
     file = {"name": "cat.camviz.zip", "mimeType": "application/zip", "buffer": data}
