@@ -25,6 +25,7 @@ class LayerPanel:
     Attributes:
         name: the layer.
         size: its resolution in print; where that is unknown, the layer's name.
+        spoken: its resolution for those who do not see it, or "".
         blank: why its map is blank, or "".
         merged_blank: why the merge is blank, or "".
         marks: short remarks on the layer, each with its explanation.
@@ -32,6 +33,7 @@ class LayerPanel:
 
     name: str
     size: str
+    spoken: str = ""
     blank: str = ""
     merged_blank: str = ""
     marks: Sequence[tuple[str, str]] = ()
@@ -124,6 +126,7 @@ def _layer_panels(finding: Finding) -> list[LayerPanel]:
         LayerPanel(
             name=layer,
             size=size_title(facts[index].size) if facts else layer,
+            spoken="{} by {}".format(*facts[index].size) if facts else "",
             blank=blanks[index],
             merged_blank=why_blank(not merges[index].any(), blanks[index:]),
             marks=_marks(recipe.method, facts[index].negative, facts[index].twins) if facts else (),
@@ -298,7 +301,7 @@ def _merge_captions(strip: Strip) -> list[str]:
 
 
 def _of(panel: LayerPanel) -> str:
-    return f"Map of {panel.name}, {panel.size}"
+    return ", ".join(filter(None, (f"Map of {panel.name}", panel.spoken)))
 
 
 def _result(strip: Strip, caption: str, hint: str = "") -> str:
