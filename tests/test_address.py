@@ -167,5 +167,5 @@ def test_a_files_name_is_one_short_line():
 
 
 def test_the_sentence_does_not_go_on_for_ever():
-    assert left_out(["a", "b"]).endswith("does not know: a, b.")
+    assert left_out(["a", "b"]).endswith("left at their defaults: a, b.")
     assert left_out(["a"] * 9).endswith("a, 3 more.")

@@ -120,7 +120,7 @@ def test_classes_and_why_this_and_not_that(visit, known):
     assert this.header["signed"] == []
     assert apart.header["ranges"][0] == pytest.approx([0.5 - far / 2, 0.5 + far / 2], abs=1e-5)
     assert f"differ by {far:.2f} at most" in numbers(app)[2]
-    assert "Why <b>espresso</b> and not Egyptian cat?" in title(app)
+    assert "Why <b>espresso</b> rather than Egyptian cat?" in title(app)
     assert "not between classes" in "".join(m.markup for m in messages(app))
 
 

@@ -327,7 +327,7 @@ def test_zip64(good):
     refused(stream.getvalue(), "length")
     record = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, 6, 6, 2**40, 0)
     locator = struct.pack("<4sLQL", b"PK\6\7", 0, len(good) - 22, 1)
-    refused(good[:-22] + record + locator + good[-22:], "packed anew")
+    refused(good[:-22] + record + locator + good[-22:], "packed again")
 
 
 def test_overlapping_members(good):

@@ -229,7 +229,7 @@ def test_files_of_the_users_stay(picture, tmp_path):
     [
         (None, "There is no file"),
         (b"", "empty"),
-        (b"hello", "no picture"),
+        (b"hello", "can't be read here"),
         (PNG[:9000], "damaged or cut short|cut short"),
     ],
 )

@@ -125,8 +125,8 @@ def test_a_grid_that_is_too_large_says_so():
 
 def test_the_question():
     assert question("cup") == "Where is <b>cup</b>?"
-    assert question("cup", "pot") == "Why <b>cup</b> and not pot?"
-    assert question("cup", "pot", "mug", "jar") == "Why <b>cup</b> and not pot and 2 more?"
+    assert question("cup", "pot") == "Why <b>cup</b> rather than pot?"
+    assert question("cup", "pot", "mug", "jar") == "Why <b>cup</b> rather than pot, mug or jar?"
 
 
 def test_numbers_say_what_is_known():

@@ -227,7 +227,7 @@ def _check_member(member: zipfile.ZipInfo) -> None:
         raise BundleError(f"This bundle's {name} is a link or another special file: {_ASK_AGAIN}.")
     if member.compress_type != zipfile.ZIP_STORED:
         raise BundleError(
-            f"This bundle's {name} is compressed, so it was packed anew: use the file as camviz wrote it."
+            f"This bundle's {name} is compressed, so it was packed again: use the file as camviz wrote it."
         )
     if member.file_size > LIMITS[name]:
         raise BundleError(
