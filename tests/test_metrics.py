@@ -2,6 +2,8 @@
 
 import functools
 import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from torch import nn
 import camviz
 from camviz.metrics import road as road_module
 from camviz.metrics.arcc import coherency, complexity, harmonic_mean, joined
+from camviz.metrics.evidence import Evidence
 from camviz.metrics.road import PERCENTILES, removal_masks, road, roads
 from camviz.network.hooks import layer_hooks
 
@@ -448,3 +451,22 @@ def test_roads_tell_how_far_they_are_and_can_be_stopped():
 
     with pytest.raises(KeyboardInterrupt):
         roads(module, x, maps, 1, progress=stop)
+
+
+def test_scores_let_others_compute_theirs_in_between():
+    """On a server, work that gives way waits for somebody else's: that must not wait for it in turn."""
+    module, x = Plain().eval(), noise_images(1, 30, 30, dtype=torch.float32)
+    maps = torch.rand(1, 1, 30, 30, generator=torch.Generator().manual_seed(0))
+    begun, others_are_done = threading.Event(), threading.Event()
+
+    def give_way(*_):
+        begun.set()
+        if not others_are_done.wait(20):
+            raise TimeoutError
+
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(Evidence(module, x, maps, 1, progress=give_way).scored, "road")
+        assert begun.wait(20)
+        Evidence(module, x, maps, 1).scored("road")
+        others_are_done.set()
+        first.result()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from camviz.metrics.road import PERCENTILES, Road, Ties, check_maps, removals
 from camviz.network.capture import Target, as_target
 from camviz.network.hooks import require_eval
 
+Value = TypeVar("Value")
 # (x, target) -> maps (B, H, W): the whole method, run again
 Explain = Callable[[Tensor, Tensor], Tensor]
 
@@ -31,6 +32,28 @@ class Scored:
 
     values: Tensor
     notes: tuple[tuple[str, ...], ...]
+
+
+class ComputedOnce(Generic[Value]):
+    """A property that is computed when it is first read, and kept.
+
+    `functools.cached_property` locks its whole class meanwhile (until Python 3.12): a computation that lets others work
+    in between would then wait for those who wait for it.
+    """
+
+    def __init__(self, compute: Callable[[Any], Value]) -> None:
+        self._compute = compute
+        self.__doc__ = compute.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object, owner: type | None = None) -> Value:
+        if instance is None:
+            return cast(Value, self)
+        value = self._compute(instance)
+        vars(instance)[self._name] = value  # which is found before this descriptor from now on
+        return value
 
 
 @dataclass(eq=False)
@@ -103,7 +126,7 @@ class Evidence:
         """The values of one score (M, B), for scores that combine others."""
         return self.scored(name).values
 
-    @cached_property
+    @ComputedOnce
     def clean_logits(self) -> Tensor:
         """The network's output for the clean images (B, classes)."""
         if self.logits is not None:
@@ -111,12 +134,12 @@ class Evidence:
         with torch.no_grad():
             return self.module(self.x.clone())  # some networks normalise their input in place
 
-    @cached_property
+    @ComputedOnce
     def classes(self) -> Tensor:
         """The classes explained, long (B,)."""
         return as_target(self.target, self.clean_logits, len(self.x))
 
-    @cached_property
+    @ComputedOnce
     def removals(self) -> list[Road]:
         """What happens to the class when pixels are removed: ROAD of each of the M maps."""
         return removals(
