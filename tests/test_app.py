@@ -28,6 +28,7 @@ from camviz import METHODS, list_models, shapes
 from camviz.merging import RULES
 from camviz.models import SHAPES
 from camviz.samples import SAMPLES
+from camviz.ui.panels import score_chart
 from camviz.ui.server import full_memory, sharing
 from camviz.ui.server.streamlit_internals import DeltaGenerator
 from camviz.workbench import maps, networks, pictures, scores
@@ -458,3 +459,20 @@ def test_who_waits_is_told_and_then_served(app):
     assert "You are next" in told
     assert told[-1] == ""
     assert "Rocket" in " ".join(html(app))
+
+
+def test_scores_that_somebody_else_computes_meanwhile_are_shown(app, monkeypatch):
+    """Two visitors look at one picture: what the other one's page has scored since the chart was drawn is drawn too."""
+    forget(picture_id("Cameraman"))
+    offer = score_chart._slow_progress  # between the first drawing of the chart and the scores that it lacks
+
+    def meanwhile(of, recipe, entries):
+        for entry in entries:
+            scores.compute_scores(of, entry.recipe, scores.score_names(of))
+        return offer(of, recipe, entries)
+
+    monkeypatch.setattr(score_chart, "_slow_progress", meanwhile)
+    app.selectbox(key="sample").set_value("Cameraman").run()
+    assert not app.exception
+    assert "cv-wait" not in chart(app)
+    assert "RefineCAM scores" in words(app)

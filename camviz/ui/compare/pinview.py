@@ -8,7 +8,7 @@ from camviz.html.comparison_grid import numbers, pin_html, reach_html
 from camviz.ui.compare.grid import Cell, describe, reach_of
 from camviz.ui.compare.pins import MOST, Pin, pins, unpin
 from camviz.ui.compare.view import panel_of, show_map
-from camviz.ui.panels.score_chart import are_fast_scores_known, compute_fast_scores, row_of_map
+from camviz.ui.panels.score_chart import compute_fast_scores, row_of_map
 from camviz.ui.server.full_memory import gpu_memory
 from camviz.ui.server.streamlit_internals import DeltaGenerator, Slot
 
@@ -43,7 +43,7 @@ class PinPlaces:
     def score(self) -> None:
         """Fill in the numbers that are missing."""
         for cell, below in self._shown:
-            if cell.against is None and not are_fast_scores_known(cell.of, cell.recipe):
+            if cell.against is None:
                 with gpu_memory(cell.of.net):
                     compute_fast_scores(cell.of, cell.recipe)
                     self._show_numbers(cell, below)

@@ -125,7 +125,7 @@ def _score_row(places: RowPlaces, row: Row, wide: float) -> None:
     """Fill in a row's numbers, map by map."""
     with gpu_memory(row.cells[0].of.net):
         for cell in row.cells:
-            if cell.against is None and not are_fast_scores_known(cell.of, cell.recipe):
+            if cell.against is None:
                 compute_fast_scores(cell.of, cell.recipe)
                 _show_numbers(places, row, wide)
 

@@ -84,11 +84,9 @@ def show_scores(places: ScorePlaces, of: Explained, recipe: Recipe, clean: Expla
     for each in filter(None, (of, clean)):
         for stage in stages(names):
             for index, entry in enumerate(entries):
-                wanted = entry.wanted(stage)
-                if not are_known(each, entry.recipe, wanted):
-                    compute_scores(each, entry.recipe, wanted, progress)
-                    rows[index] = _row(of, entry, clean)
-                    places.chart.html(scores_html(rows, names))
+                compute_scores(each, entry.recipe, entry.wanted(stage), progress)
+                rows[index] = _row(of, entry, clean)  # also where somebody else computed it since it was drawn
+                places.chart.html(scores_html(rows, names))
         places.words.markdown("\n\n".join(conclusion(unscored(of, recipe), rows)))
     _speak(places, of, recipe, rows, clean)
 

@@ -86,30 +86,38 @@ class Slot:
     """Shows one thing after another in one place.
 
     `st.empty` would do, but it clears what the run before has left; this keeps it until there is something new.
-    What an element's own call returned can be drawn on again, and then replaces the element.
+    What an element's own call returned can be drawn on again, and then replaces the element. HTML that is there already
+    isn't sent again.
     """
 
     def __init__(self, parent: DeltaGenerator) -> None:
         self._place = parent
+        self._html: str | None = None  # the HTML shown now
 
     def html(self, body: str) -> None:
         """Show HTML in place of what was there."""
-        self._place = self._place.html(body)
+        if body != self._html:
+            self._show(self._place.html(body))
+            self._html = body
 
     def markdown(self, body: str) -> None:
         """Show Markdown in place of what was there."""
-        self._place = self._place.markdown(body)
+        self._show(self._place.markdown(body))
 
     def say(self, how: Literal["info", "success", "warning"], words: str, icon: str) -> None:
         """Show a message, in Markdown, in place of what was there."""
-        self._place = getattr(self._place, how)(words, icon=icon)
+        self._show(getattr(self._place, how)(words, icon=icon))
 
     def mount(self, component: Callable[[], object]) -> None:
         """Show a component, once a run, in place of what was there."""
         with self._place:
             component()
+        self._html = None
 
     def container(self, key: str) -> DeltaGenerator:
         """Show a container in place of what was there."""
-        self._place = self._place.empty()
+        self._show(self._place.empty())
         return self._place.container(key=key)
+
+    def _show(self, place: DeltaGenerator) -> None:
+        self._place, self._html = place, None
