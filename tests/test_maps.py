@@ -50,8 +50,8 @@ def test_upsampling_by_hand():
 def test_upsampling_as_pytorch_does_it(grid):
     maps = torch.randn(2, 3, *grid, generator=torch.Generator().manual_seed(1))
     expected = F.interpolate(maps.double(), size=(224, 192), mode="bilinear", align_corners=False)
-    # In float32 a place near 300 is known to 3e-5, and PyTorch rounds otherwise with one thread than with more.
-    torch.testing.assert_close(upsample(maps, (224, 192)), expected.float(), rtol=0, atol=1e-4)
+    # In float32 a place near 300 is known to 3e-5 only, and PyTorch rounds otherwise with one thread than with more.
+    torch.testing.assert_close(upsample(maps, (224, 192)), expected.float(), rtol=0, atol=3e-4)
 
 
 def test_what_is_not_finite_spoils_its_own_map_only():
