@@ -113,7 +113,7 @@ def test_every_fit(app, fit):
 
 def test_identical_methods_are_named(app):
     app.selectbox(key="method").set_value("gradcam").run()
-    assert "XGrad-CAM and HiResCAM give the very same map" in strip(app)
+    assert "XGrad-CAM and HiResCAM give exactly the same map" in strip(app)
 
 
 def test_a_class_the_model_does_not_believe_in_is_explained(app):

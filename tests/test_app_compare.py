@@ -119,7 +119,7 @@ def test_classes_and_why_this_and_not_that(visit, known):
     assert apart.header["signed"] == [0, 1]
     assert this.header["signed"] == []
     assert apart.header["ranges"][0] == pytest.approx([0.5 - far / 2, 0.5 + far / 2], abs=1e-5)
-    assert f"differ by {far:.2f} at most" in numbers(app)[2]
+    assert f"largest difference {far:.2f}" in numbers(app)[2]
     assert "Why <b>espresso</b> rather than Egyptian cat?" in title(app)
     assert "not between classes" in "".join(m.markup for m in messages(app))
 
@@ -250,7 +250,7 @@ def test_a_forgotten_picture_is_pinned_no_more(visit):
         ({"compare": "classes", "classes": ""}, "Choose at least one class"),
         ({"compare": "models", "models": ""}, "Choose at least one model"),
         ({"compare": "rules", "layers": "_swish"}, "switch on a second one"),
-        ({"compare": "classes", "classes": "~".join(map(str, range(13)))}, "24 are the most"),
+        ({"compare": "classes", "classes": "~".join(map(str, range(13)))}, "the limit is 24"),
     ],
 )
 def test_what_cannot_be_shown_says_what_to_do(visit, said, expected):

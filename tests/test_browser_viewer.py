@@ -260,7 +260,7 @@ def test_the_merge_plays_from_the_deepest_map_to_the_result(calm, known):
 
 def test_the_result_against_a_panel_by_swipe(calm, known):
     view, alone, refined = known
-    calm.get_by_label("Result").select_option("swipe")
+    calm.get_by_label("Compare").select_option("swipe")
     calm.locator(".cv-strip canvas[data-map='2']").locator("..").click()
     settle(calm)
     half = pixels(calm, RESULT)
@@ -277,7 +277,7 @@ def test_the_result_against_a_panel_by_swipe(calm, known):
 
 def test_two_layers_against_each_other(calm, known):
     view, alone, refined = known
-    calm.get_by_label("Result").select_option("swipe")
+    calm.get_by_label("Compare").select_option("swipe")
     calm.locator(".cv-strip canvas[data-map='2']").locator("..").click()
     calm.locator(".cv-strip canvas[data-map='1']").locator("..").click(modifiers=["Shift"])
     settle(calm)
@@ -291,13 +291,13 @@ def test_two_layers_against_each_other(calm, known):
     settle(calm)
     assert close_to(pixels(calm, RESULT)[:, border + 1 :], overlay(view, refined)[:, border + 1 :])
     expect(calm.locator(".cv-sides")).to_have_text("Map of _blocks.4._swish ↔ RefineCAM")
-    calm.get_by_label("Result").select_option("alone")
+    calm.get_by_label("Compare").select_option("alone")
     expect(calm.locator(".cv-sides")).to_be_hidden()
 
 
 def test_the_result_against_a_panel_by_blinking(calm, known):
     view, alone, refined = known
-    calm.get_by_label("Result").select_option("blink")
+    calm.get_by_label("Compare").select_option("blink")
     wanted = {overlay(view, map_).tobytes(): name for map_, name in ((alone[0], "layer"), (refined, "result"))}
     seen = set()
     for _ in range(40):
@@ -412,7 +412,7 @@ def test_the_panel_that_is_clicked_is_saved(calm, tmp_path):
     assert np.abs(np.asarray(inside, float) - np.asarray(expected, float)).mean() < 6
     assert calm.locator(".cv-partner").count() == 0, "nothing was chosen for another purpose"
     frame.click()
-    calm.get_by_label("Result").select_option("swipe")
+    calm.get_by_label("Compare").select_option("swipe")
     expect(calm.locator(".cv-partner")).to_have_count(1)
 
 

@@ -136,7 +136,7 @@ def test_numbers_say_what_is_known():
     assert "ARCC 0.50, Coherency 0.90, 1 − complexity 0.80, ROAD 0.70" in numbers(scored(0.5))
     row = numbers_html([scored(0.5), scored(0.6), None], [None, None, 0.3], 9)
     assert row.count("cv-best") == 1
-    assert row.index("0.50") < row.index("cv-best") < row.index("differ by 0.30")
+    assert row.index("0.50") < row.index("cv-best") < row.index("largest difference 0.30")
 
 
 def test_markup_of_strangers_is_only_text():

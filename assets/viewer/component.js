@@ -1,4 +1,4 @@
-// What Streamlit calls when the data of a viewer, of the tools, or scores have come or changed.
+// Streamlit calls this when the data of a viewer, the toolbar or the scores arrive or change.
 
 export default function ({ data, parentElement, setTriggerValue }) {
   const header = headerOf(data);
@@ -11,7 +11,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   return () => parentElement.camviz.close();
 }
 
-/** Scores have come for maps that are drawn. */
+/** Scores have arrived for maps on the page. */
 function hear(scores) {
   Object.assign(store.scores, scores);
   for (const viewer of store.viewers) viewer.speak();

@@ -1,4 +1,4 @@
-// What the server sends: the length of a header, the header (JSON), the picture, the maps; each part at a multiple of 4.
+// The server's messages: the header's length, the header (JSON), the picture, the maps; each part starts at a multiple of 4.
 
 /** The header alone. */
 function headerOf(bytes) {
@@ -8,7 +8,7 @@ function headerOf(bytes) {
 
 /** @returns {{header: object, image: {width, height, rgb, grey}, maps: Float32Array[]}} */
 function unpack(bytes) {
-  const buffer = bytes.slice().buffer; // a copy starts at 0, as typed arrays want it
+  const buffer = bytes.slice().buffer; // a copy starts at 0, as typed arrays require
   const header = headerOf(bytes);
   const { width, height } = header;
   let offset = bodyOf(bytes);
@@ -22,7 +22,7 @@ function unpack(bytes) {
   return { header, image: { width, height, rgb, grey: greyOf(rgb) }, maps };
 }
 
-/** Where the parts after the header begin. */
+/** The offset of the parts after the header. */
 function bodyOf(bytes) {
   return padded(4 + new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true));
 }
@@ -31,7 +31,7 @@ function padded(offset) {
   return (offset + 3) & ~3;
 }
 
-/** Luma as ITU-R BT.601 weighs it. */
+/** Luma by ITU-R BT.601. */
 function greyOf(rgb) {
   const grey = new Float32Array(rgb.length / 3);
   for (let i = 0, j = 0; i < grey.length; i++, j += 3) {

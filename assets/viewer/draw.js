@@ -1,14 +1,14 @@
 // A map over a picture, pixel by pixel. PALETTES holds 256 colours a name, three bytes each (camviz/render.py).
 
-const CONTOURS = 4; // bands; their borders are drawn
-const GREY_FROM = 0.25; // opacity from which the photograph has lost its own colours
+const CONTOURS = 4; // bands, whose borders are drawn
+const GREY_FROM = 0.25; // opacity above which the photograph is grey
 
-/** How much of the colour covers the photograph where a map is 0, and where it is 1. */
+/** How much of the photograph the colour covers where a map is 0, and where it is 1. */
 function coverAt(opacity) {
   return [opacity ** 3, 1 - (1 - opacity) ** 1.6];
 }
 
-/** For each of 256 values what is left of the photograph, and what colour is added. Of a difference 0.5 is none. */
+/** For each of 256 values: the share of the photograph kept, and the colour added. In differences 0.5 means none. */
 function inksFor({ colours, opacity }, signed = false) {
   const palette = signed ? SIGNED : PALETTES[colours];
   const [low, high] = signed ? [0, coverAt(opacity)[1]] : coverAt(opacity);
@@ -21,12 +21,12 @@ function inksFor({ colours, opacity }, signed = false) {
   return inks;
 }
 
-/** How high a value is; of a difference, how far from none. */
+/** A value's height; for differences, its distance from 0.5. */
 function heightOf(value, signed) {
   return signed ? Math.abs(2 * value - 1) : value;
 }
 
-/** The photograph under a map (n, 3): grey, so that every colour seen belongs to the map; its own as that fades. */
+/** The photograph under a map (n, 3): grey, so that all colour belongs to the map, unless the map is nearly transparent. */
 function groundFor(image, opacity) {
   const own = Math.max(0, 1 - opacity / GREY_FROM);
   if (image.own === own) return image.ground;
@@ -92,7 +92,7 @@ function paintContours(pixels, { width, height }, map, [low, high], x0, x1) {
   }
 }
 
-/** Outline the hottest pixels: white on their outermost ones, black just outside, so that it shows on every colour. */
+/** Outline the hottest pixels: white on their edge, black just outside, so that it is visible on every colour. */
 function paintOutline(pixels, { width }, edges, x0, x1) {
   for (let i = 0; i < pixels.length; i++) {
     if (edges[i] === NO_EDGE || i % width < x0 || i % width >= x1) continue;
@@ -101,9 +101,9 @@ function paintOutline(pixels, { width }, edges, x0, x1) {
 }
 
 const [NO_EDGE, INNER, OUTER] = [0, 1, 2];
-const OUTLINES = new WeakMap(); // map -> what `outlineOf` found, by share
+const OUTLINES = new WeakMap(); // map -> results of `outlineOf`, by share
 
-/** The edges of the hottest share of a map's pixels, a byte each: the outermost of them, and those just outside. */
+/** The edge of the hottest share of a map's pixels, a byte each: the outermost of them, and those just outside. */
 function outlineOf(map, { width, height }, share, signed) {
   const known = OUTLINES.get(map) ?? {};
   OUTLINES.set(map, known);

@@ -1,7 +1,7 @@
-// One arrangement of panels: the server's markup, whose canvases are drawn here, all with the same part in view.
+// One arrangement of panels: the server's markup, its canvases drawn here, all with the same part in view.
 
 const BLINK = 700; // milliseconds
-const STEP = 900; // milliseconds a layer takes to be merged
+const STEP = 900; // milliseconds to merge a layer
 
 class Viewer {
   constructor(parent) {
@@ -9,20 +9,20 @@ class Viewer {
     this.root.className = "cv-viewer";
     this.root.tabIndex = 0;
     parent.append(this.root);
-    this.tell = null; // hears of clicks, if the server wants to
-    this.split = 0.5; // where the swipe's border is
-    this.chosen = null; // the map that the large picture is held against
+    this.tell = null; // reports clicks to the server, if it asks for them
+    this.split = 0.5; // the position of the swipe's border
+    this.chosen = null; // the map that the large picture is compared with
     this.large = null; // the map in the large picture, if it is not the result
     this.merging = null;
     listen(this);
   }
 
-  /** Show what the server sent; the panels of before stay until these are drawn, within one frame. */
+  /** Show what the server sent; the previous panels stay until these are drawn, within one frame. */
   show(bytes) {
     store.viewers.add(this);
-    if (this.header?.id === headerOf(bytes).id) return; // drawn already: a run that changed nothing here
+    if (this.header?.id === headerOf(bytes).id) return; // already drawn: this run changed nothing here
     const { header, image, maps } = unpack(bytes);
-    if (header.maps !== this.header?.maps) this.large = this.chosen = null; // an index may mean another layer now
+    if (header.maps !== this.header?.maps) this.large = this.chosen = null; // an index may now mean another layer
     Object.assign(this, { header, image, maps, merging: null, playing: null });
     this.root.innerHTML = header.markup;
     this.root.setAttribute("role", "group");
@@ -34,7 +34,7 @@ class Viewer {
     this.speak();
   }
 
-  /** Say each map's score in the words that stand for it. */
+  /** Add each map's score to its words for screen readers. */
   speak() {
     const scores = store.scores[this.header.subject] ?? {};
     for (const { canvas, map, alt } of this.panels) canvas.ariaLabel = map in scores ? `${alt}, ARCC ${scores[map]}` : alt;
@@ -68,7 +68,7 @@ class Viewer {
     return this.header.signed.includes(map);
   }
 
-  /** The range of a map on the scale that is shown. */
+  /** The range of a map on the current scale. */
   range(index) {
     return store.settings.shared ? this.header.ranges[index] : [0, 1];
   }
@@ -84,7 +84,7 @@ class Viewer {
     this.blink();
   }
 
-  /** Mark what the large picture holds against each other, and name both in it. */
+  /** Mark the two maps that the large picture compares, and name them in it. */
   tellSides() {
     const sides = this.compares() ? [this.chosen, this.large ?? this.header.result] : [];
     for (const { canvas, map } of this.panels) {
@@ -97,7 +97,7 @@ class Viewer {
   }
 
   drawPanel({ context, frame, pixels, map, canvas }, inks) {
-    if (map === null) return; // the picture stays as it was drawn at first
+    if (map === null) return; // the picture never changes
     if ("result" in canvas.dataset) this.drawResult(pixels, map, inks);
     else this.paint(pixels, map, inks);
     context.putImageData(frame, 0, 0);
@@ -109,7 +109,7 @@ class Viewer {
     paintMap(pixels, this.image, this.maps[map], this.range(map), store.settings, own, x0, x1, signed);
   }
 
-  /** The large picture: the result, or a moment of the merge, or what it is held against. */
+  /** The large picture: the result, a frame of the merge animation, or a comparison. */
   drawResult(pixels, map, inks) {
     if (this.merging) {
       const { values, range } = this.merging;
@@ -150,7 +150,7 @@ class Viewer {
     this.panels.filter(({ canvas }) => "result" in canvas.dataset).forEach((panel) => this.drawPanel(panel, inks));
   }
 
-  /** Play the merge: the deepest map, then layer by layer what is left of it. */
+  /** Play the merge: the deepest map, then what remains of it, layer by layer. */
   playMerge() {
     const order = this.header.merges ?? [];
     if (order.length < 2) return;
@@ -159,8 +159,8 @@ class Viewer {
     const play = {};
     this.playing = play;
     const frame = (now) => {
-      if (this.playing !== play) return; // played anew, or another result has come
-      const at = Math.max(0, (now - start) / STEP - 0.5); // the deepest alone for a moment
+      if (this.playing !== play) return; // restarted, or another result has arrived
+      const at = Math.max(0, (now - start) / STEP - 0.5); // show the deepest alone for a moment
       const last = Math.min(Math.floor(at), order.length - 2);
       const share = ease(clamp(at - last, 0, 1));
       this.merging = this.blend(values, order[last], order[last + 1], share);
@@ -174,16 +174,16 @@ class Viewer {
     requestAnimationFrame(frame);
   }
 
-  /** Between two maps, and between their ranges. */
+  /** Interpolate between two maps and their ranges. */
   blend(values, from, to, share) {
     const [a, b] = [this.maps[from], this.maps[to]];
     for (let i = 0; i < values.length; i++) values[i] = a[i] + share * (b[i] - a[i]);
-    OUTLINES.delete(values); // its values are new in each frame
+    OUTLINES.delete(values); // its values change every frame
     const [x, y] = [this.range(from), this.range(to)];
     return { values, range: [0, 1].map((end) => x[end] + share * (y[end] - x[end])) };
   }
 
-  /** Mark the panels of the layers that are merged so far, by their depth; null to mark none. */
+  /** Mark the panels of the layers merged so far; null to mark none. */
   light(depth) {
     const merges = this.header.merges ?? [];
     this.panels.forEach(({ canvas, map }) => {
@@ -193,7 +193,7 @@ class Viewer {
     });
   }
 
-  /** Move every panel to the part in view, and tell each map's value under the pointer. */
+  /** Move every panel to the part in view, and show each map's value under the pointer. */
   follow() {
     const { scale, left, top } = store.zoom;
     const style = this.root.style;
@@ -210,7 +210,7 @@ class Viewer {
     for (const { map, reading } of this.panels) reading.textContent = map === null ? "" : this.read(map, at);
   }
 
-  /** What is told of a map at a place: its region's words, or its value. */
+  /** A map's words at a place: those of its region, or its value. */
   read(map, at) {
     const words = this.header.regions[map];
     return words ? words[store.regionAt(at)] ?? "" : this.value(map, at).toFixed(2);

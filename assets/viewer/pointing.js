@@ -1,6 +1,6 @@
-// Hands on a viewer: wheel, mouse, fingers, keys.
+// Input to a viewer: wheel, mouse, touch, keys.
 
-const NEAR = 4; // pixels that a click may slip
+const NEAR = 4; // pixels that the pointer may move during a click
 
 function listen(viewer) {
   const fingers = new Map();
@@ -11,7 +11,7 @@ function listen(viewer) {
     "wheel",
     (event) => {
       const at = placeIn(event);
-      if (!at || (store.zoom.scale === 1 && event.deltaY > 0)) return; // nothing to zoom out of: let the page scroll
+      if (!at || (store.zoom.scale === 1 && event.deltaY > 0)) return; // fully zoomed out: let the page scroll
       event.preventDefault();
       store.zoomBy(Math.exp(-event.deltaY / 300), at.px, at.py);
       store.point(pictureAt(at));
@@ -56,7 +56,7 @@ function listen(viewer) {
   root.addEventListener("keydown", (event) => press(viewer, event));
 }
 
-/** The panel under an event, and the place in it, 0 to 1; null beside the panels. */
+/** The panel under an event and the place in it, 0 to 1; null outside the panels. */
 function placeIn(event) {
   const frame = event.target.closest?.(".cv-pic");
   const canvas = frame?.querySelector("canvas");
@@ -93,7 +93,7 @@ function swipe(viewer, at) {
   viewer.redrawResult();
 }
 
-/** A click: the panel to save, the region under it, or a map to hold against the result, or with Shift in its place. */
+/** A click saves a panel, picks a region, or chooses a map to compare with the result, or with Shift to replace it. */
 function choose(viewer, at, instead) {
   if (store.awaited) {
     store.awaited(at.frame);
@@ -142,7 +142,7 @@ function press(viewer, event) {
   act();
 }
 
-/** The name after this one, in a circle. */
+/** The next name, after the last the first. */
 function following(names, name) {
   return names[(names.indexOf(name) + 1) % names.length];
 }
@@ -157,7 +157,7 @@ function playMerges() {
   for (const viewer of store.viewers) viewer.playMerge();
 }
 
-/** Large mode: the panels over the whole window, for a room. */
+/** Large mode: the panels fill the window. */
 function enlarge(on) {
   store.large = on;
   document.documentElement.classList.toggle("cv-large", on);

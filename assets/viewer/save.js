@@ -1,4 +1,4 @@
-// Pictures out: the result or the whole arrangement, drawn anew at a chosen scale, with a caption if wanted.
+// Saving as PNG: the result, a panel or the whole arrangement, redrawn at a chosen scale, with or without captions.
 
 const MARGIN = 16;
 const LINE = 16;
@@ -13,11 +13,11 @@ function saveMenu() {
   return element(
     "div",
     { className: "cv-save" },
-    labelled("Size", scale, "Times the size on the screen"),
-    labelled("With captions", captions, "Burn the words into the picture"),
+    labelled("Size", scale, "Relative to the size on the screen"),
+    labelled("With captions", captions, "Include the words in the picture"),
     button("Result, PNG", "The large picture", how((size, words) => save("result", size, words))),
     button("All panels, PNG", "The whole arrangement", how((size, words) => save("all", size, words))),
-    button("One panel, PNG …", "Click the panel that you want; any key lets go", how(awaitPanel)),
+    button("One panel, PNG …", "Click the panel to save; any key cancels", how(awaitPanel)),
   );
 }
 
@@ -33,14 +33,14 @@ function download(picture, name) {
   });
 }
 
-/** Let the next click choose the panel that is saved; until then a key lets go. */
+/** Save the panel that is clicked next; a key cancels. */
 function awaitPanel(scale, captions) {
   document.querySelectorAll(".cv-tools details").forEach((sheet) => (sheet.open = false));
   store.awaitPanel((frame) => download(composePanel(frame, scale, captions), "panel"));
   document.addEventListener("keydown", () => store.awaitPanel(null), { once: true });
 }
 
-/** One panel, and below it the words that stand for it. */
+/** One panel, and below it the words that screen readers get. */
 function composePanel(frame, scale, captions) {
   const { left, top, right, bottom, width } = frame.getBoundingClientRect();
   const measure = element("canvas").getContext("2d");
@@ -55,7 +55,7 @@ function composePanel(frame, scale, captions) {
   return canvas;
 }
 
-/** A text in lines that are no wider than they may be, as far as its words allow. */
+/** Break a text into lines no wider than `width`, as far as its words allow. */
 function wrapped(context, text, width) {
   const lines = [];
   for (const word of text.split(" ")) {
@@ -74,7 +74,7 @@ function areaOf(what) {
   return results.length ? results : viewers;
 }
 
-/** Draw pictures and words where they stand on the page. */
+/** Draw pictures and words where they are on the page. */
 function compose(parts, scale, captions, alone) {
   const drawn = parts.flatMap((part) => [...part.querySelectorAll(captions ? `.cv-pic, ${WORDS}` : ".cv-pic")]);
   const boxes = drawn.map((one) => one.getBoundingClientRect());
@@ -89,7 +89,7 @@ function compose(parts, scale, captions, alone) {
   return canvas;
 }
 
-/** An empty sheet in the page's colour, on which one draws at places of the window. */
+/** An empty canvas in the page's colour, with the window's coordinates. */
 function sheet(left, top, right, bottom, scale) {
   const canvas = element("canvas", { width: (right - left) * scale, height: (bottom - top) * scale });
   const context = canvas.getContext("2d");
@@ -100,7 +100,7 @@ function sheet(left, top, right, bottom, scale) {
   return [canvas, context];
 }
 
-/** A panel as it is seen: its part in view, with what lies over it. */
+/** A panel as shown: the part in view, with its overlays. */
 function drawFrame(context, frame, box) {
   const { scale, left, top } = store.zoom;
   context.save();
@@ -129,7 +129,7 @@ function write(context, words, box) {
   context.fillText(fitting(context, words.innerText, box.width), box.left, box.top + box.height / 2);
 }
 
-/** A text in one line, cut where it would be too wide. */
+/** A text in one line, cut if it is too wide. */
 function fitting(context, text, width) {
   const line = text.replace(/\s+/g, " ").trim();
   if (context.measureText(line).width <= width) return line;

@@ -1,4 +1,4 @@
-// What all viewers of a page share: how maps are drawn, which part of the picture is seen, where the pointer is.
+// State that all viewers on a page share: how maps are drawn, the part in view, the pointer.
 
 const DEFAULTS = Object.freeze({
   colours: "inferno",
@@ -7,7 +7,7 @@ const DEFAULTS = Object.freeze({
   lines: "none", // or "quarters", or the share of the hottest pixels that are outlined
   shared: false,
   outline: true,
-  result: "alone", // or "swipe", "blink": the result against the chosen panel
+  result: "alone", // or "swipe", "blink": the result compared with the chosen panel
 });
 const KEPT = "camviz-viewer";
 
@@ -17,13 +17,13 @@ class Store {
     this.zoom = { scale: 1, left: 0, top: 0 }; // a place u of the picture lies at u * scale + left of its panel
     this.pointer = null; // { x, y } in the picture, 0 to 1
     this.regions = null; // { width, height, labels } once they are known
-    this.scores = {}; // by subject and map, for those who do not see them
+    this.scores = {}; // by subject and map, for screen readers
     this.large = false;
-    this.awaited = null; // what is done with the panel that is clicked next
+    this.awaited = null; // called with the panel that is clicked next
     this.viewers = new Set();
-    this.listeners = new Set(); // told of every change, before the next frame
+    this.listeners = new Set(); // called after every change, before the next frame
     this.pending = false;
-    this.drawing = 0; // milliseconds that the last frame took
+    this.drawing = 0; // milliseconds the last frame took
   }
 
   set(changes) {
@@ -45,13 +45,13 @@ class Store {
     this.follow();
   }
 
-  /** Do something with the panel that is clicked next; null to let it be. */
+  /** Call a function with the panel that is clicked next; null to cancel. */
   awaitPanel(act) {
     this.awaited = act;
     document.documentElement.classList.toggle("cv-awaiting", act !== null);
   }
 
-  /** The region at a place of the picture; null where they are not known. */
+  /** The region at a place of the picture; null if unknown. */
   regionAt({ x, y }) {
     if (!this.regions) return null;
     const { width, height, labels } = this.regions;
@@ -64,13 +64,13 @@ class Store {
     this.follow();
   }
 
-  /** Show where one looks and points: no picture has to be drawn for that. */
+  /** Update the part in view and the pointer, which needs no redrawing. */
   follow() {
     for (const viewer of this.viewers) viewer.follow();
     for (const listener of this.listeners) listener();
   }
 
-  /** Draw every panel once, in the next frame, however much changes until then. */
+  /** Redraw every panel once in the next frame, however many changes come before it. */
   redraw() {
     if (this.pending) return;
     this.pending = true;
@@ -88,7 +88,7 @@ function clamp(value, low, high) {
   return Math.min(Math.max(value, low), high);
 }
 
-// Some browsers forbid a page that was opened as a file to remember anything: then it does not.
+// Some browsers deny storage to pages opened as a file: settings are not remembered there.
 function remembered() {
   try {
     const kept = JSON.parse(sessionStorage.getItem(KEPT)) ?? {};

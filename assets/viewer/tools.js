@@ -1,23 +1,23 @@
-// The bar over the panels: how the maps are drawn, what plays, what is saved.
+// The toolbar above the panels: how the maps are drawn, the merge animation, saving.
 
 const LARGEST = 20 * 2 ** 20; // bytes of a picture from the clipboard
 
 const KEYS = [
   ["wheel, pinch, + and −", "zoom"],
-  ["drag", "move the picture"],
-  ["double click, 0", "the whole picture again"],
-  ["arrows", "move the pointer, with Shift by ten pixels"],
+  ["drag", "move the zoomed picture"],
+  ["double click, 0", "show the whole picture"],
+  ["arrows", "move the pointer; with Shift, by ten pixels"],
   ["[ and ]", "opacity"],
   [", and .", "threshold"],
   ["c", "next colours"],
   ["n", "next lines: none, contours, the hottest pixels"],
   ["s", "keep merges at their true brightness"],
   ["m", "play the merge"],
-  ["l, Esc", "large mode on, off"],
+  ["l, Esc", "turn large mode on and off"],
   ["Ctrl or ⌘ and v", "explain the picture in the clipboard"],
-  ["click on a panel", "compare the result with it, by swipe or blink"],
-  ["Shift and click", "use this layer instead of the result; the same on the result ends it"],
-  ["click on a region, Enter", "pick it, where regions are ranked"],
+  ["click on a panel", "choose what swipe or blink compares the result with"],
+  ["Shift and click", "use this layer instead of the result; Shift and click on the result to go back"],
+  ["click on a region, Enter", "pick it, if regions are ranked"],
 ];
 
 class Tools {
@@ -25,7 +25,7 @@ class Tools {
     this.root = element("div", { className: "cv-tools", role: "toolbar", ariaLabel: "How the maps are drawn" });
     parent.append(this.root);
     this.listener = () => this.follow();
-    this.tell = null; // takes a picture from the clipboard, if the page wants one
+    this.tell = null; // sends a picture from the clipboard to the server, if the page takes one
     this.pasted = (event) => this.paste(event);
   }
 
@@ -44,13 +44,13 @@ class Tools {
     document.removeEventListener("paste", this.pasted);
   }
 
-  /** Hand a picture in the clipboard on; words are left to whoever they are for. */
+  /** Send a picture from the clipboard to the server; text is left alone. */
   async paste(event) {
     const file = [...event.clipboardData.files].find(({ type }) => type.startsWith("image/"));
     if (!file || !this.tell) return;
     event.preventDefault();
     if (file.size > LARGEST) {
-      this.here.textContent = `Pictures from the clipboard may have ${LARGEST / 2 ** 20} MB: upload this one instead`;
+      this.here.textContent = `This picture is over ${LARGEST / 2 ** 20} MB, the limit for pasting: upload it instead`;
       return;
     }
     const bytes = new Uint8Array(await file.arrayBuffer());
@@ -70,21 +70,21 @@ class Tools {
     this.shared = box((shared) => store.set({ shared }));
     this.outline = box((outline) => store.set({ outline }));
     this.result = select(
-      [["alone", "alone"], ["swipe", "swipe"], ["blink", "blink"]],
+      [["alone", "nothing"], ["swipe", "swipe"], ["blink", "blink"]],
       (result) => store.set({ result }),
     );
-    this.large = button("Large", "For a room: the pictures over the whole window (l)", () => enlarge(!store.large));
+    this.large = button("Large", "For presenting: fill the window with the pictures (l)", () => enlarge(!store.large));
     this.here = element("span", { className: "cv-here" });
-    this.outlined = labelled("True shape", this.outline, "Outline the shape that is truly there");
-    this.merge = button("▶ Merge", "Play how the layers become one, from the deepest on (m)", playMerges);
-    this.held = labelled("Result", this.result, "The large picture alone, or against the panel that you click");
+    this.outlined = labelled("True shape", this.outline, "Outline the true shape");
+    this.merge = button("▶ Merge", "Show how the layers merge into one, starting with the deepest (m)", playMerges);
+    this.held = labelled("Compare", this.result, "Compare the large picture with nothing, or with the panel that you click");
     this.root.append(
       this.merge,
-      labelled("Colours", this.colours, "All perceptually uniform; Cividis looks alike to colour-blind people (c)"),
-      labelled("Opacity", this.opacity, "How much the colours cover the picture ([ and ])"),
-      labelled("Threshold", this.threshold, "Show the map only where it is at least this high (, and .)"),
-      labelled("Lines", this.lines, "Contours, or an outline of each map's own hottest pixels (n)"),
-      labelled("True scale", this.shared, "Keep merges at their true brightness, not stretched to the brightest place: watch them fade (s)"),
+      labelled("Colours", this.colours, "All perceptually uniform; Cividis is colour-blind safe (c)"),
+      labelled("Opacity", this.opacity, "How strongly the colours cover the picture ([ and ])"),
+      labelled("Threshold", this.threshold, "Show the map only where it is at least this bright (, and .)"),
+      labelled("Lines", this.lines, "Contours, or an outline around each map's hottest pixels (n)"),
+      labelled("True scale", this.shared, "Keep merges at their true brightness instead of stretching each to full range: watch them fade (s)"),
       this.outlined,
       this.held,
       this.large,
@@ -106,7 +106,7 @@ class Tools {
     this.here.textContent = store.pointer ? this.said(store.pointer) : "";
   }
 
-  /** The place under the pointer: pixel, colour, region. */
+  /** The pixel under the pointer in words: its place, colour and region. */
   said(at) {
     const viewer = [...store.viewers].find((one) => one.image);
     if (!viewer) return "";
@@ -119,7 +119,7 @@ class Tools {
   }
 }
 
-/** The region of each pixel, a byte each; null where they are not known. */
+/** The region of each pixel, a byte each; null if unknown. */
 function regionsOf(bytes, { width, height }) {
   const labels = bytes.slice(bodyOf(bytes));
   return labels.length ? { width, height, labels } : null;
@@ -162,7 +162,7 @@ function button(text, title, onClick) {
   return made;
 }
 
-/** A small sheet that opens below a button, and closes on a click elsewhere or Escape. */
+/** A small sheet below a button; a click elsewhere or Escape closes it. */
 function menu(text, content) {
   const made = element("details", {}, element("summary", { textContent: text }), element("div", {}, content));
   const close = (event) => {

@@ -1,4 +1,4 @@
-"""What the Compare page compares, what may be compared with what, and what its numbers say; without Streamlit."""
+"""What the Compare page compares, which numbers can be compared, and what they mean; without Streamlit."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from camviz.html.score_chart import ScoreRow
 
-# Maps in a grid: about 5 MB on their way to the browser, and as many as can be taken in.
+# Maps in a grid: about 5 MB sent to the browser, and as many as anyone can take in.
 MOST = 24
-# Maps that differ by less are alike, and their difference is not stretched.
+# Maps that differ by less count as equal, and their difference is not stretched.
 LEAST = 0.005
-Scores = Sequence[ScoreRow | None]  # of a row; None for a difference, which is no map of a class
+Scores = Sequence[ScoreRow | None]  # of a row; None for a difference, which cannot be scored
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,12 @@ class Mode:
     """One comparison.
 
     Attributes:
-        title: what people choose.
+        title: its name in the menu.
         row: what a row is.
         column: what a column is.
-        look: what to look at, for who sees it for the first time.
+        look: what to look for, for newcomers.
         caution: which numbers must not be compared, or "".
-        across: whether rows are of one picture, model and class, so that their numbers can be compared.
+        across: whether all rows share a picture, model and class, so that their numbers can be compared.
     """
 
     title: str
@@ -45,8 +45,8 @@ MODES = {
         "Methods by layer",
         "method",
         "layer",
-        "Each row is a method, from the deepest layer on the left to the finest, and then all of them merged. Look for "
-        "what stays from column to column: coarse layers say what, fine ones say where.",
+        "Each row is a method: from the deepest layer on the left to the finest, then all layers merged. Look for "
+        "what stays the same across columns: deep layers show what, fine ones show where.",
         "",
         across=True,
     ),
@@ -54,25 +54,25 @@ MODES = {
         "Classes",
         "class",
         "method",
-        "Each row asks for another class. If two rows look alike, the method does not tell the classes apart. The last "
-        "rows show where there is more evidence for the one than for the other: why this rather than that.",
-        "Compare numbers within a row, not between classes: a likelier class leaves ARCC more room.",
+        "Each row explains another class. If two rows look alike, the method does not distinguish the classes. The "
+        "last rows show where there is more evidence for one than for the other: why this rather than that.",
+        "Compare numbers within a row, not between classes: a likelier class can reach a higher ARCC.",
         across=False,
     ),
     "models": Mode(
         "Models",
         "model",
         "method",
-        "Each row is another network that is asked for the same class. Do they look at the same thing?",
-        "Compare numbers within a row, not between models: a surer model leaves ARCC more room.",
+        "Each row is another network, explaining the same class. Do they look at the same thing?",
+        "Compare numbers within a row, not between models: a surer model can reach a higher ARCC.",
         across=False,
     ),
     "noise": Mode(
         "Noise",
         "copy",
         "method",
-        "The first row is the clean picture, each other a noisy copy, asked for the same class. A good map stays while "
-        "the network still sees the same.",
+        "The first row is the clean picture, every other row a noisy copy, explained for the same class. A good map "
+        "stays the same as long as the prediction does.",
         "Compare numbers within a row, not between copies: noise changes how sure the network is.",
         across=False,
     ),
@@ -81,7 +81,7 @@ MODES = {
         "method",
         "rule",
         "The same layers, merged by four rules. The product and the minimum are bright only where all layers agree, "
-        "the mean wherever one is.",
+        "the mean wherever any layer is.",
         "",
         across=True,
     ),
@@ -92,7 +92,7 @@ SORTS: dict[Sort, str] = {"chosen": "As chosen", "arcc": "Best ARCC first", "mas
 
 
 def value(score: ScoreRow | None, by: Sort) -> float | None:
-    """What a map is sorted by; None where it is not known."""
+    """The value that a map is sorted by; None if unknown."""
     if score is None:
         return None
     if by == "arcc":
@@ -101,7 +101,7 @@ def value(score: ScoreRow | None, by: Sort) -> float | None:
 
 
 def best(scores: Scores) -> set[int]:
-    """The maps of a row with the highest ARCC: none before all are scored, among fewer than two, or if all fail."""
+    """The maps of a row with the highest ARCC; none until all are scored, if there is only one, or if all are 0."""
     found = {index: value(score, "arcc") for index, score in enumerate(scores) if score and not score.skipped}
     known = {index: each for index, each in found.items() if each is not None}
     if len(known) < max(2, len(found)) or not max(known.values()):
@@ -112,8 +112,8 @@ def best(scores: Scores) -> set[int]:
 def order(rows: Sequence[Scores], by: Sort, across: bool) -> tuple[list[int], list[int]]:
     """The order of rows and columns.
 
-    Rows whose numbers can be compared go by their best map. Of others the columns go by their mean, as each row counts
-    alike. What has no number comes last; what is equal stays as it was.
+    Rows whose numbers can be compared are sorted by their best map. Otherwise the columns are sorted by their means, as
+    each row counts the same. Those without a number come last; ties keep their order.
     """
     numbers = [[value(score, by) for score in row] for row in rows]
     columns = range(len(rows[0]) if rows else 0)
@@ -134,18 +134,18 @@ def _mean(numbers: Sequence[float | None]) -> float:
 
 
 def difference(this: NDArray[np.float32], that: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Where there is more evidence for this than for that, stretched to [0, 1]: above 0.5 for this, below for that."""
+    """`this` - `that`, stretched to [0, 1]: above 0.5 where `this` shows more evidence, below where `that` does."""
     far = reach(this, that)
     return (0.5 + (this - that) / (2 * far if far >= LEAST else 2)).astype(np.float32)
 
 
 def reach(this: NDArray[np.float32], that: NDArray[np.float32]) -> float:
-    """How far two maps differ at most."""
+    """The largest difference between two maps."""
     return float(np.abs(this - that).max())
 
 
 def same_class(label: str, index: int, labels: Sequence[str]) -> int | None:
-    """A class in another network's labels; some labels are there twice, and then their place tells."""
+    """The index of a class in another network's labels; of labels that occur twice, the one at the same index."""
     if index < len(labels) and labels[index] == label:
         return index
     return labels.index(label) if label in labels else None
@@ -161,11 +161,11 @@ def question(this: str, *others: str) -> str:
 
 
 def too_many(rows: int, columns: int, mode: Mode) -> str:
-    """Say that a grid is too large, or "" if it is not."""
+    """A sentence that says a grid is too large, or "" if it is not."""
     if rows * columns <= MOST:
         return ""
     plural = {"class": "classes", "copy": "copies"}.get(mode.row, f"{mode.row}s")
     return (
-        f"This grid would have {rows * columns} maps ({rows} rows of {columns}), and {MOST} are the most: choose fewer "
+        f"This grid would have {rows * columns} maps ({rows} rows of {columns}), and the limit is {MOST}: choose fewer "
         f"{plural} or {mode.column}s."
     )

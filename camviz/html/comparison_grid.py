@@ -1,4 +1,4 @@
-"""The Compare page's grid as HTML: its head, a row of panels, the numbers below them, a pinned panel."""
+"""The Compare page's grid as HTML: its header, rows of panels, the numbers below them, pinned panels."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from camviz.html.comparison import LEAST, Scores, best
 from camviz.html.score_chart import ScoreRow
 from camviz.metrics import SCORES
 
-_HOW_TO_PIN = "Point at a map to pin it: it stays while all else changes."
+_HOW_TO_PIN = "Point at a map to pin it: it stays while everything else changes."
 # The colours of a difference.
 _RAMP = '<div class="cv-legend"><i class="cv-ramp" data-signed></i></div>'
-# The width of a panel by how many rows are to be seen on one screen, in rem; more rows are as wide as the last.
+# The width of a panel in rem by the number of rows on the screen; the last also for more rows.
 _WIDTHS = (17, 14.5, 11.5, 9.2)
 
 
@@ -22,9 +22,9 @@ class Panel:
     """A map of a row.
 
     Attributes:
-        title: what it shows, whole.
+        title: what it shows, in full.
         blank: why it is blank, or "".
-        outline: a picture to lie over it, or "".
+        outline: an image drawn over it, or "".
     """
 
     title: str
@@ -34,7 +34,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Head:
-    """What stands before a row: its name, more words, whether its picture is shown, whether it is a difference."""
+    """A row's header: its name, details, whether its picture is shown, whether it is a difference."""
 
     title: str
     detail: str
@@ -43,12 +43,12 @@ class Head:
 
 
 def width(rows: int) -> float:
-    """How wide a panel is, in rem."""
+    """The width of a panel in rem."""
     return _WIDTHS[min(max(rows, 1), len(_WIDTHS)) - 1]
 
 
 def head_html(columns: Sequence[tuple[str, str]], look: str, caution: str, wide: float, picture: bool) -> str:
-    """What to look at, beside the picture if no row shows it, and the columns' names with what is said of each."""
+    """What to look for, next to the picture if no row shows it, and the columns' names with details."""
     names = "".join(
         f'<h4 title="{escape(name)}">{escape(name)} <span>{escape(more)}</span></h4>' for name, more in columns
     )
@@ -62,20 +62,20 @@ def head_html(columns: Sequence[tuple[str, str]], look: str, caution: str, wide:
 
 
 def row_html(head: Head, panels: Sequence[Panel], wide: float) -> str:
-    """A row: its head, and a canvas for each map, with a button that pins it."""
+    """A row: its header, and a canvas for each map with a button to pin it."""
     figures = "".join(_figure(panel, index, "Pin") for index, panel in enumerate(panels))
     return f'<div class="cv-grid" hidden style="{_columns(len(panels), wide)}">{_head(head)}{figures}</div>'
 
 
 def row_skeleton(head: Head, panels: int, wide: float) -> str:
-    """The row's place while its maps are not known."""
+    """A placeholder for the row while its maps are computed."""
     empty = '<figure><div class="cv-pic cv-wait"></div></figure>' * panels
     quiet = Head(head.title, head.detail)
     return f'<div class="cv-grid" hidden style="{_columns(panels, wide)}">{_head(quiet)}{empty}</div>'
 
 
 def numbers_html(scores: Scores, reaches: Sequence[float | None], wide: float) -> str:
-    """The numbers under a row; the best is marked once all are known. Of a difference its reach is told."""
+    """The numbers below a row, or the largest difference; the best is marked once all are known."""
     marked = best(scores)
     cells = "".join(
         reach_html(reach or 0.0) if score is None else numbers(score, index in marked)
@@ -85,14 +85,14 @@ def numbers_html(scores: Scores, reaches: Sequence[float | None], wide: float) -
 
 
 def reach_html(reach: float) -> str:
-    """How far two maps differ at most."""
-    said = f"differ by {reach:.2f} at most" if reach >= LEAST else "no difference"
-    why = "Stretched so that the largest difference has full colour; True scale shows it as it is."
+    """The largest difference between two maps."""
+    said = f"largest difference {reach:.2f}" if reach >= LEAST else "no difference"
+    why = "Stretched so that the largest difference has full colour; “True scale” shows it unstretched."
     return f'<div class="cv-number" title="{why}"><small>{said}</small></div>'
 
 
 def numbers(score: ScoreRow, marked: bool = False) -> str:
-    """A map's ARCC as a bar, with its parts for who points at it, and below the scores against a known mask."""
+    """A map's ARCC as a bar with its parts as a tooltip, and below it the scores against a known mask."""
     arcc, mass = score.value("arcc"), score.value("mass")
     if score.skipped:
         bar = f'<div class="cv-bar cv-skipped" title="{escape(score.skipped)}"><span>–</span></div>'
@@ -109,14 +109,14 @@ def numbers(score: ScoreRow, marked: bool = False) -> str:
 
 
 def pin_html(lines: Sequence[str], panel: Panel, signed: bool) -> str:
-    """A pinned panel, with what it is in a few lines, and a button that lets it go."""
+    """A pinned panel, a few lines that describe it, and a button to unpin it."""
     said = "".join(f'<span title="{escape(line)}">{escape(line)}</span>' for line in lines)
     ramp = _RAMP if signed else ""
     return f'<div class="cv-pinned" hidden>{_figure(panel, 0, "Unpin")}<div class="cv-said">{said}</div>{ramp}</div>'
 
 
 def _parts(score: ScoreRow) -> str:
-    """The scores of the chart in one line, as far as they are known."""
+    """The chart's scores in one line, as far as they are known."""
     known = [
         f"{SCORES[name].chart_title} {SCORES[name].chart_value(value):.2f}"
         for name, value in score.scores.values.items()
@@ -130,7 +130,7 @@ def _columns(count: int, wide: float) -> str:
 
 
 def _head(head: Head) -> str:
-    """A row's name; where each row has a picture of its own, that too."""
+    """A row's name, and its picture if each row has one."""
     canvas = f'<canvas role="img" aria-label="{escape(head.title)}"></canvas>'
     picture = f'<figure><div class="cv-pic">{canvas}</div></figure>' if head.picture else ""
     ramp = _RAMP if head.signed else ""
@@ -143,7 +143,7 @@ def _head(head: Head) -> str:
 def _figure(panel: Panel, index: int, act: str) -> str:
     title = escape(panel.title)
     over = f'<div class="cv-blank"><span>Blank: {escape(panel.blank)}.</span></div>' if panel.blank else ""
-    line = f'<img src="{panel.outline}" alt="outline of the true shape">' if panel.outline else ""
+    line = f'<img src="{panel.outline}" alt="Outline of the true shape">' if panel.outline else ""
     return (
         f'<figure title="{title}"><div class="cv-pic">'
         f'<canvas role="img" aria-label="{title}" data-map="{index}"></canvas>{line}{over}</div>'

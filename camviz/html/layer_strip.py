@@ -1,4 +1,4 @@
-"""The layer strip: what the network sees, one map a layer, the running merge, RefineCAM; as HTML."""
+"""The layer strip as HTML: the network's input, a map per layer, the running merge and RefineCAM."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ import numpy as np
 from camviz.html.outlines import shapes_uri
 from camviz.html.viewer import Arrangement, pack
 from camviz.html.words import percent
-from camviz.merging import RULES
 from camviz.methods import METHODS
 from camviz.results.finding import Finding, merge_ranges, result_title, running_merges, size_title
 
-Class = tuple[str, float, bool]  # label, probability, whether it is the one explained
+Class = tuple[str, float, bool]  # label, probability, whether it is the target class
 
 
 @dataclass(frozen=True)
@@ -24,11 +23,11 @@ class LayerPanel:
 
     Attributes:
         name: the layer.
-        size: its resolution in print; where that is unknown, the layer's name.
-        spoken: its resolution for those who do not see it, or "".
+        size: its resolution as shown; the layer's name if that is unknown.
+        spoken: its resolution for screen readers, or "".
         blank: why its map is blank, or "".
         merged_blank: why the merge is blank, or "".
-        marks: short remarks on the layer, each with its explanation.
+        marks: short remarks on the layer, each with an explanation.
     """
 
     name: str
@@ -41,9 +40,9 @@ class LayerPanel:
 
 @dataclass(frozen=True)
 class Strip:
-    """All that the strip shows; `layers` from deep to shallow, `outline` a picture to lie over every panel, or "".
+    """What the strip shows: `layers` from the deepest to the finest, `outline` an image on top of every panel, or "".
 
-    `explained` says what the maps are of, for those who do not see them.
+    `explained` is the method and target class, for screen readers.
     """
 
     view_caption: str
@@ -51,19 +50,18 @@ class Strip:
     layers: list[LayerPanel]
     result_title: str
     result_caption: str
-    verb: str
     legend: tuple[str, str]
     explained: str
     outline: str = ""
 
 
 def strip_of(finding: Finding, classes: list[Class] | None = None, credit: str = "") -> Strip:
-    """What the strip shows of a finding.
+    """The strip of a result.
 
     Args:
-        finding: what is shown.
-        classes: the bars beside the picture; None for the finding's likeliest classes.
-        credit: whose the picture is.
+        finding: the result.
+        classes: the bars next to the picture; None for the likeliest classes.
+        credit: who made the picture.
     """
     recipe, method = finding.settings.recipe, METHODS[finding.settings.recipe.method]
     height, width = finding.view.shape[:2]
@@ -75,7 +73,6 @@ def strip_of(finding: Finding, classes: list[Class] | None = None, credit: str =
         layers=panels[::-1],
         result_title=result_title(recipe),
         result_caption=f"{method.title}{over}",
-        verb=RULES[recipe.rule].verb,
         legend=("little", "much evidence") if method.class_specific else ("low", "high"),
         explained=f"{method.title} for {finding.label}",
         outline=shapes_uri(finding.shapes, finding.label),
@@ -83,16 +80,16 @@ def strip_of(finding: Finding, classes: list[Class] | None = None, credit: str =
 
 
 def maps_message(finding: Finding, markup: str, subject: str = "", label: str = "") -> bytes:
-    """A finding's maps, with the markup that they are drawn into, for the viewer.
+    """A result's maps and the markup they are drawn into, as a message for the viewer.
 
     Args:
-        finding: what is shown.
-        markup: `strip_html` or `maps_html` of it.
-        subject: what is explained and how, in a few letters, by which scores are told to who does not see them.
-        label: what the panels are, for who does not see them.
+        finding: the result.
+        markup: its `strip_html` or `maps_html`.
+        subject: an identifier of what is explained and how; scores sent later refer to it.
+        label: what the panels are, for screen readers.
     """
     count = len(finding.maps)
-    # The last merge is the result: as it is stored, whatever the layers would give.
+    # The last merge is the result as it was stored, even if merging the layers again would give something else.
     maps = np.concatenate([finding.maps[::-1], running_merges(finding)[:0:-1], finding.merged[None]])
     arrangement = Arrangement(
         subject,
@@ -107,18 +104,18 @@ def maps_message(finding: Finding, markup: str, subject: str = "", label: str = 
 
 
 def top_classes(finding: Finding) -> list[Class]:
-    """The likeliest classes, and the one explained if it is not among them."""
+    """The likeliest classes, the target class included."""
     return with_chosen(finding.top, (finding.label, finding.probability))
 
 
 def with_chosen(top: Sequence[tuple[str, float]], chosen: tuple[str, float]) -> list[Class]:
-    """Classes with their probabilities, the last replaced by the chosen one if that is not among them."""
+    """Classes with their probabilities; the last makes room for the chosen one if that is missing."""
     shown = list(top) if chosen in top else [*top[:-1], chosen]
     return [(*each, each == chosen) for each in shown]
 
 
 def _layer_panels(finding: Finding) -> list[LayerPanel]:
-    """The strip's columns, from the shallowest layer to the deepest."""
+    """The strip's columns, from the finest layer to the deepest."""
     recipe, facts = finding.settings.recipe, finding.layers
     blanks = [each.blank for each in facts] or ["" if map_.any() else "it is 0 everywhere" for map_ in finding.maps]
     merges = running_merges(finding)
@@ -136,29 +133,29 @@ def _layer_panels(finding: Finding) -> list[LayerPanel]:
 
 
 def why_blank(blank: bool, layers: Sequence[str]) -> str:
-    """Say why a merge is blank, from why its layers are, or "" if it is not."""
+    """Why a merge is blank, given why its layers are; "" if it is not."""
     if not blank:
         return ""
     if any(layers):
         return "a layer merged here is blank" if len(layers) > 1 else layers[0]
-    return "these layers have no bright place in common"
+    return "these layers share no bright place"
 
 
 def _marks(method: str, negative: bool, twins: Sequence[str]) -> list[tuple[str, str]]:
-    """Remarks on a layer, each with its explanation: other methods that agree there, values below zero."""
+    """Remarks on a layer, each with an explanation: other methods with the same map, negative activations."""
     marks = []
     if twins:
         count = "1 other" if len(twins) == 1 else f"{len(twins)} others"
         titles = [METHODS[name].title if name in METHODS else name for name in twins]
-        marks.append((f"= {count}", f"On this layer {' and '.join(titles)} give the very same map."))
+        marks.append((f"= {count}", f"{' and '.join(titles)} give exactly the same map for this layer."))
     if negative:
-        warning = "Grad-CAM++ was not derived for that." if method == "gradcam++" else "0 is not its least value."
-        marks.append(("± values", f"This layer's activations fall below zero here; {warning}"))
+        warning = "Grad-CAM++ was not derived for that." if method == "gradcam++" else "0 is not their minimum."
+        marks.append(("± values", f"Some of this layer's activations are negative here. {warning}"))
     return marks
 
 
 def strip_html(strip: Strip) -> str:
-    """Lay out the strip, with a canvas for the picture and for each map: the layers', then the merges, from deep on."""
+    """Lay out the strip: a canvas for the picture and for each map, first of the layers, then of the merges."""
     count = len(strip.layers)
     alone = "".join(
         _figure(
@@ -194,7 +191,7 @@ def strip_html(strip: Strip) -> str:
 
 
 def strip_skeleton(layers: int, view: str = "", classes: Sequence[Class] = ()) -> str:
-    """The strip's place while its maps are not known yet; view and classes are shown if they are."""
+    """A placeholder for the strip while its maps are computed; picture and classes are shown if they are known."""
     empty = '<figure><div class="cv-pic cv-wait"></div><figcaption>&nbsp;</figcaption></figure>'
     picture = f'<img src="{view}" alt="What the model sees">'
     seen = _figure(picture, "&nbsp;") if view else empty
@@ -204,13 +201,13 @@ def strip_skeleton(layers: int, view: str = "", classes: Sequence[Class] = ()) -
 
 
 def seen_html(hint: str, classes: Sequence[Class], outline: str, said: str) -> str:
-    """One of two pictures that stand above each other, with its likeliest classes, under what is said of it (HTML)."""
+    """One of two pictures, clean and noisy, below its heading `said` (HTML), with its likeliest classes."""
     picture = _figure(_canvas("What the model sees"), "", "", outline, hint)
     return f'<div class="cv-seen" hidden><h4>{said}</h4>{picture}{_classes(classes)}</div>'
 
 
 def maps_html(strip: Strip, said: str) -> str:
-    """The strip's maps once more, smaller, to stand beside a picture, under what is said of them."""
+    """The strip's maps again, smaller, to go next to a picture, below their heading `said`."""
     count = len(strip.layers)
     alone = "".join(
         _figure(_canvas(f"{_of(p)}, {strip.explained}", index), escape(p.size), p.blank, strip.outline, p.name)
@@ -230,7 +227,7 @@ def maps_html(strip: Strip, said: str) -> str:
 
 
 def maps_skeleton(layers: int) -> str:
-    """The maps' place while they are not known yet."""
+    """A placeholder for the maps while they are computed."""
     empty = '<figure><div class="cv-pic cv-wait"></div></figure>'
     return _maps(layers, empty * 2 * layers, empty)
 
@@ -240,10 +237,10 @@ class Pane:
     """A panel of a plain row.
 
     Attributes:
-        caption: what stands below it.
-        said: what it shows, for those who do not see it.
+        caption: the words below it.
+        said: what it shows, for screen readers.
         index: of its map; None for the picture.
-        result: whether others can be held against it.
+        result: whether other panels can be compared with it.
         blank: why its map is blank, or "".
     """
 
@@ -255,7 +252,7 @@ class Pane:
 
 
 def row_html(title: str, panes: Sequence[Pane], outline: str = "") -> str:
-    """Panels side by side under their title, without the merges between them; an outline may lie over each."""
+    """Panels side by side under a title, without running merges; `outline` is drawn over each."""
     figures = (
         _figure(_canvas(p.said, p.index, p.result), escape(p.caption), p.blank, outline, p.caption) for p in panes
     )
@@ -263,7 +260,7 @@ def row_html(title: str, panes: Sequence[Pane], outline: str = "") -> str:
 
 
 def row_skeleton(title: str, panes: int) -> str:
-    """The row's place while its maps are not known yet."""
+    """A placeholder for the row while its maps are computed."""
     return _row(title, '<figure><div class="cv-pic cv-wait"></div><figcaption>&nbsp;</figcaption></figure>' * panes)
 
 
@@ -283,21 +280,21 @@ def _grid(layers: int, view: str, alone: str, merges: str, result: str, title: s
     return (
         f'<div class="cv-strip" hidden style="--layers:{layers}">'
         f'<div class="cv-input"><h4>What the model sees</h4>{view}</div>'
-        '<h4 class="cv-row"><i>1</i> Each layer alone, from coarse to fine</h4>'
+        '<h4 class="cv-row"><i>1</i> Each layer alone, from deepest to finest</h4>'
         f"{alone}"
-        '<h4 class="cv-row"><i>2</i> Merged so far, from the deepest on</h4>'
+        '<h4 class="cv-row"><i>2</i> Merged so far, starting with the deepest</h4>'
         f"{merges}"
         f'<div class="cv-result"><h4><i>3</i> {escape(title)}</h4>{result}</div></div>'
     )
 
 
 def _depths(count: int) -> list[str]:
-    return ["deepest", *[""] * (count - 2), "shallowest"] if count > 1 else [""]
+    return ["deepest", *[""] * (count - 2), "finest"] if count > 1 else [""]
 
 
 def _merge_captions(strip: Strip) -> list[str]:
     first, *others = (panel.size for panel in strip.layers)
-    return [f"{first} alone", *(f"… {strip.verb} {size}" for size in others)]
+    return [f"{first} alone", *(f"and {size}" for size in others)]
 
 
 def _of(panel: LayerPanel) -> str:
@@ -305,21 +302,21 @@ def _of(panel: LayerPanel) -> str:
 
 
 def _result(strip: Strip, caption: str, hint: str = "") -> str:
-    """The large picture: the last of the merges."""
+    """The large picture: the last merge."""
     alt = f"{strip.result_title}: {strip.result_caption}, {strip.explained}"
     canvas = _canvas(alt, 2 * len(strip.layers) - 1, result=True)
     return _figure(canvas, caption, strip.layers[-1].merged_blank, strip.outline, hint)
 
 
 def _canvas(alt: str, index: int | None = None, result: bool = False) -> str:
-    """A place for a map by its index, or for the picture; the result's can show others in its place."""
+    """A canvas for a map by its index, or for the picture; that of the result can show other maps too."""
     which = "" if index is None else f' data-map="{index}"'
     return f'<canvas role="img" aria-label="{escape(alt)}"{which}{" data-result" if result else ""}></canvas>'
 
 
 def _figure(picture: str, caption: str, blank: str = "", outline: str = "", hint: str = "") -> str:
     over = f'<div class="cv-blank"><span>Blank: {escape(blank)}.</span></div>' if blank else ""
-    line = f'<img src="{outline}" alt="outline of the true shape">' if outline else ""
+    line = f'<img src="{outline}" alt="Outline of the true shape">' if outline else ""
     below = f"<figcaption>{caption}</figcaption>" if caption else ""
     title = f' title="{escape(hint)}"' if hint else ""
     return f'<figure{title}><div class="cv-pic">{picture}{line}{over}</div>{below}</figure>'

@@ -1,4 +1,4 @@
-"""The outlines of masks, drawn over maps: SVG in a data URI."""
+"""The outlines of masks, drawn over maps: SVG data URIs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from camviz.results.finding import KnownShape, shape_to_show
 
 
 def shapes_uri(shapes: Sequence[KnownShape], label: str) -> str:
-    """The outlines of all that a picture is known to hold; dashed, but for the one that a map of a class should show.
+    """The outlines of all shapes in a picture, dashed except for the one that a map of this class should show.
 
-    "" where nothing is known, or nothing of the shape is left in view.
+    "" if no shape is known, or the shape is out of view.
     """
     shown = shape_to_show(shapes, label)
     if shown is None or not shown.mask.any():
@@ -26,7 +26,7 @@ def shapes_uri(shapes: Sequence[KnownShape], label: str) -> str:
 
 
 def outline_path(mask: NDArray[np.bool_], dashed: bool = False) -> str:
-    """A mask's outline (h, w) as SVG paths, dark under light so that it shows on every map."""
+    """The outline of a mask (h, w) as SVG paths, light on dark so that it is visible on every map."""
     d = _traced(mask.tobytes(), mask.shape)
     dash = " stroke-dasharray='4 3'" if dashed else ""
     return "".join(
@@ -37,7 +37,7 @@ def outline_path(mask: NDArray[np.bool_], dashed: bool = False) -> str:
 
 @lru_cache(maxsize=64)
 def _traced(pixels: bytes, shape: tuple[int, int]) -> str:
-    """The outline of a mask as an SVG path; a page asks for the same one many times."""
+    """The outline of a mask as an SVG path; a page needs the same one many times."""
     mask = np.frombuffer(pixels, np.bool_).reshape(shape)
     rings = find_contours(np.pad(mask, 1).astype(float), 0.5)
     # Contours run through pixel centres of the padded mask, (row, column): half a pixel from its corner.
@@ -46,6 +46,6 @@ def _traced(pixels: bytes, shape: tuple[int, int]) -> str:
 
 
 def svg_uri(body: str, size: tuple[int, ...]) -> str:
-    """A data URI of an SVG, drawn in the pixels of a picture (h, w)."""
+    """An SVG as a data URI, in the coordinates of a picture (h, w)."""
     text = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {size[1]} {size[0]}'>{body}</svg>"
     return "data:image/svg+xml;base64," + base64.b64encode(text.encode()).decode()

@@ -1,4 +1,4 @@
-"""The regions of a picture in the order of a map: how they are drawn, numbered and told apart; as HTML."""
+"""The regions of a picture ranked by a map: how they are drawn and numbered, as HTML."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from scipy.stats import rankdata
 
 from camviz.html.outlines import outline_path, svg_uri
 
-# How many regions are numbered: the first, and those that rose or fell most.
+# How many regions are numbered: of the highest ones, and of those that rose or fell most.
 _NUMBERED, _MOVED = 5, 3
 Labels = NDArray[np.integer]
 
 
 @dataclass(frozen=True, eq=False)
 class Ranked:
-    """The regions of a picture in the order of a map.
+    """The regions of a picture ranked by a map.
 
     Attributes:
-        labels: each pixel's region (h, w), from 0 on.
-        scores: the map's mean in each (m,).
+        labels: each pixel's region (h, w), counted from 0.
+        scores: the map's mean in each region (m,).
     """
 
     labels: Labels
@@ -32,12 +32,12 @@ class Ranked:
 
     @property
     def ranks(self) -> NDArray[np.float64]:
-        """Each region's rank (m,), 1 for the highest; ties share theirs."""
+        """Each region's rank (m,), 1 for the highest; ties share a rank."""
         return rankdata(-self.scores)
 
     @property
     def map(self) -> NDArray[np.float32]:
-        """The picture's regions (h, w): 1 where the first one is, 0 where the last."""
+        """A map (h, w) of the ranks: 1 in the first region, 0 in the last."""
         heights = 1 - (self.ranks - 1) / max(1, len(self.scores) - 1)
         return heights.astype(np.float32)[self.labels]
 
@@ -55,31 +55,31 @@ class Ranked:
 
 @dataclass(frozen=True, eq=False)
 class Moved:
-    """How regions have moved from one order to another."""
+    """How the regions moved from one ranking to another."""
 
     before: Ranked
     now: Ranked
 
     @property
     def rise(self) -> NDArray[np.float64]:
-        """By how many ranks each region rose (m,); below 0 where it fell."""
+        """By how many ranks each region rose (m,); negative if it fell."""
         return self.before.ranks - self.now.ranks
 
     @property
     def map(self) -> NDArray[np.float32]:
-        """The picture's regions (h, w): above 0.5 where they rose, below where they fell."""
+        """A map (h, w) of the moves: above 0.5 in regions that rose, below in those that fell."""
         rise = self.rise
         share = rise / max(1.0, np.abs(rise).max())
         return (0.5 + share / 2).astype(np.float32)[self.before.labels]
 
     @property
     def reach(self) -> float:
-        """The largest move as a share of the largest that there could be."""
+        """The largest move as a share of the largest possible."""
         return float(np.abs(self.rise).max()) / max(1, len(self.now.scores) - 1)
 
     @property
     def most(self) -> dict[int, str]:
-        """The ranks, before and now, of those that rose and fell most."""
+        """The ranks before and now of the regions that moved most."""
         rise, said = self.rise, self.said
         up, down = np.argsort(-rise, kind="stable")[:_MOVED], np.argsort(rise, kind="stable")[:_MOVED]
         return {int(i): f"▲{said[i]}" for i in up if rise[i] > 0} | {int(i): f"▼{said[i]}" for i in down if rise[i] < 0}
@@ -91,14 +91,14 @@ class Moved:
 
 
 def panel_html(labels: Labels, index: int, title: str, marks: Mapping[int, str], picked: int) -> str:
-    """A canvas for a map of regions; over it their borders, words on some of them, and the one picked outlined.
+    """A canvas for a map of regions, with their borders, labels on some, and the picked one outlined.
 
     Args:
         labels: each pixel's region (h, w).
-        index: of the map among those sent with it.
-        title: what it is called.
-        marks: words by region.
-        picked: a region.
+        index: of the map in its message.
+        title: the panel's name.
+        marks: labels by region.
+        picked: the picked region.
     """
     said = escape(title)
     over = _over(labels, marks, picked)
@@ -110,21 +110,21 @@ def panel_html(labels: Labels, index: int, title: str, marks: Mapping[int, str],
 
 
 def _over(labels: Labels, marks: Mapping[int, str], picked: int) -> str:
-    """What lies over a map of regions, a data URI of an SVG."""
+    """The overlay of a map of regions, an SVG data URI."""
     stroke = "fill='none' stroke='#000' stroke-opacity='.55' vector-effect='non-scaling-stroke'"
     lines = f"<path d='{_borders(labels)}' {stroke}/>"
     return svg_uri(lines + outline_path(labels == picked) + _words(labels, marks), labels.shape)
 
 
 def _borders(labels: Labels) -> str:
-    """Where two regions meet, a path along the edges of pixels."""
+    """The borders between regions, a path along the edges of pixels."""
     upright = [f"M{x + 1} {start}V{end}" for x, start, end in _runs((labels[:, 1:] != labels[:, :-1]).T)]
     level = [f"M{start} {y + 1}H{end}" for y, start, end in _runs(labels[1:] != labels[:-1])]
     return "".join(upright + level)
 
 
 def _runs(marked: NDArray[np.bool_]) -> Iterator[tuple[int, int, int]]:
-    """Each run of marked places along the rows of (n, k): its row, its first place, and the one after its last."""
+    """Each run of marked entries along the rows of (n, k): its row, its start, and its end (exclusive)."""
     change = np.diff(np.pad(marked, ((0, 0), (1, 1))).astype(np.int8), axis=1)
     rows, starts = np.nonzero(change == 1)
     ends = np.nonzero(change == -1)[1]
@@ -132,12 +132,12 @@ def _runs(marked: NDArray[np.bool_]) -> Iterator[tuple[int, int, int]]:
 
 
 def _words(labels: Labels, marks: Mapping[int, str]) -> str:
-    """Words at the centres of regions; those that would lie on others move down."""
+    """Labels at the centres of regions; those that would overlap move down."""
     height, width = labels.shape
     centres = dict(zip(marks, center_of_mass(np.ones(labels.shape), labels, list(marks)), strict=True))
     big = height / 20
     texts: list[str] = []
-    taken: list[tuple[float, float, float]] = []  # middle, and half the width
+    taken: list[tuple[float, float, float]] = []  # centre (y, x), and half the width
     for i in sorted(marks, key=lambda i: centres[i][0]):
         y, x = centres[i]
         half = big * len(marks[i]) / 2.8
@@ -154,10 +154,10 @@ def _words(labels: Labels, marks: Mapping[int, str]) -> str:
 
 
 def path_html(steps: list[tuple[str, str, float, bool, bool]]) -> str:
-    """The prediction from faint noise to strong, as a row of chips.
+    """The predictions from faint to strong noise, as a row of chips.
 
     Args:
-        steps: level in words, class, its probability, whether it differs from the clean one, whether it is looked at.
+        steps: noise level in words, class, its probability, whether it differs from the clean one, whether it is shown.
     """
     chips = "".join(
         f'<span class="cv-step{" cv-flip" if flipped else ""}{" cv-now" if here else ""}" title="{escape(strength)}">'

@@ -1,4 +1,4 @@
-"""A finding as one HTML file that opens without a network, with the viewer working in it."""
+"""A result as one HTML file that works offline, with the interactive viewer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from camviz.noise.segments import segment
 from camviz.results.exports import facts, hotspots_of, model_title
 from camviz.results.finding import RESULT, Finding, result_title
 
-# What Streamlit gives the page elsewhere.
+# What Streamlit provides in the app.
 _PAGE = """
 :root { color-scheme: light dark; }
 body { margin: 0; }
@@ -36,7 +36,7 @@ body { margin: 0; }
 .cv-hottest td { vertical-align: top; font-variant-numeric: tabular-nums; }
 .cv-below { display: grid; grid-template-columns: minmax(0, 2.4fr) minmax(0, 1fr); gap: 2rem; }
 """
-_MOST = 3  # regions of a map that are told one by one
+_MOST = 3  # regions of a map that are listed
 _START = """
 const bytes = (id) => Uint8Array.from(atob(document.getElementById(id).textContent), (c) => c.charCodeAt(0));
 const panels = new Viewer(document.getElementById("panels"));
@@ -46,11 +46,11 @@ panels.show(bytes("panels-data"));
 
 
 def report(finding: Finding, credit: str = "") -> bytes:
-    """Write a finding as one HTML file: it opens without a network, its script asks no other address for anything.
+    """A result as one HTML file, which works offline and loads nothing from anywhere.
 
     Args:
-        finding: what is shown.
-        credit: whose the picture is.
+        finding: the result.
+        credit: who made the picture.
     """
     table = "".join(
         f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in facts(finding).items()
@@ -88,13 +88,13 @@ def report(finding: Finding, credit: str = "") -> bytes:
 
 
 def heading_html(finding: Finding) -> str:
-    """What is asked, of which picture, and by which method."""
+    """The heading: the question, the picture and the method."""
     model, method = model_title(finding.settings.model), METHODS[finding.settings.recipe.method].title
     return title_html(model, finding.label, finding.name, finding.probability, method)
 
 
 def _regions(finding: Finding) -> NDArray[np.int64] | None:
-    """The regions of the picture; None where it cannot be cut, or where noise hides the picture that is cut."""
+    """The picture's regions; None if it cannot be segmented, or if noise is on: regions are of the clean picture."""
     if finding.settings.noise is not None:
         return None
     try:
@@ -104,15 +104,15 @@ def _regions(finding: Finding) -> NDArray[np.int64] | None:
 
 
 def hotspots_html(finding: Finding) -> str:
-    """A table of where the hottest pixels of each map are, the smallest share that is offered."""
+    """A table of where the hottest pixels of each map are, for the smallest share in the menu."""
     rows = "".join(
         f"<tr><th>{escape(result_title(finding.settings.recipe) if key == RESULT else key)}</th>"
-        f"<td>{_shares(found)}</td><td>{_told_regions(found)}</td></tr>"
+        f"<td>{_shares(found)}</td><td>{_largest_regions(found)}</td></tr>"
         for key, found in hotspots_of(finding, SHARES[0]).items()
     )
     return f"""<table class="cv-hottest">
 <caption>Where the hottest {100 * SHARES[0]:g} % of the pixels are</caption>
-<tr><th>Map</th><th>Share covered</th><th>Regions, the largest first, in pixels of the view</th></tr>
+<tr><th>Map</th><th>Share covered</th><th>Regions, largest first, in pixels of the network's input</th></tr>
 {rows}
 </table>"""
 
@@ -122,12 +122,12 @@ def _shares(found: Hotspots) -> str:
     return f"{100 * found.area:.1f} %{note}"
 
 
-def _told_regions(found: Hotspots) -> str:
+def _largest_regions(found: Hotspots) -> str:
     """The largest regions, and how many more there are."""
-    told = [_region(region) for region in found.regions[:_MOST]]
+    lines = [_region(region) for region in found.regions[:_MOST]]
     if len(found.regions) > _MOST:
-        told.append(f"and {len(found.regions) - _MOST} smaller")
-    return "<br>".join(told) or "none"
+        lines.append(f"and {len(found.regions) - _MOST} smaller")
+    return "<br>".join(lines) or "none"
 
 
 def _region(region: HotRegion) -> str:
@@ -136,7 +136,7 @@ def _region(region: HotRegion) -> str:
 
 
 def _as_html(words: str) -> str:
-    """The little Markdown that the page's verdicts use, as HTML: paragraphs, bold, quiet."""
+    """The Markdown of the verdict as HTML: paragraphs, bold, grey."""
     text = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", escape(words))
     text = re.sub(r":gray\[(.*?)\]", r"<small>\1</small>", text)
     return "".join(f"<p>{part}</p>" for part in text.split("\n\n"))

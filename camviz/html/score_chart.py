@@ -1,4 +1,4 @@
-"""The score chart: every score of each layer's map, of the result and of the blind guesses, as HTML."""
+"""The score chart as HTML: the scores of the result, of each layer's map and of the blind guesses."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class ScoreRow:
 
     Attributes:
         label: what was scored.
-        detail: a second, quieter word on it.
+        detail: a remark in quieter type.
         kind: which group it belongs to.
-        scores: what is known of it; a score that is None is still to come.
-        skipped: why the scores that run the method again are left out, or "".
-        complete: whether nothing is still to come, so that `skipped` is said of every score that is None.
-        before: the scores on the clean picture, to be marked on the bars of a noisy one.
+        scores: the scores known so far; None for one that is still being computed.
+        skipped: why scores that run the method again are left out, or "".
+        complete: whether nothing more will be computed, so that `skipped` holds for every score that is None.
+        before: the scores on the clean picture, marked on the bars of a noisy one.
     """
 
     label: str
@@ -46,9 +46,9 @@ class ScoreRow:
 
 
 def rows_of(finding: Finding) -> list[ScoreRow]:
-    """A finding's rows: the result, each of its layers from deep to shallow, and the blind guesses.
+    """A result's rows: the merged map, each of its layers from the deepest to the finest, and the blind guesses.
 
-    What was not scored has no row; without scores of the result there are none.
+    A map without scores has no row; if the merged map has none, there are no rows at all.
     """
     if not finding.scores or not _is_scored(finding.scores[RESULT]):
         return []
@@ -69,17 +69,17 @@ def _is_scored(scores: MapScores) -> bool:
 
 
 def _finished(label: str, detail: str, kind: Kind, scores: MapScores) -> ScoreRow:
-    """A row to which nothing is added any more."""
+    """A row that is complete."""
     return ScoreRow(label, detail, kind, scores, skipped="it was not computed", complete=True)
 
 
 def chart_scores(names: Sequence[str]) -> list[str]:
-    """Of some scores those with a column in the chart; one that is unknown here has one, too."""
+    """The scores that have a column in the chart, unknown ones among them."""
     return [name for name in names if name not in SCORES or SCORES[name].in_chart]
 
 
 def scores_html(rows: Sequence[ScoreRow], names: Sequence[str]) -> str:
-    """Draw the chart: a table of bars, a column for each score that belongs there."""
+    """Draw the chart: a table of bars, one column per score."""
     columns = chart_scores(names)
     head = "".join(_head(name, first=_is_first_of_masks(columns, name)) for name in columns)
     body = "".join(_row(row, columns) for row in rows)
@@ -98,12 +98,12 @@ def _is_first_of_masks(columns: Sequence[str], name: str) -> bool:
 
 
 def _is_signed(name: str) -> bool:
-    """Whether a score is shown as a number and no bar: it may fall below 0, or has no bounds to draw a bar in."""
+    """Whether a score is shown as a number instead of a bar: because it can be negative or is unbounded."""
     return name not in SCORES or SCORES[name].range[0] < 0 or not math.isfinite(SCORES[name].range[1])
 
 
 def _widths(columns: Sequence[str]) -> str:
-    """The widths of the row's name and of each column."""
+    """The widths of the row header and of each column."""
     crowded = any(map(_needs_mask, columns))
     widths = ["minmax(7rem,1.3fr)" if crowded else "minmax(9rem,1.25fr)"]
     for index, name in enumerate(columns):
@@ -124,7 +124,9 @@ def _classes(name: str, first: bool) -> str:
 
 def _head(name: str, first: bool) -> str:
     score: Score | None = SCORES.get(name)
-    title, question, why = (score.chart_title, score.question, score.sentence) if score else (name, "", "As stored.")
+    title, question, why = (
+        (score.chart_title, score.question, score.sentence) if score else (name, "", "As stored in the file.")
+    )
     return (
         f'<div role="columnheader" class="{_classes(name, first)}" title="{escape(why)}">'
         f"<span>{escape(title)}</span> {escape(question)}</div>"
@@ -173,7 +175,7 @@ def _shown(score: Score, value: float) -> float:
 
 
 def _share(score: Score, length: float) -> float:
-    """How long a bar is, as a share of its cell."""
+    """The length of a bar as a share of its cell."""
     low, high = score.range
     return (length - low) / (high - low)
 

@@ -7,101 +7,104 @@ from collections.abc import Sequence
 from html import escape
 
 from camviz.html.score_chart import ROUNDING, ScoreRow
+from camviz.methods import METHODS
 from camviz.metrics import SCORES
 from camviz.noise.measure import Outcome, as_table, summary
 from camviz.results.finding import Finding, MapScores, shape_to_show
 
-# Two scores closer than this are called alike.
+# Two scores closer than this count as equal.
 ALIKE = 0.05
-# Below this probability a class leaves ROAD little to take away.
+# What to call the blind guesses in a sentence, by their titles.
+BLIND = {METHODS["centre"].title: "a blind blob in the middle", METHODS["random"].title: "a random map"}
+# Below this probability there is little for ROAD to take away.
 UNSURE = 0.3
 
 GUIDE = (
     (
         "1 Each layer alone",
-        "Each small picture is a class activation map (CAM): where one layer of the network finds evidence for the "
-        "class. Deep layers know <i>what</i> is there, but see few places; shallow ones see fine detail.",
+        "Each small picture is a class activation map (CAM): it shows where one layer of the network finds evidence for "
+        "the class. Deep layers know <i>what</i> they see but only roughly where; finer layers see detail.",
     ),
     (
         "2 Merged, and 3 the result",
-        "The lower row merges the maps from the deepest on. The product keeps a place bright only if <i>every</i> "
-        "layer so far agrees. The last one, shown large, is RefineCAM.",
+        "The lower row merges the maps, starting with the deepest. With the product, a place stays bright only if "
+        "<i>every</i> layer so far agrees. The last merge, shown large, is RefineCAM.",
     ),
     (
         "Can it be trusted?",
-        "Shown only the bright places, does the network give the same map? Are they few? Does the class need them "
-        "most? ARCC, 0 to 1, is good if all three hold, and it beats the blind guesses.",
+        "Shown only the bright parts, does the network give the same map? Are they small? Does the class depend on "
+        "them most? ARCC, from 0 to 1, is high only if all three hold. A good map also beats the blind guesses.",
     ),
 )
 
-# Under the model, where it was trained on other data than the pictures chosen: by what it was trained on.
+# Shown under a model that was trained on other data than the chosen pictures: by its training data.
 MIXED = {
-    "ImageNet": "This network knows photographs, not drawn shapes: whatever class it names is a guess, and its map need "
-    "not lie on the shape.",
-    "synthetic shapes": "This network knows six drawn shapes and nothing else: it names one of them whatever the "
+    "ImageNet": "This network was trained on photographs, not drawn shapes: whatever class it predicts is a guess, and "
+    "its map need not lie on the shape.",
+    "synthetic shapes": "This network knows six drawn shapes and nothing else: it predicts one of them whatever the "
     "picture shows.",
 }
 
-# Under the model, where it had to leave the GPU.
-MOVED = "The GPU's memory did not suffice, so this network now runs on the CPU: slower, with the same result."
+# Shown under a model that had to leave the GPU.
+MOVED = "The GPU ran out of memory, so this network now runs on the CPU: slower, with the same result."
 
 ABOUT_ARCC = r"""
-| part | formula | good is | source |
+| part | formula | better | source |
 |---|---|---|---|
 | Coherency | (Pearson(map of x, map of x · map) + 1) / 2 | high | [2104.10252](https://arxiv.org/abs/2104.10252) |
 | Complexity | mean of the map; shown as 1 − complexity | low | [2104.10252](https://arxiv.org/abs/2104.10252) |
-| ROAD | clip(2 r, 0, 1); r = mean over 20, 40, 60, 80 % of (change of probability when the least relevant pixels are removed − when the most relevant are) / 2 | high | [2202.00449](https://arxiv.org/abs/2202.00449) |
-| ARCC | harmonic mean of coherency, 1 − complexity and ROAD; 0 if one is 0 | high | [2605.14641](https://arxiv.org/abs/2605.14641) |
+| ROAD | clip(2 r, 0, 1); r = mean over 20, 40, 60 and 80 % of (change in probability when the least relevant pixels are removed − when the most relevant are removed) / 2 | high | [2202.00449](https://arxiv.org/abs/2202.00449) |
+| ARCC | harmonic mean of coherency, 1 − complexity and ROAD; 0 if any of them is 0 | high | [2605.14641](https://arxiv.org/abs/2605.14641) |
 
-Removed pixels are filled from their neighbours (noisy linear imputation, noise 0.01, seed 0).
+Removed pixels are filled in from their neighbours (noisy linear imputation, noise 0.01, seed 0).
 
-**What it cannot tell.** Compare maps of *one* picture, *one* model and *one* class only. The score mixes the map's
-quality with the model's confidence: of a class at 3 % there is little probability to take away, so every map of it
-scores near 0. It asks the network about filled-in pictures that it never saw in training. And a map that scores
+**What it cannot tell.** Compare only maps of *one* picture, *one* model and *one* class. The score mixes the map's
+quality with the model's confidence: a class at 3 % has little probability to lose, so every map of it
+scores near 0. The network is asked about filled-in pictures unlike anything it saw in training. And a map that scores
 well need not be right: a blob in the middle often does well, because photographers centre their subjects. That is
-why the two blind **baselines** stand in the chart: a score means something only above them.
+why the chart includes two blind **baselines**: a score means something only above them.
 """
 
 
 ABOUT_ROBUSTNESS = r"""
-**Under noise.** The clean view is cut into about 60 regions (Quickshift), ranked by their mean map value; so they are
-on the noisy view, with the map of the class that is predicted there. *Overlap* is the rank-biased overlap of the two
-rankings (p = 0.9, so that the first ten or so count most; ties averaged): 1 is the same order, and a random one gets
-what is marked as chance, which is not 0.
+**Under noise.** The clean picture is cut into about 60 regions (Quickshift), ranked by their mean map value. The same
+regions are ranked again on the noisy picture, by the map of the class predicted there. *Overlap* is the rank-biased
+overlap of the two rankings (p = 0.9, so the first ten or so count most; ties averaged): 1 means the same order. A random
+order scores what is marked as chance, which is not 0.
 
-| measure | formula | good is | source |
+| measure | formula | better | source |
 |---|---|---|---|
 | Consistency C | mean overlap where the prediction stays | high | [2508.18154](https://arxiv.org/abs/2508.18154) |
 | Responsiveness R | 1 − mean overlap where the prediction changes | high | as above |
-| RM | C · R; undefined where no change was seen | high | as above |
+| RM | C · R; undefined if the prediction never changed | high | as above |
 
-Of that paper the abstract, the introduction and summaries were at hand: the definitions are our reading. R alone
-rewards instability, as predictions change under the strongest noise: so the overlap for the class predicted at first
-stands beside it. One picture and one draw are an anecdote.
+Only that paper's abstract, introduction and summaries were available: the definitions are our reading of them. R alone
+rewards instability, because predictions change under the strongest noise: so the overlap for the originally predicted class
+is shown next to it. One picture and one repeat are an anecdote.
 """
 
 LIMITS_OF_ROBUSTNESS = """
 **What it cannot tell.** A map that never moves is perfectly consistent and explains nothing, and one that jumps at
-random is responsive: that is why both are asked, and why C and R should be compared at the same kind and level of noise.
-Copies of one picture are no independent samples: levels and draws are averaged, and each picture counts once, for one
-network. The regions are Quickshift's choice, and small shifts within a region are not seen. A changed prediction need
-not mean that other evidence was used, so a map that stays is not always wrong there. And a robust map need not be a
-true one: hold it against the synthetic samples' masks too.
+random is responsive: a good map needs both, and C and R should be compared at the same kind and level of noise.
+Copies of one picture are not independent samples: noise levels and repeats are averaged, and each picture counts once per
+network. The regions are Quickshift's choice, and small shifts within a region go unnoticed. A changed prediction need
+not mean that other evidence was used, so a map that stays the same is not always wrong there. And a robust map need not be
+a correct one: check it against the synthetic samples' masks too.
 """
 
 ROBUSTNESS_GUIDE = (
-    '<p class="cv-title" hidden>Does the explanation follow the prediction?<small>Noise is laid over each picture, from '
-    "faint to strong. While the network still sees the same, a good map stays (<b>consistency</b>); when it sees "
-    "something else, a good map changes (<b>responsiveness</b>).</small></p>"
+    '<p class="cv-title" hidden>Does the explanation follow the prediction?<small>Each picture gets noise, from '
+    "faint to strong. While the prediction stays the same, a good map stays too (<b>consistency</b>); when the "
+    "prediction changes, a good map changes with it (<b>responsiveness</b>).</small></p>"
 )
 
 ROBUSTNESS_STEPS = """<div class="cv-step-by-step" hidden>
-<p><b>1 Perturb</b> Each picture gets noise of several kinds, from faint to strong. The network looks at every copy: does
-it still see the same?</p>
-<p><b>2 Rank</b> The picture is cut into about 60 regions. Each map puts them into an order, from most evidence to least,
-on the clean picture and on every copy.</p>
-<p><b>3 Compare</b> Where the prediction stays, the two orders should overlap (consistency C); where it changes, they
-should not (responsiveness R). RM = C · R asks for both.</p>
+<p><b>1 Perturb</b> Each picture gets several kinds of noise, from faint to strong. Does the network still predict the
+same class on every noisy copy?</p>
+<p><b>2 Rank</b> The picture is cut into about 60 regions. Each map ranks them from most evidence to least,
+on the clean picture and on every noisy copy.</p>
+<p><b>3 Compare</b> Where the prediction stays, the two rankings should overlap (consistency C); where it changes, they
+should not (responsiveness R). RM = C · R requires both.</p>
 </div>"""
 
 
@@ -111,7 +114,7 @@ def guide_html() -> str:
 
 
 def title_html(model: str, label: str, picture: str, probability: float, method: str) -> str:
-    """What is asked, of which picture, and by which method."""
+    """The page's heading: the question, the picture and the method."""
     return (
         f'<p class="cv-title" hidden>Where does {escape(model)} see <b>{escape(label)}</b>?'
         f"<small>{escape(picture)} · {percent(probability)} sure · {escape(method)}</small></p>"
@@ -119,56 +122,58 @@ def title_html(model: str, label: str, picture: str, probability: float, method:
 
 
 def percent(probability: float) -> str:
-    """A probability, short."""
+    """A probability in a few characters."""
     return f"{probability:.1%}" if probability >= 0.001 or probability == 0 else "<0.1%"
 
 
 def scores_table(scores: MapScores, title: str) -> str:
-    """Every score of a map, with what it asks, as a Markdown table."""
+    """Every score of a map and the question it answers, as a Markdown table."""
     rows = [
         f"| {SCORES[name].title} | **{value:.2f}** | {SCORES[name].better} is better | {SCORES[name].sentence} |"
         for name, value in scores.values.items()
         if name in SCORES and value is not None
     ]
-    return "\n".join([f"| score | {title} | | what it asks |", "|---|---|---|---|", *rows])
+    return "\n".join([f"| score | {title} | | question |", "|---|---|---|---|", *rows])
 
 
 def conclusion(finding: Finding, rows: Sequence[ScoreRow]) -> list[str]:
-    """What the finished rows of a finding's chart mean, in paragraphs (Markdown)."""
+    """What a result's finished chart means, in paragraphs (Markdown)."""
     layers, baselines = ([row for row in rows if row.kind == kind] for kind in ("layer", "baseline"))
-    said = verdict(rows[0], layers, baselines, finding.probability)
+    paragraphs = verdict(rows[0], layers, baselines, finding.probability)
     shape = shape_to_show(finding.shapes, finding.label)
     if shape is not None and rows[0].value("mass") is not None:
         explained = shape.label == finding.label
-        said.insert(0, on_truth(rows[0], layers, shape.label, explained, float(shape.mask.mean())))
+        paragraphs.insert(0, on_truth(rows[0], layers, shape.label, explained, float(shape.mask.mean())))
     if rows[0].before.values:
-        said.append(":gray[Marks on the bars: the clean picture.]")
-    return said
+        paragraphs.append(":gray[Ticks on the bars: the clean picture.]")
+    return paragraphs
 
 
 def on_truth(result: ScoreRow, layers: list[ScoreRow], shape: str, explained: bool, share: float) -> str:
-    """Say how well a map meets the known mask.
+    """Say how well a map matches the known mask.
 
     Args:
         result: the merged map's row, scored against the mask.
-        layers: the rows of the layers that it was merged from.
+        layers: the rows of the merged layers, from the deepest to the finest.
         shape: the name of the shape.
-        explained: whether that is the class explained.
-        share: how much of the picture the mask fills.
+        explained: whether the shape is of the target class.
+        share: of the picture that the mask covers.
     """
     if not explained:
-        return f"The class explained is not the {shape} that is there, so the map has no reason to lie on it."
+        return (
+            f"The picture shows a {shape}, and another class is being explained, so the map has no reason to lie on it."
+        )
     mass = result.value("mass")
     if not mass:
         return f"**None of its heat lies on the {shape}.**"
-    said = (
-        f"**{percent(mass)} of its heat lies on the {shape}**, which fills {percent(share)} of the picture: "
-        f"{mass / share:.1f} times what a map spread evenly would put there."
+    sentence = (
+        f"**{percent(mass)} of its heat lies on the {shape}**, which covers {percent(share)} of the picture: "
+        f"{mass / share:.1f} times as much as in an even map."
     )
     if len(layers) > 1 and _all_known(layers, "mass"):
         best = max(layers, key=_mass)
-        said += f" The best single layer, {best.label}: {percent(_mass(best))}."
-    return said
+        sentence += f" The best single layer, {_layer(layers, best)}: {percent(_mass(best))}."
+    return sentence
 
 
 def verdict(result: ScoreRow, layers: list[ScoreRow], baselines: list[ScoreRow], probability: float) -> list[str]:
@@ -176,57 +181,64 @@ def verdict(result: ScoreRow, layers: list[ScoreRow], baselines: list[ScoreRow],
 
     Args:
         result: the merged map's row.
-        layers: the rows of the layers that it was merged from.
-        baselines: the rows of the maps that know nothing.
-        probability: of the explained class.
+        layers: the rows of the merged layers, from the deepest to the finest.
+        baselines: the rows of the blind guesses.
+        probability: of the target class.
     """
-    said = []
-    if result.value("arcc") is None:
-        said.append(f"No ARCC yet: {result.skipped or 'it is undefined here'}.")
+    everything = [result, *layers, *baselines]
+    if probability < UNSURE and _all_known(everything, "arcc") and not any(map(_arcc, everything)):
+        sentences = [f"**No map can be scored here**: the model is only {percent(probability)} sure."]
     else:
-        if baselines and _all_known(baselines, "arcc"):
-            said.append(_against_baselines(result, max(baselines, key=_arcc)))
-        if len(layers) > 1 and _all_known(layers, "arcc"):
-            said.append(_against_layers(_arcc(result), max(layers, key=_arcc)))
-    if (result.value("road_raw") or 0.0) < -ROUNDING:
-        said.append(
-            "Its raw ROAD is negative: removing what the map calls unimportant hurt the class more than removing "
-            "what it calls important."
-        )
-    said.append(_on_confidence(probability))
+        sentences = [*_on_arcc(result, layers, baselines), _on_confidence(probability)]
     if result.scores.note:
-        said.append(f":gray[Note: {result.scores.note}.]")
-    said.append(":gray[Compare only maps of one picture, model and class.]")
-    return said
+        sentences.append(f":gray[Note: {result.scores.note}.]")
+    return [*sentences, ":gray[Compare only maps of one picture, model and class.]"]
+
+
+def _on_arcc(result: ScoreRow, layers: list[ScoreRow], baselines: list[ScoreRow]) -> list[str]:
+    """Compare a result's ARCC with those of the blind guesses and of its layers, as far as they are known."""
+    if result.value("arcc") is None:
+        return [f"No ARCC yet: {result.skipped or 'it is undefined here'}."]
+    sentences = []
+    if baselines and _all_known(baselines, "arcc"):
+        sentences.append(_against_baselines(result, max(baselines, key=_arcc)))
+    if len(layers) > 1 and _all_known(layers, "arcc"):
+        sentences.append(_against_layers(_arcc(result), layers))
+    if (result.value("road_raw") or 0.0) < -ROUNDING:
+        sentences.append(
+            f"Its ROAD before clipping is negative ({result.value('road_raw'):.2f}): removing what the map calls "
+            "unimportant hurt the class more than removing what it calls important."
+        )
+    return sentences
 
 
 def on_noise(here: Outcome, points: Sequence[Outcome], before: str, now: str, by_chance: float) -> str:
-    """Say what noise did to the prediction and to the explanation, and whether the one follows the other.
+    """Say what noise did to the prediction and the explanation, and whether they agree.
 
     Args:
-        here: the outcome at the slider's place.
-        points: the outcomes known so far, of all levels.
+        here: the outcome at the slider's noise level.
+        points: the outcomes known so far, at all levels.
         before: the class predicted on the clean picture.
         now: the class predicted under the noise.
-        by_chance: the overlap of a random order of the regions.
+        by_chance: the overlap with a random order of the regions.
     """
     if math.isnan(here.overlap):
-        return "A map is blank here, so there are no regions to rank."
+        return "A map is blank here, so the regions cannot be ranked."
     overlap = f"overlap **{here.overlap:.2f}** (chance {by_chance:.2f})"
     if here.flipped:
-        told = (
+        sentence = (
             f"**The prediction changed** from {before} to {now}: the map should change too. Its ranking of regions: "
-            f"{overlap}. Asked for {before} still: {here.overlap_same:.2f}."
+            f"{overlap}. For {before}, as before: {here.overlap_same:.2f}."
         )
     else:
-        told = f"**The prediction stays** {before}: the map should stay too. Its ranking of regions: {overlap}."
+        sentence = f"**The prediction stays** {before}: the map should stay too. Its ranking of regions: {overlap}."
     consistency, responsiveness, _ = summary(as_table(points))
     flips = sum(point.flipped for point in points)
     kept = f"consistency {_number(consistency)} ({len(points) - flips} kept the prediction)"
     changed = (
-        f"responsiveness {_number(responsiveness)} ({flips} changed it)" if flips else "no change of prediction seen"
+        f"responsiveness {_number(responsiveness)} ({flips} changed it)" if flips else "the prediction never changed"
     )
-    return f"{told}\n\n:gray[All {len(points)} levels: {kept}, {changed}.]"
+    return f"{sentence}\n\n:gray[All {len(points)} levels: {kept}, {changed}.]"
 
 
 def _number(value: float) -> str:
@@ -247,28 +259,34 @@ def _mass(row: ScoreRow) -> float:
 
 def _against_baselines(result: ScoreRow, best: ScoreRow) -> str:
     score, blind = _arcc(result), _arcc(best)
-    stands = f"**{result.label} scores {score:.2f}**"
-    guess = f"the blind guess “{best.label}” ({blind:.2f})"
+    start = f"**{result.label} scores {score:.2f}**"
+    guess = BLIND.get(best.label, f"the blind guess “{best.label}”")
     if score > blind + ALIKE:
-        return f"{stands}, {score - blind:.2f} above {guess}."
+        return f"{start}; {guess} gets {blind:.2f}."
     if score < blind - ALIKE:
-        return f"{stands}, less than {guess}: do not trust it here."
-    return f"{stands}, no better than {guess}."
+        return f"{start}, and {guess} gets {blind:.2f}: do not trust the map here."
+    return f"{start}, no better than {guess} ({blind:.2f})."
 
 
 def _on_confidence(probability: float) -> str:
     if probability < UNSURE:
         return (
-            f"The model is only {percent(probability)} sure, which leaves little to test: a low score here says more about "
-            "the model's doubt than about the map."
+            f"The model is only {percent(probability)} sure, which leaves little to test: a low score says more about the "
+            "model's doubt than about the map."
         )
     return f"The model is {percent(probability)} sure, so there is enough to test."
 
 
-def _against_layers(score: float, row: ScoreRow) -> str:
-    best = _arcc(row)
+def _against_layers(score: float, layers: list[ScoreRow]) -> str:
+    row = max(layers, key=_arcc)
+    best, layer = _arcc(row), _layer(layers, row)
     if score > best + ALIKE:
-        return f"Merging helped: the best single layer, {row.label}, scores {best:.2f}."
+        return f"Merging helped: the best single layer, {layer}, scores {best:.2f}."
     if score < best - ALIKE:
-        return f"Merging cost score here: a single layer, {row.label}, scores {best:.2f}."
-    return f"One layer alone does as well: {row.label}, {best:.2f}."
+        return f"Merging made it worse here: one layer alone, {layer}, scores {best:.2f}."
+    return f"One layer alone does as well: {layer}, {best:.2f}."
+
+
+def _layer(layers: list[ScoreRow], row: ScoreRow) -> str:
+    """What to call a layer, given the rows from the deepest to the finest."""
+    return {0: "the deepest", len(layers) - 1: "the finest"}.get(layers.index(row), row.label)

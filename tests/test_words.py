@@ -1,0 +1,95 @@
+"""What the page says about numbers: each sentence where it applies, and no other."""
+
+import pytest
+
+from camviz.html.score_chart import ScoreRow
+from camviz.html.words import on_noise, on_truth, verdict
+from camviz.methods import METHODS
+from camviz.noise.measure import Outcome
+from camviz.results.finding import MapScores
+
+SIZES = ("7 × 7 · d", "14 × 14 · c", "28 × 28 · b", "56 × 56 · a")
+
+
+def row(kind, label, **scores):
+    note = scores.pop("note", "")
+    return ScoreRow(label, "", kind, MapScores(scores, note))
+
+
+def words(arcc, layers=(), centre=0.3, probability=0.9, **scores):
+    """The verdict on a result with this ARCC, on layers from the deepest to the finest, and on the blind guesses."""
+    rows = [row("layer", size, arcc=value) for size, value in zip(SIZES, layers, strict=False)]
+    baselines = [row("baseline", METHODS[name].title, arcc=v) for name, v in (("centre", centre), ("random", 0.0))]
+    return " ".join(verdict(row("result", "RefineCAM", arcc=arcc, **scores), rows, baselines, probability))
+
+
+def test_against_the_best_blind_guess():
+    assert "**RefineCAM scores 0.78**; a blind blob in the middle gets 0.66." in words(0.78, centre=0.66)
+    assert "**RefineCAM scores 0.68**, no better than a blind blob in the middle (0.66)." in words(0.68, centre=0.66)
+    assert "**RefineCAM scores 0.10**, and a blind blob in the middle gets 0.66: do not trust" in words(
+        0.1, centre=0.66
+    )
+    assert "a random map gets" not in words(0.78)
+
+
+@pytest.mark.parametrize(
+    ("layers", "sentence"),
+    [
+        ((0.80, 0.1, 0.1, 0.1), "One layer alone does as well: the deepest, 0.80."),
+        ((0.1, 0.1, 0.1, 0.80), "One layer alone does as well: the finest, 0.80."),
+        ((0.1, 0.80, 0.1, 0.1), "One layer alone does as well: 14 × 14 · c, 0.80."),
+        ((0.5, 0.4, 0.3, 0.2), "Merging helped: the best single layer, the deepest, scores 0.50."),
+        ((0.2, 0.3, 0.4, 0.9), "Merging made it worse here: one layer alone, the finest, scores 0.90."),
+    ],
+)
+def test_against_the_best_layer(layers, sentence):
+    assert sentence in words(0.78, layers)
+
+
+def test_a_layer_whose_score_is_not_known_yet_is_not_compared():
+    assert "layer" not in words(0.78, (0.5, None))
+    assert "layer" not in words(0.78, (0.5,))
+
+
+def test_confidence():
+    assert "The model is 90.0% sure, so there is enough to test." in words(0.5)
+    assert "only 7.0% sure, which leaves little to test" in words(0.5, probability=0.07)
+    nothing = words(0.0, (0.0, 0.0), centre=0.0, probability=0.07)
+    assert "**No map can be scored here**: the model is only 7.0% sure." in nothing
+    assert "blind" not in nothing
+    assert "layer" not in nothing
+    assert "no better than" in words(0.0, (0.0, 0.0), centre=0.0)  # a sure model, and still no map has a score
+
+
+def test_negative_road_notes_and_missing_scores():
+    assert "before clipping is negative (-0.12)" in words(0.5, road_raw=-0.12)
+    assert "negative" not in words(0.5, road_raw=-0.004)
+    assert ":gray[Note: half of it.]" in words(0.5, note="half of it")
+    assert "No ARCC yet: it is undefined here." in words(None)
+
+
+def test_the_known_shape():
+    result = row("result", "RefineCAM", mass=0.5)
+    layers = [row("layer", size, mass=mass) for size, mass in zip(SIZES, (0.1, 0.3), strict=False)]
+    sentence = on_truth(result, layers, "star", True, 0.1)
+    assert "50.0% of its heat lies on the star**, which covers 10.0% of the picture: 5.0 times as much" in sentence
+    assert sentence.endswith("The best single layer, the finest: 30.0%.")
+    assert on_truth(row("result", "", mass=0.0), [], "star", True, 0.1) == "**None of its heat lies on the star.**"
+    assert "another class is being explained" in on_truth(result, [], "star", False, 0.1)
+
+
+def outcome(flipped, overlap):
+    return Outcome("gaussian", 0.2, 0, 1, 0.5, 0.4, flipped, overlap, 0.5, 0.5, 0.5, 0.5)
+
+
+def test_noise():
+    stays, changes = outcome(False, 0.8), outcome(True, 0.3)
+    said = on_noise(stays, [stays], "cup", "cup", 0.2)
+    assert "**The prediction stays** cup" in said
+    assert "overlap **0.80** (chance 0.20)" in said
+    assert "the prediction never changed" in said
+    said = on_noise(changes, [stays, changes], "cup", "pot", 0.2)
+    assert "**The prediction changed** from cup to pot" in said
+    assert "For cup, as before: 0.50." in said
+    assert "responsiveness 0.70 (1 changed it)" in said
+    assert "cannot be ranked" in on_noise(outcome(False, float("nan")), [], "cup", "cup", 0.2)
