@@ -116,6 +116,14 @@ def _foreign(url, address):
     return not url.startswith((address, address.replace("http", "ws"), "data:", "blob:"))
 
 
+@pytest.fixture
+def unscored(monkeypatch):
+    """Explore without its scores, which take most of a page's time, for tests of anything else on it."""
+    from camviz.ui.panels import score_chart  # the fast tests do without Streamlit
+
+    monkeypatch.setattr(score_chart, "show_scores", lambda *args: None)
+
+
 @pytest.fixture(scope="session")
 def lite0():
     return camviz.load_model("efficientnet-lite0", "cpu")

@@ -103,6 +103,7 @@ def test_one_layer_and_none(app):
     assert strip(app).count("<canvas") == 10
 
 
+@pytest.mark.usefixtures("unscored")
 @pytest.mark.parametrize("fit", ["squeeze", "pad"])
 def test_every_fit(app, fit):
     before = strip(app)
@@ -111,6 +112,7 @@ def test_every_fit(app, fit):
     assert strip(app) != before
 
 
+@pytest.mark.usefixtures("unscored")
 def test_identical_methods_are_named(app):
     app.selectbox(key="method").set_value("gradcam").run()
     assert "XGrad-CAM and HiResCAM give exactly the same map" in strip(app)
@@ -341,11 +343,13 @@ def test_a_shape_is_explained_by_a_network_that_knows_it_and_scored_against_its_
     assert "| Cross-entropy |" in words(shape)
 
 
+@pytest.mark.usefixtures("unscored")
 def test_the_tools_know_of_the_outline_and_of_the_regions(shape):
     tools = next(m.header for m in messages(shape) if "outline" in m.header)
     assert (tools["outline"], tools["height"], tools["width"]) == (True, 224, 224)
 
 
+@pytest.mark.usefixtures("unscored")
 def test_the_browser_gets_the_very_maps(app):
     strip = next(m for m in messages(app) if m.markup)
     net, image = get_network("efficientnet-lite0"), camviz.load_image(SAMPLES["Coffee"].path)
@@ -362,6 +366,7 @@ def test_the_browser_gets_the_very_maps(app):
     assert strip.header["result"] == 7
 
 
+@pytest.mark.usefixtures("unscored")
 def test_the_network_follows_the_picture_and_can_be_changed(shape):
     shape.selectbox(key="model").set_value("efficientnet-lite0").run()
     assert "knows photographs, not drawn shapes" in " ".join(caption.value for caption in shape.sidebar.caption)
@@ -377,6 +382,7 @@ def test_the_network_follows_the_picture_and_can_be_changed(shape):
     assert shape.selectbox(key="model").value == "efficientnet-lite0"  # the last one used on shapes
 
 
+@pytest.mark.usefixtures("unscored")
 @pytest.mark.parametrize("kind", shapes.COMPOSED)
 def test_every_composed_kind(shape, kind):
     before = strip(shape)
@@ -395,6 +401,7 @@ def test_of_two_shapes_the_one_explained_counts(shape):
         assert not shape.exception
 
 
+@pytest.mark.usefixtures("unscored")
 def test_surprise_me_changes_the_sample_and_the_controls(shape):
     seen = set()
     for _ in range(4):
@@ -404,6 +411,7 @@ def test_surprise_me_changes_the_sample_and_the_controls(shape):
     assert len(seen) > 1
 
 
+@pytest.mark.usefixtures("unscored")
 def test_the_card_tells_how_well_a_network_does(shape):
     assert "samples that it never saw it is right for" in words(shape)
     assert "python -m camviz.train" in words(shape)

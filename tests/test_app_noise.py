@@ -39,7 +39,7 @@ def app():
 
 
 @pytest.fixture
-def page(app):
+def page(unscored, app):
     """The Robustness page with a small plan: two photographs, two explanations, one kind of noise, two levels."""
     app.switch_page("pages/robustness.py").run()
     app.multiselect(key="sweep_photos").set_value(["Coffee", "Cat"])
@@ -69,6 +69,7 @@ def press(app, label: str):
     return next(button for button in app.button if button.label.startswith(label)).click().run()
 
 
+@pytest.mark.usefixtures("unscored")
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_noise_shows_clean_and_noisy(app, kind):
     app.selectbox(key="noise_kind").set_value(kind)
@@ -93,6 +94,7 @@ def test_the_noisy_picture_is_the_perturbed_view_and_has_its_own_prediction(app)
     assert f"**The prediction changed** from espresso to {now}" in words(app)
 
 
+@pytest.mark.usefixtures("unscored")
 def test_a_changed_prediction_is_followed_or_not(app):
     app.slider(key="noise_level").set_value(1.0).run()
     followed = pair(app)
@@ -103,6 +105,7 @@ def test_a_changed_prediction_is_followed_or_not(app):
     assert kept != followed
 
 
+@pytest.mark.usefixtures("unscored")
 def test_a_class_of_ones_own_stays_under_noise(app):
     next(box for box in app.selectbox if box.key.startswith("class-")).set_value(285).run()
     app.slider(key="noise_level").set_value(1.0).run()
@@ -110,6 +113,7 @@ def test_a_class_of_ones_own_stays_under_noise(app):
     assert pair(app).count(f"Maps of {label}") == 2
 
 
+@pytest.mark.usefixtures("unscored")
 def test_another_draw_is_another_picture_and_level_0_is_the_strip(app):
     app.slider(key="noise_level").set_value(0.5).run()
     first = pair(app)
@@ -126,9 +130,10 @@ def test_scores_of_a_noisy_picture_have_marks_of_the_clean_one(app):
     chart = marked(app, 'class="cv-scores')
     assert chart.count("<s style") == 7 * 4
     assert "cv-wait" not in chart
-    assert "Marks on the bars: the clean picture" in words(app)
+    assert "Ticks on the bars: the clean picture" in words(app)
 
 
+@pytest.mark.usefixtures("unscored")
 def test_the_curve_holds_what_the_core_measures(app):
     app.slider(key="noise_level").set_value(0.2).run()
     of, noise = coffee(), Perturbation("gaussian", 0.2, 0)
@@ -144,6 +149,7 @@ def test_the_curve_holds_what_the_core_measures(app):
     assert "overlap" in words(app)
 
 
+@pytest.mark.usefixtures("unscored")
 def test_a_slow_methods_curve_waits_to_be_asked_for(app, monkeypatch):
     slow = camviz.Method(**{**vars(camviz.METHODS["layercam"]), "name": "ablationcam", "cost": "many passes"})
     monkeypatch.setitem(camviz.METHODS, "ablationcam", slow)
@@ -156,6 +162,7 @@ def test_a_slow_methods_curve_waits_to_be_asked_for(app, monkeypatch):
     assert not [button for button in app.button if button.label.startswith("Draw the curve")]
 
 
+@pytest.mark.usefixtures("unscored")
 def test_a_picture_of_one_colour_says_why_it_has_no_curve(app):
     app.segmented_control(key="source").set_value("Upload").run()
     app.file_uploader[0].upload("flat.png", png(np.full((60, 60, 3), 90, np.uint8)), "image/png").run()
