@@ -11,7 +11,7 @@ pages = [
     st.Page("pages/robustness.py", title="Robustness", icon=":material/grain:"),
     st.Page("pages/reproduce.py", title="Reproduce", icon=":material/folder_zip:"),
 ]
-# Links made before the page had its name lead there.
+# The page's former address, so that old links still work.
 pages.append(st.Page(lambda: st.switch_page(pages[3]), title="Bundle", url_path="bundle", visibility="hidden"))
 page = st.navigation(pages, position="top")
 if wanted := enter_frame():

@@ -1,4 +1,4 @@
-"""Compare: many maps of one picture side by side, by method, layer, class, model, noise or merging rule."""
+"""Compare: many maps of one picture side by side, by method, layer, class, model, noise level or merging rule."""
 
 from html import escape
 
@@ -35,10 +35,10 @@ link = comparelink.open_link()
 main = st.container()
 title, tools = Slot(main.container()), Slot(main.container())
 pinned, grid_place = main.container(), main.container()
-if first:  # hold the places until there is more to see
+if first:  # reserve the space until there is something to show
     title.html('<p class="cv-title" hidden>&nbsp;<small>&nbsp;</small></p>')
     tools.html('<div class="cv-tools"></div>')
-with st.expander("What these numbers mean, and what they cannot tell", icon=":material/menu_book:"):
+with st.expander("What these numbers mean, and their limits", icon=":material/menu_book:"):
     st.markdown(ABOUT_ARCC)
 show_queue(Slot(st.container()))
 
@@ -60,25 +60,25 @@ with gpu_memory(net):
         clean = sight.explaining(target)
         choice = comparecontrols.choose(mode, clean)
         sort = comparecontrols.choose_sort(known=picture.synthetic)
-        taken = st.popover("Download", icon=":material/download:", width="stretch")
-        shared, told = st.columns(2)
-        engine = Slot(told.popover("Server", icon=":material/memory:", width="stretch"))
-        link.keep(picture, fit, info, net, shared)
+        downloads = st.popover("Download", icon=":material/download:", width="stretch")
+        link_place, server_place = st.columns(2)
+        engine = Slot(server_place.popover("Server", icon=":material/memory:", width="stretch"))
+        link.keep(picture, fit, info, net, link_place)
 
-    asked = [net.labels[each] for each in choice.classes or (target,)]
+    labels = [net.labels[index] for index in choice.classes or (target,)]
     sure = percent(float(predict(sight)[choice.classes[0] if choice.classes else target]))
     title.html(
-        f'<p class="cv-title" hidden>{question(*map(escape, asked))}'
+        f'<p class="cv-title" hidden>{question(*map(escape, labels))}'
         f"<small>{escape(picture.title)} · {escape(net.info.title)} is {sure} sure</small></p>"
     )
     show_tools(tools, clean, paste, merges=False)
     pins = PinPlaces(pinned)
-    wrong = comparecontrols.missing(choice) or too_many(*size(choice), MODES[mode])
-    if wrong:
-        grid_place.info(wrong, icon=":material/checklist:")
+    problem = comparecontrols.missing(choice) or too_many(*size(choice), MODES[mode])
+    if problem:
+        grid_place.info(problem, icon=":material/checklist:")
     else:
         grid = make_grid(choice, clean, comparecontrols.layers_of)
         show_grid(grid_place, grid, clean, sort, first)
-        offer_grid(taken, grid)
+        offer_grid(downloads, grid)
     pins.score()
 show_engine(engine, net.device)

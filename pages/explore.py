@@ -1,4 +1,4 @@
-"""Explore: one picture, its layer-wise maps merging into RefineCAM, and how far the result can be trusted."""
+"""Explore: one picture, its maps layer by layer, their merge (RefineCAM), and how far to trust the result."""
 
 import streamlit as st
 
@@ -39,7 +39,7 @@ tools = Slot(main.container())
 pair = PairPlaces(main) if noise_is_on() else None
 strip = Slot(main.container())
 scores = ScorePlaces(st.container())
-if first:  # hold the places until there is more to see
+if first:  # reserve the space until there is something to show
     title.html('<p class="cv-title" hidden>&nbsp;<small>&nbsp;</small></p>')
     tools.html('<div class="cv-tools"></div>')
     if pair is None:
@@ -47,7 +47,7 @@ if first:  # hold the places until there is more to see
     scores.hold(layers=4)
 st.html(guide_html())
 all_scores = st.container()
-with st.expander("What these numbers mean, and what they cannot tell", icon=":material/menu_book:"):
+with st.expander("What these numbers mean, and their limits", icon=":material/menu_book:"):
     st.markdown(ABOUT_ARCC)
     st.markdown(ABOUT_ROBUSTNESS)
 show_queue(Slot(st.container()))
@@ -75,13 +75,12 @@ with gpu_memory(net):
         clean = sight.explaining(target)
         recipe = model_and_method.choose_recipe(clean)
         shown = perturbed_scene(clean, noise, follow) if noise else clean
-        taken = st.popover("Download", icon=":material/download:", width="stretch")
-        shared, told = st.columns(2)
-        link.keep(picture, fit, info, net, shared)
-        engine = Slot(told.popover("Server", icon=":material/memory:", width="stretch"))
+        downloads = st.popover("Download", icon=":material/download:", width="stretch")
+        link_place, server_place = st.columns(2)
+        link.keep(picture, fit, info, net, link_place)
+        engine = Slot(server_place.popover("Server", icon=":material/memory:", width="stretch"))
 
-    heading = heading_html(clean, recipe)
-    title.html(heading)
+    title.html(heading_html(clean, recipe))
     if noise and pair:
         pair.show((clean, shown), recipe, on_wait=lambda: show_waiting(scores, shown, recipe))
         with pair.beside:
@@ -90,9 +89,9 @@ with gpu_memory(net):
         show_strip(strip, clean, recipe, on_wait=lambda: show_waiting(scores, clean, recipe))
     show_tools(tools, shown, paste)
     show_scores(scores, shown, recipe, clean if noise else None)
-    offer(taken, shown, recipe)
+    offer(downloads, shown, recipe)
     names = score_names(shown)
     if chart_scores(names) != names:
-        with all_scores.expander("Every score, and what each asks", icon=":material/target:"):
+        with all_scores.expander("All scores, and what each measures", icon=":material/target:"):
             st.markdown(scores_table(known_scores(shown, recipe, names), result_title(recipe)))
 show_engine(engine, net.device)

@@ -1,4 +1,4 @@
-"""Bundle: a finding from a file, above the same computed now, and whether the two agree."""
+"""Reproduce: a bundle's stored result, the same result computed now below it, and whether the two agree."""
 
 from functools import partial
 
@@ -23,37 +23,37 @@ viewer.prepare()
 main = st.container()
 show_queue(Slot(st.container()))
 with st.sidebar:
-    found = opened.choose_bundle()
-    onward = st.container()
-if found is None:
+    bundle = opened.choose_bundle()
+    actions = st.container()
+if bundle is None:
     main.html(openedview.INTRO)
     st.stop()
 
 places = openedview.Places(main)
-places.show_stored(found)
+places.show_stored(bundle)
 with places.network:
-    net = opened.ready_net(found)
-with onward:
-    if opened.is_known(found):
-        opened.offer_explore(found, net)
+    net = opened.ready_net(bundle)
+with actions:
+    if opened.is_known(bundle):
+        opened.offer_explore(bundle, net)
     st.download_button(
         "Report, HTML",
-        partial(report, found.stored),
+        partial(report, bundle.stored),
         "camviz-report.html",
         icon=":material/description:",
-        help="The stored result in one file that opens anywhere, without a network",
+        help="The stored result in one file that opens in any browser, offline",
         on_click="ignore",
         width="stretch",
     )
     opened.offer_to_close()
 with places.network:
-    if net is None or opened.was_stopped(found):
-        places.show_alone(found)
+    if net is None or opened.was_stopped(bundle):
+        places.show_alone(bundle)
         st.stop()
 
 with gpu_memory(net):
-    fresh = opened.compute_again(found, net, partial(places.show_waiting, found), places.verdict)
+    fresh = opened.compute_again(bundle, net, partial(places.show_waiting, bundle), places.verdict)
     if fresh is None:
-        places.show_alone(found)
+        places.show_alone(bundle)
     else:
-        places.show_fresh(found, fresh, check_agreement(found.stored, fresh))
+        places.show_fresh(bundle, fresh, check_agreement(bundle.stored, fresh))

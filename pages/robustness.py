@@ -1,4 +1,4 @@
-"""Robustness: whether explanations follow the prediction under noise, compared over pictures and methods."""
+"""Robustness: whether explanations follow the prediction under noise, over several pictures and methods."""
 
 import streamlit as st
 
@@ -27,8 +27,8 @@ link = sweeplink.open_link()
 main = st.container()
 main.html(ROBUSTNESS_GUIDE)
 bar, results = Slot(main.container()), main.container()
-bar.html('<p class="cv-waiting">Looking at the pictures …</p>')
-with st.expander("What these numbers mean, and what they cannot tell", icon=":material/menu_book:"):
+bar.html('<p class="cv-waiting">Preparing the pictures …</p>')
+with st.expander("What these numbers mean, and their limits", icon=":material/menu_book:"):
     st.markdown(ABOUT_ROBUSTNESS)
     st.markdown(LIMITS_OF_ROBUSTNESS)
 show_queue(Slot(st.container()))

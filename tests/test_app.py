@@ -99,7 +99,7 @@ def test_one_layer_and_none(app):
     assert "One layer" in strip(app)
     assert strip(app).count("<canvas") == 4
     app.pills(key="layers-efficientnet-lite0").set_value([]).run()
-    assert "Switch at least one layer on" in app.warning[0].value
+    assert "Choose at least one layer" in app.warning[0].value
     assert strip(app).count("<canvas") == 10
 
 
@@ -191,11 +191,11 @@ def test_a_slow_method_can_be_finished_and_its_scores_asked_for(app, monkeypatch
     app.selectbox(key="method").set_value("scorecam").run()
     assert not app.exception
     assert "Score-CAM" in strip(app)
-    assert "No ARCC yet: coherency would run this slow method again" in words(app)
-    next(button for button in app.button if button.label.startswith("Score it too")).click().run()
+    assert "No ARCC yet: coherency would have to run this slow method again" in words(app)
+    next(button for button in app.button if button.label.startswith("Score it anyway")).click().run()
     assert not app.exception
     assert "No ARCC yet" not in words(app)
-    assert not [button for button in app.button if button.label.startswith("Score it too")]
+    assert not [button for button in app.button if button.label.startswith("Score it anyway")]
     forget(picture_id("Coffee"))
 
 
@@ -413,7 +413,7 @@ def test_surprise_me_changes_the_sample_and_the_controls(shape):
 
 @pytest.mark.usefixtures("unscored")
 def test_the_card_tells_how_well_a_network_does(shape):
-    assert "samples that it never saw it is right for" in words(shape)
+    assert "samples it never saw" in words(shape)
     assert "python -m camviz.train" in words(shape)
     assert "| circle | square | triangle |" in words(shape)
 
@@ -431,7 +431,7 @@ def test_the_engine_panel_tells_what_is_kept_and_what_that_saved(app):
     hits, saved = sharing.shared_host().results.hits, sharing.shared_host().results.saved
     assert hits > before[0] + 20
     assert saved > before[1]
-    assert f"{hits:,} look-ups" in panel(app)
+    assert f"{hits:,} cache hits" in panel(app)
     assert "nobody" in panel(app)
 
 

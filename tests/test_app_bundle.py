@@ -161,7 +161,7 @@ def test_an_unknown_network_is_never_loaded_and_the_stored_result_is_shown(app, 
     monkeypatch.setattr(networks, "load_model", lambda *_: pytest.fail("it was loaded"))
     given(app, replace(made, settings=replace(made.settings, model=name)))
     assert len(rows(app)) == 1
-    assert f"`{name}` is not one of camviz's" in app.warning[0].value
+    assert f"`{name}` is not part of camviz" in app.warning[0].value
     assert [button.label for button in app.button] == ["Forget this bundle"]
     assert "Computed with" in shown(app)
 
@@ -178,7 +178,7 @@ def test_a_network_that_must_be_downloaded_offers_that(app, made, tmp_path, monk
     ("change", "words"),
     [
         ({"recipe": Recipe("gradcam++", ("layer3", "nowhere"))}, "cannot be computed again"),
-        ({"recipe": Recipe("gradcam++", LAYERS[::-1])}, "not in the order"),
+        ({"recipe": Recipe("gradcam++", LAYERS[::-1])}, "not in the network's order"),
         ({"target": 6}, "cannot be computed again"),
     ],
 )
@@ -197,7 +197,7 @@ def test_more_layers_than_can_be_computed_here_are_shown_and_said(app, made):
     maps = np.repeat(made.maps[:1], len(names), 0)
     given(app, replace(made, settings=settings, maps=maps, layers=(), scores={}, baselines={}))
     assert "merges 51 layers" in app.warning[0].value
-    assert "There are none" in shown(app)
+    assert "This bundle has no scores" in shown(app)
 
 
 @pytest.mark.usefixtures("anew")
@@ -289,8 +289,8 @@ def test_noise_is_told_in_words_and_taken_to_the_nearest_step(app, net):
     assert "agree" in app.success[0].value
     assert "Gaussian noise, sigma = 0.198, level 0.33, repeat 6" in shown(app)
     captions = " ".join(caption.value for caption in app.sidebar.caption)
-    assert "there its level will be 0.35, not 0.33" in captions
-    assert "draws with seed 0, not 3" in captions
+    assert "it will be 0.35, not 0.33" in captions
+    assert "uses seed 0, not 3" in captions
     go_on(app)
     assert app.selectbox(key="noise_kind").value == "gaussian"
     assert app.slider(key="noise_level").value == pytest.approx(0.35)

@@ -249,7 +249,7 @@ def test_a_forgotten_picture_is_pinned_no_more(visit):
         ({"compare": "layers", "methods": ""}, "Choose at least one method"),
         ({"compare": "classes", "classes": ""}, "Choose at least one class"),
         ({"compare": "models", "models": ""}, "Choose at least one model"),
-        ({"compare": "rules", "layers": "_swish"}, "switch on a second one"),
+        ({"compare": "rules", "layers": "_swish"}, "Choose a second one"),
         ({"compare": "classes", "classes": "~".join(map(str, range(13)))}, "the limit is 24"),
     ],
 )
@@ -273,7 +273,7 @@ def test_a_slow_method_is_shown_and_its_coherency_left_out(visit, monkeypatch):
     monkeypatch.setitem(camviz.METHODS, "ablationcam", slow)
     app = visit(scores=True, compare="layers", layers="_swish", methods="gradcam~ablationcam")
     assert len(rows(app)) == 2
-    assert "coherency would run this slow method again" in numbers(app)[1]
+    assert "coherency would have to run this slow method again" in numbers(app)[1]
     assert "cv-wait" not in numbers(app)[1]
 
 

@@ -286,7 +286,7 @@ def test_uploads_of_a_sweep_are_asked_for_and_a_network_for_shapes_stays():
     app.file_uploader[0].upload("a.png", mine, "image/png")
     app.file_uploader[0].upload("other.png", other, "image/png").run()
     assert (
-        "measures `b.png`, uploaded and not kept here: upload it on the left. `other.png` is not" in app.info[0].value
+        "uses `b.png`. Uploads are not kept here: upload it again on the left. `other.png` is not" in app.info[0].value
     )
     assert app.selectbox(key="model").value == "shapes-vgg11"
     app.button(key="sweep_link_without").click().run()

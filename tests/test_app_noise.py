@@ -156,7 +156,7 @@ def test_a_slow_methods_curve_waits_to_be_asked_for(app, monkeypatch):
     app.selectbox(key="method").set_value("ablationcam")
     app.slider(key="noise_level").set_value(0.2).run()
     assert not app.exception
-    assert "its curve runs it at 20 levels" in " ".join(caption.value for caption in app.caption)
+    assert "the curve needs it at 20 noise levels" in " ".join(caption.value for caption in app.caption)
     press(app, "Draw the curve")
     assert not app.exception
     assert not [button for button in app.button if button.label.startswith("Draw the curve")]
@@ -249,11 +249,11 @@ def test_a_measure_that_is_undefined_says_so(page):
     assert "undefined" in chart_specs(page)[0]
 
 
-def test_pictures_of_one_name_are_told_apart_and_the_same_one_counts_once():
+def test_pictures_of_one_name_are_with_unique_titles_and_the_same_one_counts_once():
     pixels = np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)
     files = [("a.png", pixels), ("a.png", pixels[::-1].copy()), ("b.png", pixels)]
     pictures = [read(png(each), name) for name, each in files]
-    assert [each.title for each in sweepcontrols._told_apart(pictures)] == ["a.png", "a.png (2)"]
+    assert [each.title for each in sweepcontrols._with_unique_titles(pictures)] == ["a.png", "a.png (2)"]
     for each in pictures:
         forget(each.id)
 

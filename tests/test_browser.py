@@ -90,7 +90,7 @@ def test_an_upload_is_explained_whatever_its_name_and_can_be_forgotten(page):
     page.get_by_role("radio", name="Photos").click()
     expect(page.locator(".cv-title")).to_contain_text("Coffee")
     page.get_by_role("button", name="Forget my picture").click()
-    expect(page.get_by_text("are gone")).to_be_visible()
+    expect(page.get_by_text("are deleted")).to_be_visible()
     page.get_by_role("radio", name="Upload").click()
     expect(page.locator(".cv-title")).to_contain_text("Coffee")
     expect(page.locator("[data-testid=stFileUploaderFile]")).to_have_count(0)
@@ -246,7 +246,7 @@ def test_a_shape_is_picked_from_the_gallery_and_its_outline_switched_off(page):
 def test_the_engine_panel(page):
     page.get_by_role("button", name="Server").click()
     panel = page.locator(".cv-engine")
-    expect(panel).to_contain_text("Kept results")
+    expect(panel).to_contain_text("Cached results")
     expect(panel).to_contain_text("nobody")
     bar = panel.locator(".cv-bar").first
     assert bar.evaluate("e => getComputedStyle(e).backgroundImage").startswith("linear-gradient")

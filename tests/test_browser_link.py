@@ -62,7 +62,7 @@ def test_the_address_follows_without_reloading_and_opens_the_same_elsewhere(visi
     at_rest(other)
     assert (controls(other), title(other)) == before
     assert other.url == page.url
-    expect(other.get_by_text("except for what this page does not know")).to_have_count(0)
+    expect(other.get_by_text("left at their defaults")).to_have_count(0)
 
 
 def test_back_and_forward_undo_and_redo(visit):
@@ -104,7 +104,7 @@ def test_an_uploaded_picture_is_asked_for_by_name_and_then_accepted(visit, addre
     at_rest(page)
     shown, link = title(page), path(page, address)
     page.get_by_role("button", name="Forget my picture").click()  # the server keeps nothing of it
-    expect(page.get_by_text("are gone")).to_be_visible()
+    expect(page.get_by_text("are deleted")).to_be_visible()
     other = visit(link)
     expect(other.locator("[data-testid=stAlert]")).to_contain_text("upload my cat.png on the left")
     choose_file(other, "wrong.png", png(255 - PIXELS))
@@ -116,7 +116,7 @@ def test_an_uploaded_picture_is_asked_for_by_name_and_then_accepted(visit, addre
     assert title(other) == shown
     says(other, link[2:])
     other.get_by_role("button", name="Forget my picture").click()
-    expect(other.get_by_text("are gone")).to_be_visible()
+    expect(other.get_by_text("are deleted")).to_be_visible()
 
 
 def choose_file(page: Page, name: str, data: bytes) -> None:

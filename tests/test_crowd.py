@@ -120,7 +120,7 @@ def test_a_whole_class_gets_what_it_asks_for(visitors):
         assert f"{method}, {SIZE}" in visitor.strip
         assert "One layer scores" in visitor.words
     told = [words for visitor in crowd for words in visitor.told]
-    places = [int(found) for words in told for found in re.findall(r"turn: (\d+) before you", words)]
+    places = [int(found) for words in told for found in re.findall(r"turn: (\d+) ahead of you", words)]
     assert places
     assert all(2 <= place <= CLASS for place in places)
 

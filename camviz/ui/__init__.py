@@ -1,1 +1,1 @@
-"""The only part that knows Streamlit: cached calls, shared controls, panels and words."""
+"""The only package that uses Streamlit: pages, controls, panels, links and the shared server."""

@@ -1,18 +1,18 @@
-"""The app's frame: pages belong into app.py, however they are reached."""
+"""The app's frame: every page runs inside app.py, however it is reached."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-# Session keys: that app.py has run, and the page that was asked for before it had.
+# Session keys: that app.py has run, and the page that was requested before that.
 _FRAMED, _WANTED = "framed", "wanted_page"
 
 
 def require_frame(page: str) -> None:
-    """Go to a page through app.py if it was run by itself.
+    """If a page was run on its own, run it again through app.py.
 
-    Until app.py has run once on a server, Streamlit takes the folder "pages" for an app of its older kind, and a link
-    to a page then runs that page alone, without the frame.
+    Until app.py has run once on a server, Streamlit treats the folder "pages" as its older kind of multipage app, and a
+    link to a page runs only that page, without the frame.
     """
     if _FRAMED not in st.session_state:
         st.session_state[_WANTED] = page
@@ -20,6 +20,6 @@ def require_frame(page: str) -> None:
 
 
 def enter_frame() -> str | None:
-    """Say that app.py runs; return the page that was asked for before, if one was."""
+    """Record that app.py has run; return the page that was requested before, if any."""
     st.session_state[_FRAMED] = True
     return st.session_state.pop(_WANTED, None)

@@ -1,1 +1,1 @@
-"""The Compare page: a grid of maps of one picture, and those that are pinned."""
+"""The Compare page: a grid of maps of one picture, and the pinned maps."""

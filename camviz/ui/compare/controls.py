@@ -24,13 +24,13 @@ METHOD_NAMES = ("gradcam++", "layercam", "gradcam", "eigencam")
 LEVELS = (0.2, 0.4, 0.8)
 TOP = 3
 _EVERY_LEVEL = tuple(round(0.1 * step, 1) for step in range(1, 11))
-# Session keys, which a link sets too; that of the classes begins as the class's.
+# Session keys, which a link sets too; the key of several classes is that of the class with a suffix.
 MODE, METHODS_KEY, LEVELS_KEY, SORT = "compare_mode", "compare_methods", "compare_levels", "compare_sort"
 SEVERAL = "-several"
 
 
 def choose_mode() -> str:
-    """Ask what is compared."""
+    """Ask what to compare."""
     return st.selectbox(
         "Compare",
         list(MODES),
@@ -41,7 +41,7 @@ def choose_mode() -> str:
 
 
 def choose_target(mode: str, sight: SeenPicture) -> int:
-    """Ask for the class to explain; where classes are compared they are asked for together."""
+    """Ask for the class to explain; if classes are compared, return the current one, as they have their own control."""
     key = model_and_method.class_key(sight.picture.id, sight.net.info.name, sight.fit)
     if mode == "classes":
         return int(st.session_state.get(key, likeliest(sight)))
@@ -49,7 +49,7 @@ def choose_target(mode: str, sight: SeenPicture) -> int:
 
 
 def choose(mode: str, of: Explained) -> Choice:
-    """Ask for what the mode compares, then for methods, layers and, where it does not compare them, the rule."""
+    """Ask for what the mode compares, then for methods, layers and, unless rules are compared, the merging rule."""
     chosen = Choice(mode, (), of.net.layers)
     if mode == "classes":
         chosen = replace(chosen, classes=_choose_classes(of))
@@ -65,37 +65,37 @@ def choose(mode: str, of: Explained) -> Choice:
 
 
 def layers_of(model: str) -> tuple[str, ...]:
-    """The layers that are chosen of a network; none if that is open."""
+    """The layers chosen for a network; empty if none were chosen yet."""
     return tuple(st.session_state.get(model_and_method.layers_key(model)) or ())
 
 
 def missing(choice: Choice) -> str:
-    """Say what has to be chosen first, or ""."""
+    """Say what must be chosen first, or ""."""
     if not choice.methods:
         return "Choose at least one method to see its maps."
     if choice.mode == "classes" and not choice.classes:
-        return "Choose at least one class to ask for; a second one shows why this and not that."
+        return "Choose at least one class. A second one shows why the model prefers one to the other."
     if choice.mode == "models" and not choice.models:
-        return "Choose at least one model to ask."
+        return "Choose at least one model."
     if choice.mode == "rules" and len(choice.layers) == 1:
-        return "One layer alone has nothing to merge: switch on a second one to compare the rules."
+        return "A single layer leaves nothing to merge. Choose a second one to compare merging rules."
     return ""
 
 
 def drop_slow_methods() -> None:
-    """Keep to the methods that answer at once."""
+    """Deselect the slow methods."""
     chosen: Sequence[str] = st.session_state.get(METHODS_KEY, METHOD_NAMES)
-    quick = [name for name in chosen if not METHODS[name].is_slow]
-    st.session_state[METHODS_KEY] = quick or [model_and_method.DEFAULT_METHOD]
+    fast = [name for name in chosen if not METHODS[name].is_slow]
+    st.session_state[METHODS_KEY] = fast or [model_and_method.DEFAULT_METHOD]
 
 
 def models_key(data: str) -> str:
-    """The session key of the models, by what they were trained on."""
+    """The session key of the models trained on some data."""
     return f"compare_models_{data}"
 
 
 def models_for(data: str) -> list[str]:
-    """The networks that are here and were trained on the same."""
+    """The networks trained on some data that need no download."""
     return [info.name for info in list_models() if info.data == data and not needs_download(info)]
 
 
@@ -113,7 +113,7 @@ def _choose_methods(net: Net) -> tuple[str, ...]:
 
 
 def _choose_classes(of: Explained) -> tuple[int, ...]:
-    """Ask for classes; at first the one to explain, then the likeliest others."""
+    """Ask for classes; by default the one to explain, then the likeliest others."""
     probabilities = predict(of)
     ranked = [int(index) for index in np.argsort(-probabilities, kind="stable")]
     default = [of.target, *(index for index in ranked if index != of.target)][:TOP]
@@ -125,7 +125,7 @@ def _choose_classes(of: Explained) -> tuple[int, ...]:
             format_func=lambda index: f"{of.net.labels[index]} · {percent(float(probabilities[index]))}",
             key=model_and_method.class_key(of.picture.id, of.net.info.name, of.fit) + SEVERAL,
             persist_state="session",
-            help="The first is held against each other: why this and not that? Type for any class.",
+            help="The first class is compared with each of the others. Type to find any class.",
         )
     )
 
@@ -142,7 +142,7 @@ def _choose_models(net: Net) -> tuple[str, ...]:
             format_func=titles.__getitem__,
             key=models_key(net.info.data),
             persist_state="session",
-            help="Those that are on this server and know the same classes. Choose another as *Model* to download it.",
+            help="Models on this server with the same classes. To download another one, choose it under *Model*.",
         )
     )
 
@@ -157,19 +157,19 @@ def _choose_noise() -> tuple[Perturbation, ...]:
         format_func=lambda level: f"{level:.1f}",
         key=LEVELS_KEY,
         persist_state="session",
-        help=f"How strong the noise is: 1 is {KINDS[kind].strength(1.0)}.",
+        help=f"How strong the noise is. Level 1 is {KINDS[kind].strength(1.0)}.",
     )
     return tuple(Perturbation(kind, level, draw_of(kind)) for level in sorted(levels))
 
 
 def choose_sort(known: bool) -> Sort:
-    """Ask for the order; `known` tells whether there is a true mask to sort by."""
+    """Ask for the order; `known` says whether there is a true mask to sort by."""
     return st.selectbox(
         "Sort by",
         [by for by in SORTS if known or by != "mass"],
         format_func=SORTS.__getitem__,
         key=SORT,
         persist_state="session",
-        help="Sorts what can be compared: the rows by their best map; where each row is another class, model or copy, "
-        "the columns by their mean.",
+        help="Sorts the rows by their best map. But scores of different classes, models or noise levels are not "
+        "comparable: if these are the rows, the columns are sorted by their mean instead.",
     )

@@ -1,4 +1,4 @@
-"""Take away what Compare shows: the numbers and the maps of the whole grid, or one map in every form."""
+"""Downloads of what Compare shows: scores and maps of the whole grid, or one map in every format."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from camviz.workbench.scores import score_names
 
 
 def offer_grid(place: DeltaGenerator, grid: Grid) -> None:
-    """Offer the grid as files, and one of its maps; differences follow from the maps and are left out."""
+    """Offer the grid as files, and one of its maps; differences are left out, as they follow from the maps."""
     cells = [c for row in grid.rows for c in row.cells if c.against is None and is_ready(c.of, c.recipe)]
     if not cells:
         return
     with place:
         offer_files(
             (
-                ("All scores, CSV", "A row for each map", "camviz-compare.csv", lambda: scores_csv(cells)),
-                ("All maps, NPZ", "NumPy's format, with all settings", "camviz-compare.npz", lambda: maps_npz(cells)),
+                ("All scores, CSV", "One row per map", "camviz-compare.csv", lambda: scores_csv(cells)),
+                ("All maps, NPZ", "NumPy arrays, with all settings", "camviz-compare.npz", lambda: maps_npz(cells)),
             )
         )
         named = {_name(cell): cell for cell in cells}
@@ -38,28 +38,28 @@ def offer_grid(place: DeltaGenerator, grid: Grid) -> None:
 
 
 def _name(cell: Cell) -> str:
-    """What tells a map from the others of a grid, whose layers may be of one size."""
+    """A name for a map that is unique in the grid, even if two layers have the same size."""
     layers = cell.recipe.layers
     return " · ".join([*describe(cell), *(layers if len(layers) == 1 else ())])
 
 
 def scores_csv(cells: list[Cell]) -> bytes:
-    """A table in UTF-8 with a row for each map: what it is, its scores, and those against a known mask."""
+    """A CSV table in UTF-8, one row per map: its settings, its scores, and those against a known mask."""
     return pd.DataFrame([_row(cell) for cell in cells]).to_csv(index=False).encode()
 
 
 def _row(cell: Cell) -> dict[str, str | float | int | None]:
-    found = _finding(cell)
-    noise, recipe, scores = found.settings.noise, cell.recipe, found.scores[RESULT]
+    finding = _finding(cell)
+    noise, recipe, scores = finding.settings.noise, cell.recipe, finding.scores[RESULT]
     return {
-        "picture": as_cell(found.name),
-        "model": as_cell(found.settings.model),
-        "class": as_cell(found.label),
-        "probability": found.probability,
+        "picture": as_cell(finding.name),
+        "model": as_cell(finding.settings.model),
+        "class": as_cell(finding.label),
+        "probability": finding.probability,
         "noise": noise.kind if noise else "",
         "level": noise.level if noise else 0.0,
         "draw": noise.seed if noise else "",
-        "fit": found.settings.fit,
+        "fit": finding.settings.fit,
         "method": recipe.method,
         "layers": as_cell(" ".join(recipe.layers)),
         "rule": recipe.rule,
@@ -73,14 +73,14 @@ def _finding(cell: Cell) -> Finding:
 
 
 def maps_npz(cells: list[Cell]) -> bytes:
-    """For each map its picture, "view_0", uint8 (h, w, 3), and the map itself, "map_0", float32 (h, w).
+    """For each map, its picture as "view_0", uint8 (h, w, 3), and the map as "map_0", float32 (h, w), in NPZ format.
 
     The text under "metadata" is a JSON list of settings, class, scores and versions, in the same order.
     """
-    found = [_finding(cell) for cell in cells]
-    views = {f"view_{index}": each.view for index, each in enumerate(found)}
-    maps = {f"map_{index}": each.merged for index, each in enumerate(found)}
-    metadata = json.dumps([described(each) for each in found], indent=2, ensure_ascii=False, allow_nan=False)
+    findings = [_finding(cell) for cell in cells]
+    views = {f"view_{index}": finding.view for index, finding in enumerate(findings)}
+    maps = {f"map_{index}": finding.merged for index, finding in enumerate(findings)}
+    metadata = json.dumps([described(finding) for finding in findings], indent=2, ensure_ascii=False, allow_nan=False)
     stream = io.BytesIO()
     np.savez_compressed(stream, allow_pickle=False, metadata=np.array(metadata), **views, **maps)
     return stream.getvalue()

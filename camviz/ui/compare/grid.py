@@ -1,4 +1,4 @@
-"""From what is chosen to a grid of maps: which scene and recipe stand in which cell."""
+"""From the user's choices to a grid of maps: the scene and recipe of each cell."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from camviz.workbench.pictures import Explained, SeenPicture
 
 @dataclass(frozen=True)
 class Choice:
-    """What is chosen in the sidebar, for every mode.
+    """The choices in the sidebar, for every mode.
 
     Attributes:
         mode: a name in MODES.
-        methods: of which a map is shown.
-        layers: of the network, from shallow to deep.
-        rule: by which they are merged.
-        classes: to compare; the first is held against the others.
-        models: to compare, by name.
+        methods: whose maps are shown.
+        layers: the network's layers, from finest to deepest.
+        rule: the rule that merges them.
+        classes: the classes to compare; the first is compared with each other one.
+        models: the models to compare, by name.
         noise: the noisy copies.
     """
 
@@ -49,7 +49,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Cell:
-    """A map: what is explained, how, and, for a difference, the class that it is held against."""
+    """A map: what is explained, how, and, for a difference, the class it is compared with."""
 
     of: Explained
     recipe: Recipe
@@ -58,7 +58,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """Maps of one picture, model and class; `key` tells it from the others."""
+    """Maps of one picture, model and class; `key` is unique in the grid."""
 
     key: str
     head: Head
@@ -67,24 +67,24 @@ class Row:
 
 @dataclass(frozen=True)
 class Grid:
-    """Rows, and what the columns are called, each with what else is said of it."""
+    """The rows, and the columns as (title, note)."""
 
     mode: Mode
     columns: list[tuple[str, str]]
     rows: list[Row] = field(default_factory=list)
 
     def arranged(self, rows: list[int], columns: list[int]) -> Grid:
-        """The same in another order."""
-        picked = [self.rows[row] for row in rows]
+        """The same grid in another order."""
+        ordered = [self.rows[row] for row in rows]
         return Grid(
             self.mode,
             [self.columns[column] for column in columns],
-            [replace(row, cells=[row.cells[column] for column in columns]) for row in picked],
+            [replace(row, cells=[row.cells[column] for column in columns]) for row in ordered],
         )
 
 
 def size(choice: Choice) -> tuple[int, int]:
-    """How many rows and columns a grid would have, without a look at any network."""
+    """How many rows and columns a grid would have, without loading any network."""
     methods, layers = len(choice.methods), len(choice.layers)
     return {
         "layers": (methods, layers + (layers > 1)),
@@ -96,12 +96,12 @@ def size(choice: Choice) -> tuple[int, int]:
 
 
 def make_grid(choice: Choice, of: Explained, layers_of: Callable[[str], tuple[str, ...]]) -> Grid:
-    """Lay out the grid that is chosen.
+    """Lay out the chosen grid.
 
     Args:
         choice: what is compared.
-        of: the picture in the network chosen, and the class.
-        layers_of: the layers that are chosen of a network, by its name.
+        of: the picture as the chosen network sees it, and the class.
+        layers_of: returns the layers chosen for a network, by its name.
     """
     mode = MODES[choice.mode]
     titles = [(METHODS[name].title, "") for name in choice.methods]
@@ -120,25 +120,25 @@ def make_grid(choice: Choice, of: Explained, layers_of: Callable[[str], tuple[st
 
 
 def make_map(cell: Cell) -> NDArray[np.float32]:
-    """A cell's map (h, w) in [0, 1]; of a difference 0.5 is none."""
+    """A cell's map (h, w) in [0, 1]; for a difference, 0.5 means none."""
     if cell.against is not None:
         return difference(*_pair(cell))
     return merged(cell.of, cell.recipe)[0].cpu().numpy()
 
 
 def reach_of(cell: Cell) -> float:
-    """How far the maps of a difference are apart at most."""
+    """The largest difference between the two maps of a difference."""
     return reach(*_pair(cell))
 
 
 def _pair(cell: Cell) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The two maps of a difference."""
-    this, that = (merged(of, cell.recipe)[0].cpu().numpy() for of in (cell.of, cell.against or cell.of))
-    return this, that
+    first, second = (merged(of, cell.recipe)[0].cpu().numpy() for of in (cell.of, cell.against or cell.of))
+    return first, second
 
 
 def make_range(cell: Cell) -> tuple[float, float]:
-    """What a map's 0 and 1 were before it was stretched."""
+    """The values that a map's 0 and 1 had before it was stretched."""
     if cell.against is not None:
         far = reach_of(cell)
         return (0.5 - far / 2, 0.5 + far / 2) if far >= LEAST else (0.0, 1.0)
@@ -146,16 +146,16 @@ def make_range(cell: Cell) -> tuple[float, float]:
 
 
 def make_panel(cell: Cell, blank: bool) -> Panel:
-    """What is said of a map."""
-    why = ""
+    """A map's description, the reason if it is blank, and its outlines."""
+    reason = ""
     if blank and cell.against is None:
-        whys = [layer_map(cell.of, cell.recipe, layer)[1] for layer in cell.recipe.layers]
-        why = why_blank(True, whys)
-    return Panel(", ".join(describe(cell)), why, outline_of(cell.of))
+        reasons = [layer_map(cell.of, cell.recipe, layer)[1] for layer in cell.recipe.layers]
+        reason = why_blank(True, reasons)
+    return Panel(", ".join(describe(cell)), reason, outline_of(cell.of))
 
 
 def describe(cell: Cell) -> list[str]:
-    """What a map is, in a few lines: how it was made; of which class, in which network; of which picture."""
+    """A map in three lines: how it was made, class and network, picture and noise."""
     of, recipe = cell.of, cell.recipe
     what = result_title(recipe) if len(recipe.layers) > 1 else size_title(sizes(of)[recipe.layers[0]])
     label = of.net.labels[of.target]
@@ -208,11 +208,11 @@ def _class_rows(choice: Choice, of: Explained) -> list[Row]:
 
 
 def _difference_rows(choice: Choice, of: Explained) -> list[Row]:
-    """Where the first class has more evidence than each other."""
+    """Where the first class has more evidence than each of the others."""
     rows = []
     for other in choice.classes[1:]:
-        this, that = of.net.labels[choice.classes[0]], of.net.labels[other]
-        head = Head(f"{this}, not {that}", f"Red: more evidence for {this}. Blue: more for {that}.", signed=True)
+        first, second = of.net.labels[choice.classes[0]], of.net.labels[other]
+        head = Head(f"{first}, not {second}", f"Red: more evidence for {first}. Blue: more for {second}.", signed=True)
         pair = of.explaining(choice.classes[0]), of.explaining(other)
         rows.append(
             Row(
@@ -225,15 +225,15 @@ def _difference_rows(choice: Choice, of: Explained) -> list[Row]:
 
 
 def _model_row(choice: Choice, of: Explained, name: str, layers: tuple[str, ...]) -> Row | None:
-    """Another network, asked for the same class; None if it does not know that."""
+    """Another network's maps of the same class; None if it does not know that class."""
     net = get_network(of.host, name)
     target = same_class(of.net.labels[of.target], of.target, net.labels)
     if target is None:
         return None
-    there = SeenPicture(of.host, of.picture, net, of.fit).explaining(target)
+    scene = SeenPicture(of.host, of.picture, net, of.fit).explaining(target)
     chosen = tuple(layer for layer in net.layers if layer in layers) or net.layers
-    cells = [Cell(there, _recipe(choice, method, chosen)) for method in choice.methods]
-    return Row(f"model-{name}", Head(net.info.title, _seen(there), picture=True), cells)
+    cells = [Cell(scene, _recipe(choice, method, chosen)) for method in choice.methods]
+    return Row(f"model-{name}", Head(net.info.title, _seen(scene), picture=True), cells)
 
 
 def _noise_row(choice: Choice, copy: Explained) -> Row:
@@ -249,9 +249,9 @@ def _noise_title(point: Perturbation) -> str:
 
 
 def _seen(of: Explained) -> str:
-    """How sure the network is of the class explained, and what it sees if that is another."""
+    """How sure the network is of the class explained, and its prediction if that is another class."""
     probabilities, first = predict(of), likeliest(of)
-    asked = f"{of.net.labels[of.target]} {percent(float(probabilities[of.target]))}"
+    explained = f"{of.net.labels[of.target]} {percent(float(probabilities[of.target]))}"
     if first == of.target:
-        return f"sees {asked}"
-    return f"sees {of.net.labels[first]} {percent(float(probabilities[first]))}; {asked}"
+        return f"sees {explained}"
+    return f"sees {of.net.labels[first]} {percent(float(probabilities[first]))}; {explained}"

@@ -1,4 +1,4 @@
-"""The Compare page's link: what the Explore page's says, and what is compared."""
+"""The Compare page's link: everything in the Explore page's link, and what is compared."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from camviz.ui.links.address_bar import arrived, leave_out
 from camviz.ui.links.link_format import Compared, Explored, shown
 
 _PAGE = "compare"
-# What the page says by which control.
+# The link's fields, and the session keys of their controls.
 _CONTROLS = {"mode": MODE, "methods": METHODS_KEY, "levels": LEVELS_KEY, "sort": SORT}
 
 
 def open_link() -> Link:
-    """Set the controls to what the address says, if a person came to it."""
-    found = arrived(Compared, _PAGE)
-    if found is not None:
-        _apply(found)
+    """Set the controls from the address, if the user has just opened it."""
+    linked = arrived(Compared, _PAGE)
+    if linked is not None:
+        _apply(linked)
     return Link(st.container(), _PAGE, _also)
 
 
-def _apply(found: Compared) -> None:
+def _apply(linked: Compared) -> None:
     state = st.session_state
-    key = apply(found)
+    key = apply(linked)
     for name, control in _CONTROLS.items():
-        value = getattr(found, name)
+        value = getattr(linked, name)
         if value is not None:
             state[control] = list(value) if isinstance(value, tuple) else value
     info = next(info for info in list_models() if info.name == state["model"])
-    if found.classes is not None:
-        state[key + SEVERAL] = _known(found.classes, range(count_classes(info)), "classes")
-    if found.models is not None:
-        state[models_key(info.data)] = _known(found.models, models_for(info.data), "models")
+    if linked.classes is not None:
+        state[key + SEVERAL] = _known(linked.classes, range(count_classes(info)), "classes")
+    if linked.models is not None:
+        state[models_key(info.data)] = _known(linked.models, models_for(info.data), "models")
 
 
 def _known(values: tuple[Any, ...], known: Any, name: str) -> list[Any]:  # noqa: ANN401
-    """What can be chosen of a list; the rest is told."""
+    """The values that can be chosen; the others are reported as unknown."""
     unknown = [str(value) for value in values if value not in known]
     if unknown:
         leave_out(shown(name, ", ".join(unknown)))
     return [value for value in values if value in known]
 
 
-def _also(found: Explored, info: ModelInfo, class_key: str) -> Compared:
-    """All that is chosen on the page."""
+def _also(explored: Explored, info: ModelInfo, class_key: str) -> Compared:
+    """Everything chosen on the page."""
     state = st.session_state
     chosen: dict[str, Any] = {name: state.get(key) for name, key in _CONTROLS.items()}
     if chosen["mode"] == "classes":
@@ -60,5 +60,5 @@ def _also(found: Explored, info: ModelInfo, class_key: str) -> Compared:
     }
     if values["levels"]:
         values["levels"] = tuple(sorted(values["levels"]))
-    known: dict[str, Any] = {**vars(found), **values}
-    return Compared(**known)
+    fields: dict[str, Any] = {**vars(explored), **values}
+    return Compared(**fields)

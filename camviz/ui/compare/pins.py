@@ -1,4 +1,4 @@
-"""Pinned maps: each stays as it is, of its own picture, model and class, while the rest of the page changes."""
+"""Pinned maps: each keeps its own picture, model and class while the rest of the page changes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PINS = "pins"
 
 @dataclass(frozen=True)
 class Pin:
-    """All that a map is made from, by names, so that no network is kept alive."""
+    """Everything a map is made from; the network by name, so that the pin does not keep it in memory."""
 
     picture: Picture = field(compare=False)
     picture_id: str
@@ -37,19 +37,19 @@ class Pin:
 
     @property
     def key(self) -> str:
-        """A short name that tells it from others."""
+        """A short identifier."""
         parts: tuple[Hashable, ...] = (self.picture_id, self.model, self.fit, self.noise, self.target, self.recipe)
         return hashlib.sha256(repr((*parts, self.against)).encode()).hexdigest()[:12]
 
     def cell(self) -> Cell:
-        """The map itself, in the network that is loaded again if need be."""
+        """The map itself; loads the network again if needed."""
         sight = SeenPicture(shared_host(), self.picture, get_network(shared_host(), self.model), self.fit, self.noise)
         against = None if self.against is None else sight.explaining(self.against)
         return Cell(sight.explaining(self.target), self.recipe, against)
 
 
 def pins() -> list[Pin]:
-    """What is pinned, without pictures that their person has forgotten."""
+    """The pinned maps, without those of pictures that the user has deleted."""
     own = own_picture()
     every: list[Pin] = st.session_state.get(_PINS, [])
     kept = [pin for pin in every if not is_own(pin.picture) or (own and own.id == pin.picture_id)]
@@ -58,20 +58,20 @@ def pins() -> list[Pin]:
 
 
 def pin(cell: Cell) -> None:
-    """Pin a map, unless it is pinned already or there are too many."""
+    """Pin a map, unless it is already pinned or there are too many."""
     of = cell.of
     against = None if cell.against is None else cell.against.target
     new = Pin(of.picture, of.picture.id, of.net.info.name, of.fit, of.noise, of.target, cell.recipe, against)
     now = pins()
     if new in now:
-        st.toast("This map is pinned already.", icon=":material/keep:")
+        st.toast("This map is already pinned.", icon=":material/keep:")
     elif len(now) >= MOST:
-        st.toast(f"{MOST} maps are pinned, and more would not fit: unpin one first.", icon=":material/keep:")
+        st.toast(f"{MOST} maps is the maximum: unpin one first.", icon=":material/keep:")
     else:
         st.session_state[_PINS] = [*now, new]
-        st.toast("Pinned at the top of the page: it stays while the rest changes.", icon=":material/keep:")
+        st.toast("Pinned to the top of the page: it stays while everything else changes.", icon=":material/keep:")
 
 
 def unpin(old: Pin) -> None:
-    """Let a pinned map go."""
-    st.session_state[_PINS] = [each for each in pins() if each != old]
+    """Remove a pinned map."""
+    st.session_state[_PINS] = [pin for pin in pins() if pin != old]

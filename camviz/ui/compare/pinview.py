@@ -14,34 +14,34 @@ from camviz.ui.server.streamlit_internals import DeltaGenerator, Slot
 
 
 class PinPlaces:
-    """The pinned maps, each with a place for its numbers."""
+    """The pinned maps, each with a place for its scores."""
 
     def __init__(self, parent: DeltaGenerator) -> None:
         self._shown: list[tuple[Cell, Slot]] = []
-        found = pins()
-        if not found:
+        pinned = pins()
+        if not pinned:
             return
         with parent:
             st.html(
-                f'<p class="cv-pins" hidden><b>Pinned</b> {len(found)} of {MOST} · these stay while the rest changes; '
-                "compare the numbers of one picture, model and class only</p>"
+                f'<p class="cv-pins" hidden><b>Pinned</b> {len(pinned)} of {MOST} · these stay while everything else '
+                "changes; compare scores only for the same picture, model and class</p>"
             )
             with st.container(key="pins"):
-                for each in found:
-                    self._show(each)
+                for pin in pinned:
+                    self._show(pin)
 
-    def _show(self, each: Pin) -> None:
-        with st.container(key=f"pin-{each.key}"):
+    def _show(self, pin: Pin) -> None:
+        with st.container(key=f"pin-{pin.key}"):
             maps, below = Slot(st.container()), Slot(st.container())
-        cell = each.cell()
+        cell = pin.cell()
         with gpu_memory(cell.of.net):
             markup = pin_html(describe(cell), panel_of(cell), signed=cell.against is not None)
-            show_map(maps, f"pinned-{each.key}", [cell], markup, lambda _: unpin(each))
+            show_map(maps, f"pinned-{pin.key}", [cell], markup, lambda _: unpin(pin))
             self._show_numbers(cell, below)
         self._shown.append((cell, below))
 
     def score(self) -> None:
-        """Fill in the numbers that are missing."""
+        """Fill in the missing scores."""
         for cell, below in self._shown:
             if cell.against is None:
                 with gpu_memory(cell.of.net):
@@ -49,5 +49,5 @@ class PinPlaces:
                     self._show_numbers(cell, below)
 
     def _show_numbers(self, cell: Cell, below: Slot) -> None:
-        said = numbers(row_of_map(cell.of, cell.recipe)) if cell.against is None else reach_html(reach_of(cell))
-        below.html(f'<div class="cv-numbers" hidden>{said}</div>')
+        text = numbers(row_of_map(cell.of, cell.recipe)) if cell.against is None else reach_html(reach_of(cell))
+        below.html(f'<div class="cv-numbers" hidden>{text}</div>')

@@ -1,4 +1,4 @@
-"""Filling the grid: rows of maps as they are ready, then their numbers, map by map."""
+"""Filling the grid: rows of maps as soon as they are ready, then their scores, map by map."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ from camviz.workbench.networks import expected_seconds
 from camviz.workbench.pictures import Explained
 from camviz.workbench.scores import compute_scores, score_names
 
-# Session keys: the grid that was sorted last, so that one whose scores do not fit into the cache is sorted once, and
-# the grid whose slow methods are to be scored too.
+# Session keys: the grid that was sorted last, so that one whose scores do not fit into the cache is sorted only once,
+# and the grid whose slow methods are to be scored too.
 _SORTED, _SLOW = "compare_sorted", "compare_slow_scores"
 _UNKNOWN = ScoreRow("", "", "layer")
 
 
 class RowPlaces:
-    """Where a row stands, and the numbers below it."""
+    """The places of a row's maps and of the scores below them."""
 
     def __init__(self, parent: DeltaGenerator) -> None:
         self.maps, self.numbers = Slot(parent.container()), Slot(parent.container())
 
 
 def show_grid(place: DeltaGenerator, grid: Grid, of: Explained, sort: Sort, first: bool) -> None:
-    """Show all maps, those of slow methods last, then the numbers; sorted as soon as all of them are known.
+    """Show all maps, those of slow methods last, then the scores; sort the grid once all of them are known.
 
-    The `first` time the places are held while nothing is known.
+    The `first` time, reserve the space while nothing is known yet.
     """
     wide = width(len(grid.rows))
     shown = _sorted(grid, sort)
@@ -53,19 +53,19 @@ def show_grid(place: DeltaGenerator, grid: Grid, of: Explained, sort: Sort, firs
     for places, row in rows if first else ():
         places.maps.html(row_skeleton(row.head, len(row.cells), wide))
         places.numbers.html(numbers_html([_UNKNOWN] * len(row.cells), [None] * len(row.cells), wide))
-    for places, row in sorted(rows, key=lambda each: _is_slow(each[1])):
+    for places, row in sorted(rows, key=lambda item: _is_slow(item[1])):
         _show_row(places, row, wide)
     for places, row in rows:
         _score_row(places, row, wide)
     _score_slowly(place, grid, rows, wide)
-    once = _identity(grid), sort
-    if _sorted(grid, sort) != shown and st.session_state.get(_SORTED) != once:
-        st.session_state[_SORTED] = once
+    sorting = _identity(grid), sort
+    if _sorted(grid, sort) != shown and st.session_state.get(_SORTED) != sorting:
+        st.session_state[_SORTED] = sorting
         st.rerun()
 
 
 def show_map(place: Slot, key: str, cells: list[Cell], markup: str, pick: viewer.OnPick) -> None:
-    """Send the maps of one picture to the browser, with the markup that they are drawn into."""
+    """Send the maps of one picture to the browser, with the markup they are drawn into."""
     arrangement = Arrangement(
         key,
         markup,
@@ -79,17 +79,17 @@ def show_map(place: Slot, key: str, cells: list[Cell], markup: str, pick: viewer
 
 
 def panel_of(cell: Cell) -> Panel:
-    """What is said of a cell's map."""
+    """The panel of a cell's map."""
     return make_panel(cell, blank=not make_map(cell).any())
 
 
 def scores_of(row: Row) -> Scores:
-    """What is at hand of a row's numbers."""
+    """A row's scores known so far."""
     return [None if cell.against is not None else row_of_map(cell.of, cell.recipe) for cell in row.cells]
 
 
 def _sorted(grid: Grid, sort: Sort) -> Grid:
-    """The grid in its order; as chosen while numbers are missing."""
+    """The sorted grid; in the chosen order while scores are missing."""
     if sort == "chosen" or not _all_known(grid):
         return grid
     return grid.arranged(*order([scores_of(row) for row in grid.rows], sort, grid.mode.across))
@@ -101,7 +101,7 @@ def _all_known(grid: Grid) -> bool:
 
 
 def _identity(grid: Grid) -> tuple[object, ...]:
-    """What tells a grid from others, without holding on to a network."""
+    """A grid's identity, without keeping a network in memory."""
     return tuple((cell.of.key, cell.recipe) for row in grid.rows for cell in row.cells)
 
 
@@ -122,7 +122,7 @@ def _show_row(places: RowPlaces, row: Row, wide: float) -> None:
 
 
 def _score_row(places: RowPlaces, row: Row, wide: float) -> None:
-    """Fill in a row's numbers, map by map."""
+    """Fill in a row's scores, map by map."""
     with gpu_memory(row.cells[0].of.net):
         for cell in row.cells:
             if cell.against is None:
@@ -131,7 +131,7 @@ def _score_row(places: RowPlaces, row: Row, wide: float) -> None:
 
 
 def _score_slowly(place: DeltaGenerator, grid: Grid, rows: list[tuple[RowPlaces, Row]], wide: float) -> None:
-    """Offer to score slow methods, whose coherency runs them again; once asked for, do so map by map."""
+    """Offer to score slow methods, whose coherency runs them again; once accepted, do so map by map."""
     missing = [
         (places, row, cell)
         for places, row in rows
@@ -147,7 +147,7 @@ def _score_slowly(place: DeltaGenerator, grid: Grid, rows: list[tuple[RowPlaces,
         place.button(
             f"Score the slow methods too · {model_and_method.duration(sum(seconds))}",
             on_click=lambda: st.session_state.update({_SLOW: _identity(grid)}),
-            help="Coherency, and with it ARCC, runs the whole method again on each masked picture.",
+            help="For coherency, and so for ARCC, the whole method runs again on each masked picture.",
         )
         return
     left, right = place.columns([5, 1], vertical_alignment="center")
@@ -163,7 +163,7 @@ def _score_slowly(place: DeltaGenerator, grid: Grid, rows: list[tuple[RowPlaces,
             compute_scores(cell.of, cell.recipe, score_names(cell.of), show)
             _show_numbers(places, row, wide)
     st.session_state.pop(_SLOW)
-    st.rerun()  # without bar and button
+    st.rerun()  # removes the bar and the button
 
 
 def _show_numbers(places: RowPlaces, row: Row, wide: float) -> None:
@@ -176,24 +176,24 @@ def _is_slow(row: Row) -> bool:
 
 
 def _slow_scenes(cell: Cell) -> list[Explained]:
-    """The scenes of a cell, two for a difference, whose map a slow method has still to compute."""
+    """The scenes of a cell, two for a difference, whose map a slow method still has to compute."""
     if not METHODS[cell.recipe.method].is_slow:
         return []
     return [of for of in (cell.of, cell.against) if of is not None and not is_ready(of, cell.recipe)]
 
 
 def _compute_slowly(place: Slot, row: Row, wide: float) -> None:
-    """Compute a row's slow maps over its empty panels, with the time that it takes and a way to stop."""
+    """Compute a row's slow maps, with progress and a stop button above its empty panels."""
     work = [(of, cell.recipe) for cell in row.cells for of in _slow_scenes(cell)]
     costs = [expected_seconds(shared_host(), of.net, recipe.method, recipe.layers) for of, recipe in work]
     titles = " and ".join(dict.fromkeys(METHODS[recipe.method].title for _, recipe in work))
     with place.container(key=f"slow-grid-{row.key}"):
         st.html(row_skeleton(row.head, len(row.cells), wide))
         with st.container(key=f"slow-progress-grid-{row.key}"):
-            said = f"{titles}: the network runs many times, {model_and_method.duration(sum(costs))}"
-            bar = st.progress(0.0, said)
+            text = f"{titles}: the network runs many times, {model_and_method.duration(sum(costs))}"
+            bar = st.progress(0.0, text)
             st.button(
-                "Leave the slow methods out",
+                "Leave out slow methods",
                 icon=":material/stop:",
                 key=f"stop-grid-{row.key}",
                 on_click=comparecontrols.drop_slow_methods,

@@ -1,1 +1,1 @@
-"""The Explore page: its link, clean and noisy side by side, and the curve over the noise."""
+"""The Explore page: its link, the clean and the noisy picture, and the curve over the noise level."""

@@ -1,4 +1,4 @@
-"""The robustness curve: how far the explanation stays as the noise grows, point by point; a click goes to a level."""
+"""The robustness curve: how similar the explanation stays as the noise grows; a click on a point sets its level."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ from camviz.workbench.noisy_copies import count_segments, get_segments, has_outc
 from camviz.workbench.pictures import Explained
 
 LEVELS = tuple(round(STEP * step, 2) for step in range(1, round(1 / STEP) + 1))
-# Copies computed between two drawings of the curve; a slow method's one by one.
+# Copies computed between two updates of the curve; a slow method computes them one by one.
 _PIECE = 2
-# Seconds between two pieces, in which the page answers.
+# Seconds between two pieces, in which the page can respond.
 _PAUSE = 0.1
-# Session keys: the slow curve that was asked for; how many points were clicked; that the whole page has to follow.
+# Session keys: the slow curve that the user asked for; how many points were clicked; that the whole page must run.
 _ASKED, _CLICKS, _WHOLE_PAGE = "slow_curve", "curve_clicks", "curve_changed_the_page"
 _COLOURS = {"merged": "#d9692f", "single": "#8a857d"}
 
 _HELP = (
-    "How far the ranking of the picture's regions under noise overlaps with the clean one. A hollow point: the "
-    "prediction changed there, so the map should change too. Click a point to go to its level."
+    "How much the ranking of the picture's regions under noise overlaps with the clean ranking. A hollow point means "
+    "that the prediction changed, so the map should change too. Click a point to go to its level."
 )
 
 Points = dict[str, list[Outcome]]
 
 
 def show_curve(clean: Explained, recipe: Recipe, noise: Perturbation) -> None:
-    """Draw what is known of the curve, then more of it now and then, while the page is used.
+    """Draw the known part of the curve, then extend it piece by piece while the page stays usable.
 
-    The curve explains what the network predicts, before and under the noise, whatever class the page explains.
+    The curve explains what the network predicts, with and without noise, whatever class the page explains.
     """
     at = clean.explaining(likeliest(clean))
     try:
@@ -63,13 +63,13 @@ def show_curve(clean: Explained, recipe: Recipe, noise: Perturbation) -> None:
 
 
 def curve_recipes(recipe: Recipe) -> dict[str, Recipe]:
-    """What the curve is drawn for: the merged map, and the method's map of the deepest layer alone."""
+    """The explanations in the chart: the merged map, and the method's map of the deepest layer alone."""
     merged = {"merged": recipe}
     return merged if len(recipe.layers) == 1 else {**merged, "single": Recipe(recipe.method, recipe.layers[-1:])}
 
 
 def _pieces(recipe: Recipe, noise: Perturbation) -> list[tuple[Perturbation, ...]]:
-    """The curve's points in pieces, that with the slider's level first."""
+    """The curve's points in pieces, the one with the slider's level first."""
     points = perturbations([noise.kind], LEVELS, [noise.seed])
     pieces = parts(points, 1 if _is_slow(recipe) else _PIECE)
     return sorted(pieces, key=lambda piece: noise not in piece)
@@ -79,7 +79,7 @@ def _complete(at: Explained, recipes: Mapping[str, Recipe], pieces: Sequence[tup
     return all(_is_known(at, recipes, piece) for piece in pieces)
 
 
-# The curve shows overlaps alone.
+# The curve shows only overlaps.
 _is_known = partial(has_outcomes, comparisons=False)
 _measured = partial(outcomes, comparisons=False)
 
@@ -91,7 +91,7 @@ def _draw(
     pieces: Sequence[tuple[Perturbation, ...]],
     pending: bool,
 ) -> None:
-    """Compute one more piece, and draw all that is known; when the last is there, let the page come to rest."""
+    """Compute one more piece and draw everything known; after the last piece, stop the updates."""
     if st.session_state.pop(_WHOLE_PAGE, False):
         st.rerun()
     st.markdown("**Does the map follow the prediction?**", help=_HELP)
@@ -100,7 +100,7 @@ def _draw(
     missing = [piece for piece in pieces if not _is_known(at, recipes, piece)]
     for piece in missing[:1]:
         _measured(at, recipes, piece)
-    points = _known(at, recipes, pieces)
+    points = _known_points(at, recipes, pieces)
     chart = f"curve-{st.session_state.get(_CLICKS, 0)}"
     st.plotly_chart(
         figure(points, {name: own_overlap(at, r) for name, r in recipes.items()}, count_segments(at), noise, recipes),
@@ -114,14 +114,14 @@ def _draw(
         st.rerun()
 
 
-def _known(at: Explained, recipes: Mapping[str, Recipe], pieces: Sequence[tuple[Perturbation, ...]]) -> Points:
-    """The outcomes at hand, by explanation, from faint to strong."""
-    found: Points = {name: [] for name in recipes}
+def _known_points(at: Explained, recipes: Mapping[str, Recipe], pieces: Sequence[tuple[Perturbation, ...]]) -> Points:
+    """The outcomes known so far, by explanation, in ascending order of level."""
+    points: Points = {name: [] for name in recipes}
     for piece in pieces:
         if _is_known(at, recipes, piece):
             for name, some in _measured(at, recipes, piece).items():
-                found[name].extend(some)
-    return {name: sorted(some, key=lambda outcome: outcome.level) for name, some in found.items()}
+                points[name].extend(some)
+    return {name: sorted(some, key=lambda outcome: outcome.level) for name, some in points.items()}
 
 
 def _words(at: Explained, points: Points, noise: Perturbation) -> str:
@@ -135,7 +135,7 @@ def _words(at: Explained, points: Points, noise: Perturbation) -> str:
 def figure(
     points: Points, own: Mapping[str, float], segments: int, noise: Perturbation, recipes: Mapping[str, Recipe]
 ) -> go.Figure:
-    """The curve: overlap over level, one line an explanation, flips hollow, the slider's place a line."""
+    """The chart: overlap by noise level, one line per explanation, changed predictions hollow, a line at the slider."""
     chart = go.Figure()
     for name in reversed(points):
         recipe = recipes[name]
@@ -180,7 +180,7 @@ def figure(
 
 
 def _go_to_click(chart: str) -> None:
-    """Move the slider to the point of a chart that was clicked; the next chart is a new one, with nothing chosen."""
+    """Move the slider to the clicked point; the next chart gets a new key, so that nothing is selected in it."""
     chosen = st.session_state[chart].selection.points
     if chosen:
         st.session_state[_CLICKS] = st.session_state.get(_CLICKS, 0) + 1
@@ -193,7 +193,7 @@ def _is_slow(recipe: Recipe) -> bool:
 
 
 def _stop() -> None:
-    """Leave a slow method's curve as it is."""
+    """Stop computing a slow method's curve."""
     st.session_state.pop(_ASKED, None)
     st.session_state[_WHOLE_PAGE] = True
 
@@ -207,7 +207,7 @@ def _offer(at: Explained, recipe: Recipe, noise: Perturbation) -> None:
     layers = [layer for each in curve_recipes(recipe).values() for layer in each.layers]
     seconds = len(LEVELS) * expected_seconds(shared_host(), at.net, recipe.method, tuple(layers))
     st.markdown("**Does the map follow the prediction?**", help=_HELP)
-    st.caption(f"{METHODS[recipe.method].title} is slow: its curve runs it at {len(LEVELS)} levels.")
+    st.caption(f"{METHODS[recipe.method].title} is slow, and the curve needs it at {len(LEVELS)} noise levels.")
     st.button(
         f"Draw the curve · {model_and_method.duration(seconds)}",
         on_click=lambda: st.session_state.update({_ASKED: (at.key, recipe, noise.kind, noise.seed)}),

@@ -1,4 +1,4 @@
-"""The Explore page's link: a state read from it sets the controls before they are drawn, and theirs is written."""
+"""The Explore page's link: reading it sets the controls before they are drawn; their state is written back to it."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from camviz.workbench.pictures import Picture, read_picture
 
 _PAGE = ""
 _CLASSES = 1000  # of ImageNet
-# Session keys: the picture that a link asks for and that is not here, and the layers that it names, until they have
-# been compared with the network's.
+# Session keys: the upload that a link needs and that is missing, and the link's layers, until they have been compared
+# with the network's.
 _ASKED, _LAYERS = "link_asked", "link_layers"
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """An uploaded picture that a link shows: how its SHA-256 begins, and its name."""
+class _Upload:
+    """An uploaded picture that a link shows: the first digits of its SHA-256, and its name."""
 
     digest: str
     name: str
@@ -37,12 +37,12 @@ class _Asked:
 
 @dataclass(frozen=True)
 class Link:
-    """The link of this run, with the place for what there is to say of it.
+    """The link of this run, with the place for messages about it.
 
     Attributes:
         place: that place.
         page: the page's path.
-        also: adds what else the page says, of the model and with the session key of the class.
+        also: adds the page's other fields, given the model and the session key of the class.
     """
 
     place: DeltaGenerator
@@ -52,14 +52,14 @@ class Link:
     def keep(
         self, of: Picture, fit: Fit, info: ModelInfo, net: Net | None = None, where: DeltaGenerator | None = None
     ) -> None:
-        """Write what is chosen into the address, offer it to copy, and tell what of the link is not as it says.
+        """Write the choices into the address, offer it to copy, and list the link's invalid parts.
 
         Args:
             of: the picture shown.
             fit: how it is fitted into the view.
-            info: the network chosen.
-            net: the same, once it is loaded.
-            where: the place of the offer.
+            info: the chosen network.
+            net: the same network, once it is loaded.
+            where: where to offer the link.
         """
         if net is not None:
             unknown = [layer for layer in st.session_state.pop(_LAYERS, ()) if layer not in net.layers]
@@ -71,36 +71,36 @@ class Link:
         keep(now, self.page, where)
 
     def _ask(self, of: Picture) -> None:
-        """Ask for the picture that the link shows, until it is there or the person turns to another."""
-        asked: _Asked | None = st.session_state.get(_ASKED)
-        if asked is None:
+        """Ask for the picture that the link shows, until it is uploaded or the user chooses another source."""
+        upload: _Upload | None = st.session_state.get(_ASKED)
+        if upload is None:
             return
-        if not waits_for_own() or of.id.startswith(asked.digest):
+        if not waits_for_own() or of.id.startswith(upload.digest):
             del st.session_state[_ASKED]
         elif is_own(of):
             self.place.warning(
-                f"{code(of.title)} isn't the picture the link was made from: upload {code(asked.name)} to see what the "
-                "link shows.",
+                f"{code(of.title)} isn't the picture the link was made from: upload {code(upload.name)} to see what "
+                "the link shows.",
                 icon=":material/image_not_supported:",
             )
         else:
             self.place.info(
-                f"This link shows an uploaded picture, which is not kept here: upload {code(asked.name)} on the "
+                f"This link shows an uploaded picture. Uploads are not kept here: upload {code(upload.name)} on the "
                 "left to see it.",
                 icon=":material/upload_file:",
             )
 
 
 def open_link() -> Link:
-    """Set the controls to what the address says, if a person came to it."""
-    found = arrived(Explored, _PAGE)
-    if found is not None:
-        apply(found)
+    """Set the controls from the address, if the user has just opened it."""
+    linked = arrived(Explored, _PAGE)
+    if linked is not None:
+        apply(linked)
     return Link(st.container())
 
 
 def apply(found: Explored) -> str:
-    """Set the controls; return the session key of the class."""
+    """Set the controls from a link; return the session key of the class."""
     state = st.session_state
     values = {
         "fit": found.fit,
@@ -133,33 +133,33 @@ def count_classes(info: ModelInfo) -> int:
     return _CLASSES if info.data == IMAGENET else len(shapes.CLASSES)
 
 
-def _apply_picture(found: Explored) -> str:
-    """Choose the picture; return its SHA-256, or how that begins."""
+def _apply_picture(linked: Explored) -> str:
+    """Choose the picture; return its SHA-256, or the first digits of it."""
     state = st.session_state
     state.pop(_ASKED, None)
-    if found.upload is not None:
+    if linked.upload is not None:
         ask_for("Upload")
         own = own_picture()
-        if own is None or not own.id.startswith(found.upload):
-            state[_ASKED] = _Asked(found.upload, found.name or "the same file")
-        return found.upload
-    if found.shape is not None:
+        if own is None or not own.id.startswith(linked.upload):
+            state[_ASKED] = _Upload(linked.upload, linked.name or "the same file")
+        return linked.upload
+    if linked.shape is not None:
         pick = Pick(
-            found.kind or Pick.kind,
-            shapes.CLASSES.index(found.shape),
-            found.size or Pick.band,
-            found.number or 0,
+            linked.kind or Pick.kind,
+            shapes.CLASSES.index(linked.shape),
+            linked.size or Pick.band,
+            linked.number or 0,
         )
         ask_for("Shapes")
         use_pick(pick)
         return pick.picture().id
-    ask_for("Photos", found.photo)
+    ask_for("Photos", linked.photo)
     title = state.get("sample") or next(iter(SAMPLES))
     return read_picture(shared_host(), SAMPLES[title].path.read_bytes(), title).id
 
 
 def _now(of: Picture, fit: Fit, info: ModelInfo, net: Net | None) -> Explored:
-    """All that is chosen on the page; what depends on a network that is not loaded yet, as far as it is known."""
+    """Everything chosen on the page; settings that need the network are as far as known until it is loaded."""
     state = st.session_state
     layers = tuple(state.get(model_and_method.layers_key(info.name)) or ())
     if net is not None:
@@ -179,25 +179,25 @@ def _now(of: Picture, fit: Fit, info: ModelInfo, net: Net | None) -> Explored:
 
 
 def _class_key(of: Picture, info: ModelInfo, fit: Fit) -> str:
-    """The session key of the class: of the picture shown, or of the one that is still asked for."""
-    asked = _asked_for(of)
-    return model_and_method.class_key(asked.digest if asked else of.id, info.name, fit)
+    """The session key of the class: for the picture shown, or for the link's upload while it is missing."""
+    upload = _missing_upload(of)
+    return model_and_method.class_key(upload.digest if upload else of.id, info.name, fit)
 
 
-def _asked_for(of: Picture) -> _Asked | None:
-    """The picture that the link shows, while a sample stands in for it."""
-    asked: _Asked | None = None if is_own(of) else st.session_state.get(_ASKED)
-    return asked
+def _missing_upload(of: Picture) -> _Upload | None:
+    """The link's upload, while a sample is shown instead."""
+    upload: _Upload | None = None if is_own(of) else st.session_state.get(_ASKED)
+    return upload
 
 
 def _picture_now(of: Picture, fit: Fit) -> Explored:
-    """The picture: the one shown, or the one that is still asked for."""
-    asked = _asked_for(of)
+    """The picture's part of the link: the picture shown, or the link's upload while it is missing."""
+    upload = _missing_upload(of)
     if of.synthetic:
         pick = chosen_pick()
         return Explored(kind=pick.kind, shape=shapes.CLASSES[pick.label], size=pick.band, number=pick.draw)
     if is_own(of):
         return Explored(upload=of.id[:DIGITS], name=plain(of.title), fit=fit)
-    if asked is not None:
-        return Explored(upload=asked.digest, name=plain(asked.name), fit=fit)
+    if upload is not None:
+        return Explored(upload=upload.digest, name=plain(upload.name), fit=fit)
     return Explored(photo=of.title, fit=fit)

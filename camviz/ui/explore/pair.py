@@ -1,4 +1,4 @@
-"""Clean and noisy, one above the other: picture, prediction, maps of both, and what the noise did to the prediction."""
+"""Clean and noisy, one above the other: pictures, predictions and maps."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from camviz.ui.server.streamlit_internals import DeltaGenerator, Slot
 from camviz.workbench.maps import get_view, likeliest, predict
 from camviz.workbench.pictures import Explained, SeenPicture
 
-# Classes beside each picture.
+# Classes listed next to each picture.
 _TOP = 3
 _NAMES = ("clean", "noisy")
 
 
 class PairPlaces:
-    """Where the two pictures with their classes stand, and their maps.
+    """The places of the two pictures with their classes, and of their maps.
 
     Attributes:
-        beside: the place beside all of these.
+        beside: the place to the right of them.
     """
 
     def __init__(self, parent: DeltaGenerator) -> None:
@@ -44,18 +44,18 @@ class PairPlaces:
             self._maps.append(Slot(grid.container()))
 
     def show_seen(self, sight: SeenPicture, noise: Perturbation) -> None:
-        """Show both pictures and what the network sees in them, before there is any map."""
-        for name, each, place in zip(_NAMES, (sight, replace(sight, noise=noise)), self._seen, strict=True):
-            of = each.explaining(likeliest(each))
-            said = _said_of_clean(of) if of.noise is None else _said_of_noisy(of, of.noise)
-            markup = seen_html(of.picture.credit, top_classes(of, _TOP), outline_of(of), said)
+        """Show both pictures and what the network sees in them, before any map is computed."""
+        for name, seen, place in zip(_NAMES, (sight, replace(sight, noise=noise)), self._seen, strict=True):
+            of = seen.explaining(likeliest(seen))
+            caption = _clean_caption(of) if of.noise is None else _noisy_caption(of, of.noise)
+            markup = seen_html(of.picture.credit, top_classes(of, _TOP), outline_of(of), caption)
             view = get_view(of)
             nothing = np.empty((0, *view.shape[:2]), np.float32)
             arrangement = Arrangement("", markup, f"The {name} picture")
             viewer.show(place, f"seen-{name}", pack(arrangement, view, nothing))
 
     def show(self, scenes: tuple[Explained, Explained], recipe: Recipe, on_wait: Callable[[], None]) -> None:
-        """Show the maps of both; for a slow method, show the progress and a way to stop first.
+        """Show the maps of both; for a slow method, first show the progress and a stop button.
 
         `on_wait` is called before a long wait.
         """
@@ -65,12 +65,12 @@ class PairPlaces:
             show_maps(place, f"maps-{name}", of, recipe, shown, maps_html(strip_of(shown, []), _explained(of)))
 
 
-def _said_of_clean(of: Explained) -> str:
+def _clean_caption(of: Explained) -> str:
     """What the network sees in the clean picture."""
     return f"Clean · sees <b>{_predicted(of)}</b>"
 
 
-def _said_of_noisy(of: Explained, point: Perturbation) -> str:
+def _noisy_caption(of: Explained, point: Perturbation) -> str:
     """The noise in words, and what the network sees now."""
     noise = KINDS[point.kind]
     flipped = likeliest(of) != likeliest(of.clean)
@@ -80,11 +80,11 @@ def _said_of_noisy(of: Explained, point: Perturbation) -> str:
 
 
 def _predicted(of: Explained) -> str:
-    """The class predicted, with its probability."""
+    """The predicted class, with its probability."""
     best = likeliest(of)
     return f"{escape(of.net.labels[best])} {percent(float(predict(of)[best]))}"
 
 
 def _explained(of: Explained) -> str:
-    """Which class the maps explain, if it is not the one predicted."""
+    """Which class the maps explain, if it is not the predicted one."""
     return "" if of.target == likeliest(of) else f"Maps of {of.net.labels[of.target]}"

@@ -1,1 +1,1 @@
-"""Links that hold a page's state, and the address bar."""
+"""Links that hold a page's state, and the address bar that shows them."""

@@ -1,4 +1,4 @@
-"""The address bar holds a page's state: when it is read, how it is written, and what is said of it."""
+"""The address bar holds a page's state: when to read it, how to write it, and messages about its invalid parts."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ import streamlit as st
 from camviz.ui.links.link_format import State, left_out, read, write
 from camviz.ui.server.streamlit_internals import DeltaGenerator, came_by_history
 
-# Session keys: page and address that were read or written last; what of a link was left out, and the address that was
-# written then: once it is another, the person has gone on.
+# Session keys: the page and address read or written last; a link's invalid parts; and the state when these were shown:
+# once it differs, the user has changed something.
 _LAST, _LEFT_OUT, _TOLD_AT = "link_last", "link_left_out", "link_told_at"
 
 
 def arrived(kind: type[State], page: str) -> State | None:
-    """What the address says, if a person came to it: at the start of a visit, or by the browser's history.
+    """The state in the address, if the user has just opened it: at the start of a visit or by the browser's history.
 
-    At any other time it is what the page wrote itself, or even what it wrote before that: a run that a person's click
-    asks for may bear the address from before the last one was written.
+    At any other time, the page wrote the address itself. It may even be an older one: a run after a click can still
+    carry the address before the last one written.
     """
-    state, said = st.session_state, st.query_params.to_dict()
-    if _LAST in state and (not came_by_history() or state[_LAST] == (page, said)):
+    state, address = st.session_state, st.query_params.to_dict()
+    if _LAST in state and (not came_by_history() or state[_LAST] == (page, address)):
         return None
-    state[_LAST] = page, said
-    found, ignored = read(kind, said)
+    state[_LAST] = page, address
+    linked, ignored = read(kind, address)
     state[_LEFT_OUT] = ignored
     state.pop(_TOLD_AT, None)
-    return found if found != kind() else None
+    return linked if linked != kind() else None
 
 
 def leave_out(what: str) -> None:
-    """Tell of one more thing that a link says and this page does not know."""
+    """Add a part of the link that this page does not know to the parts reported as left out."""
     st.session_state[_LEFT_OUT] = [*st.session_state.get(_LEFT_OUT, []), what]
 
 
@@ -42,20 +42,20 @@ def keep(found: State, page: str, where: DeltaGenerator | None) -> None:
     Args:
         found: the state.
         page: the page's path.
-        where: the place of the offer.
+        where: where to offer the link.
     """
-    said = write(found)
-    if st.query_params.to_dict() != said:
-        st.query_params.from_dict(said)
-    st.session_state[_LAST] = page, said
+    address = write(found)
+    if st.query_params.to_dict() != address:
+        st.query_params.from_dict(address)
+    st.session_state[_LAST] = page, address
     if where is not None:
         with where.popover("Link", icon=":material/link:", width="stretch"):
-            st.caption("The address bar holds all that is chosen here. Who opens this link sees the same.")
-            st.code(_whole(page, said), language=None, wrap_lines=True)
+            st.caption("This link holds everything chosen here: anyone who opens it sees the same.")
+            st.code(_url(page, address), language=None, wrap_lines=True)
 
 
 def tell(place: DeltaGenerator, now: object) -> None:
-    """Say what of a link was left out, until the person changes something; `now` tells what is chosen."""
+    """List the link's invalid parts until the user changes something; `now` is the page's current state."""
     state = st.session_state
     ignored: Sequence[str] = state.get(_LEFT_OUT, [])
     if not ignored:
@@ -66,6 +66,6 @@ def tell(place: DeltaGenerator, now: object) -> None:
     place.warning(left_out(ignored), icon=":material/link_off:")
 
 
-def _whole(page: str, said: dict[str, str]) -> str:
-    """The whole address."""
-    return f"{(st.context.url or '').rstrip('/')}/{page}?{urlencode(said)}"
+def _url(page: str, address: dict[str, str]) -> str:
+    """The complete URL."""
+    return f"{(st.context.url or '').rstrip('/')}/{page}?{urlencode(address)}"

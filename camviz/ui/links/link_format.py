@@ -1,4 +1,4 @@
-"""What a page's address says: read from a stranger's link and written whole, without Streamlit."""
+"""The format of a page's address: read from a stranger's link, and written in full; without Streamlit."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from camviz.noise import KINDS
 from camviz.samples import SAMPLES
 
 VERSION = "1"
-# Parts of a list stand side by side with this between them, which an address need not escape.
-_BETWEEN = "~"
-_LONGEST, _MOST, _SHOWN = 4000, 64, 40
+# Separates the items of a list; needs no escaping in an address.
+_SEPARATOR = "~"
+_LONGEST, _MOST, _SHOWN = 4000, 64, 40  # characters of a value, items of a list, characters shown of an invalid value
 _DIGEST = re.compile(r"[0-9a-f]{16,64}")
 _LAYER = re.compile(r"[A-Za-z0-9_.]{1,100}")
 _COUNT = re.compile(r"[0-9]{1,4}")
@@ -32,8 +32,8 @@ DIGITS = 16  # of a picture's SHA-256, in hexadecimal
 State = TypeVar("State", "Explored", "Compared", "Swept")
 
 
-def _said(name: str, read: Callable[[str], Any], write: Callable[[Any], str] = str) -> Any:  # noqa: ANN401
-    """A field that an address says under a name; None where it does not."""
+def _field(name: str, read: Callable[[str], Any], write: Callable[[Any], str] = str) -> Any:  # noqa: ANN401
+    """A field with its name in an address; None if the address does not contain it."""
     return field(default=None, metadata={"name": name, "read": read, "write": write})
 
 
@@ -77,10 +77,10 @@ def _level(least: float, step: float) -> Callable[[str], float]:
 
 
 def _each(read: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
-    """All parts of a list, each once."""
+    """Read a list, without duplicates."""
 
     def read_all(text: str) -> tuple[Any, ...]:
-        parts = text.split(_BETWEEN) if text else []
+        parts = text.split(_SEPARATOR) if text else []
         if len(parts) > _MOST:
             raise ValueError(text)
         return tuple(dict.fromkeys(read(part) for part in parts))
@@ -89,16 +89,16 @@ def _each(read: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
 
 
 def _joined(parts: Sequence[object]) -> str:
-    return _BETWEEN.join(map(str, parts))
+    return _SEPARATOR.join(map(str, parts))
 
 
 def _names(text: str) -> tuple[str, ...]:
-    return tuple(plain(part) for part in text.split(_BETWEEN)) if text else ()
+    return tuple(plain(part) for part in text.split(_SEPARATOR)) if text else ()
 
 
 def plain(name: str) -> str:
-    """A file's name as a link holds it: one short line, without what parts a list."""
-    return "".join(sign if sign.isprintable() and sign != _BETWEEN else "_" for sign in name)[:80]
+    """A file's name as a link holds it: one short line, without the separator of lists."""
+    return "".join(sign if sign.isprintable() and sign != _SEPARATOR else "_" for sign in name)[:80]
 
 
 _model = _one_of(lambda: [info.name for info in list_models()])
@@ -117,58 +117,58 @@ def _switched(on: bool) -> str:
 
 @dataclass(frozen=True)
 class Explored:
-    """The Explore page: one picture, by one of three ways, and what is asked of it."""
+    """The Explore page: one picture (photo, shape or upload), and how it is explained."""
 
-    photo: str | None = _said("photo", _photo)
-    kind: str | None = _said("kind", _one_of(lambda: [SINGLE, *shapes.COMPOSED]))
-    shape: str | None = _said("shape", _one_of(lambda: shapes.CLASSES))
-    size: str | None = _said("size", _one_of(lambda: list(shapes.BANDS)))
-    number: int | None = _said("number", _count(0, 999))
-    upload: str | None = _said("upload", _matching(_DIGEST))
-    name: str | None = _said("name", plain)
-    fit: str | None = _said("fit", _one_of(lambda: get_args(Fit)))
-    model: str | None = _said("model", _model)
-    target: int | None = _said("class", _count(0, 9999))
-    method: str | None = _said("method", _method)
-    layers: tuple[str, ...] | None = _said("layers", _each(_matching(_LAYER)), _joined)
-    rule: str | None = _said("rule", _one_of(lambda: list(RULES)))
-    noise: str | None = _said("noise", _noise)
-    level: float | None = _said("level", _level(0, 0.05), "{:.2f}".format)
-    draw: int | None = _said("draw", _count(0, 9999))
-    follow: bool | None = _said("follow", _switch, _switched)
+    photo: str | None = _field("photo", _photo)
+    kind: str | None = _field("kind", _one_of(lambda: [SINGLE, *shapes.COMPOSED]))
+    shape: str | None = _field("shape", _one_of(lambda: shapes.CLASSES))
+    size: str | None = _field("size", _one_of(lambda: list(shapes.BANDS)))
+    number: int | None = _field("number", _count(0, 999))
+    upload: str | None = _field("upload", _matching(_DIGEST))
+    name: str | None = _field("name", plain)
+    fit: str | None = _field("fit", _one_of(lambda: get_args(Fit)))
+    model: str | None = _field("model", _model)
+    target: int | None = _field("class", _count(0, 9999))
+    method: str | None = _field("method", _method)
+    layers: tuple[str, ...] | None = _field("layers", _each(_matching(_LAYER)), _joined)
+    rule: str | None = _field("rule", _one_of(lambda: list(RULES)))
+    noise: str | None = _field("noise", _noise)
+    level: float | None = _field("level", _level(0, 0.05), "{:.2f}".format)
+    draw: int | None = _field("draw", _count(0, 9999))
+    follow: bool | None = _field("follow", _switch, _switched)
 
 
 @dataclass(frozen=True)
 class Compared(Explored):
-    """The Compare page: one picture as above, and what is compared on it."""
+    """The Compare page: one picture as above, and what is compared."""
 
-    mode: str | None = _said("compare", _mode)
-    methods: tuple[str, ...] | None = _said("methods", _each(_method), _joined)
-    classes: tuple[int, ...] | None = _said("classes", _each(_count(0, 9999)), _joined)
-    models: tuple[str, ...] | None = _said("models", _each(_model), _joined)
-    levels: tuple[float, ...] | None = _said("levels", _each(_level(0.1, 0.1)), _joined)
-    sort: str | None = _said("sort", _sort)
+    mode: str | None = _field("compare", _mode)
+    methods: tuple[str, ...] | None = _field("methods", _each(_method), _joined)
+    classes: tuple[int, ...] | None = _field("classes", _each(_count(0, 9999)), _joined)
+    models: tuple[str, ...] | None = _field("models", _each(_model), _joined)
+    levels: tuple[float, ...] | None = _field("levels", _each(_level(0.1, 0.1)), _joined)
+    sort: str | None = _field("sort", _sort)
 
 
 @dataclass(frozen=True)
 class Swept:
-    """The Robustness page: pictures, a network, explanations and noise, and how the results are looked at."""
+    """The Robustness page: pictures, a network, explanations and noise."""
 
-    photos: tuple[str, ...] | None = _said("photos", _each(_photo), _joined)
-    shapes: int | None = _said("shapes", _count(0, MOST_SHAPES))
-    uploads: tuple[str, ...] | None = _said("uploads", _each(_matching(_DIGEST)), _joined)
-    names: tuple[str, ...] | None = _said("names", _names, _joined)
-    fit: str | None = _said("fit", _one_of(lambda: get_args(Fit)))
-    model: str | None = _said("model", _model)
-    methods: tuple[str, ...] | None = _said("methods", _each(_method), _joined)
-    merged: tuple[str, ...] | None = _said("merged", _each(_method), _joined)
-    noises: tuple[str, ...] | None = _said("noises", _each(_noise), _joined)
-    levels: tuple[float, ...] | None = _said("levels", _each(_level(0.1, 0.1)), _joined)
-    draws: int | None = _said("draws", _count(1, MOST_DRAWS))
+    photos: tuple[str, ...] | None = _field("photos", _each(_photo), _joined)
+    shapes: int | None = _field("shapes", _count(0, MOST_SHAPES))
+    uploads: tuple[str, ...] | None = _field("uploads", _each(_matching(_DIGEST)), _joined)
+    names: tuple[str, ...] | None = _field("names", _names, _joined)
+    fit: str | None = _field("fit", _one_of(lambda: get_args(Fit)))
+    model: str | None = _field("model", _model)
+    methods: tuple[str, ...] | None = _field("methods", _each(_method), _joined)
+    merged: tuple[str, ...] | None = _field("merged", _each(_method), _joined)
+    noises: tuple[str, ...] | None = _field("noises", _each(_noise), _joined)
+    levels: tuple[float, ...] | None = _field("levels", _each(_level(0.1, 0.1)), _joined)
+    draws: int | None = _field("draws", _count(1, MOST_DRAWS))
 
 
 def read(kind: type[State], said: Mapping[str, str]) -> tuple[State, list[str]]:
-    """What an address says, and what it says that cannot be: "model `foo`", each fit to be shown as Markdown."""
+    """The state in an address, and its invalid parts, such as "model `foo`", each safe to show as Markdown."""
     values: dict[str, Any] = {}
     ignored = []
     if said.get("v", VERSION) != VERSION:
@@ -187,25 +187,25 @@ def read(kind: type[State], said: Mapping[str, str]) -> tuple[State, list[str]]:
 
 
 def write(state: Explored | Swept) -> dict[str, str]:
-    """An address that says all of a state."""
+    """The address of a state, complete."""
     values = {part: getattr(state, part.name) for part in fields(state)}
-    said = {p.metadata["name"]: p.metadata["write"](value) for p, value in values.items() if value is not None}
-    return {"v": VERSION, **said}
+    texts = {p.metadata["name"]: p.metadata["write"](value) for p, value in values.items() if value is not None}
+    return {"v": VERSION, **texts}
 
 
 def shown(name: str, text: str) -> str:
-    """A stranger's words as Markdown that says nothing but them, and not at length."""
+    """A field's name with a stranger's text, shortened and escaped for Markdown."""
     return f"{name} {code(text)}"
 
 
 def code(text: str) -> str:
-    """Text as Markdown's code, in which nothing is read as markup, so that a link cannot show a picture or a link."""
+    """Text as Markdown code, so that nothing in it is read as markup: a link must not show a picture or a link."""
     line = "".join(sign if sign.isprintable() and sign != "`" else " " for sign in text[: _SHOWN + 1]).strip()
     return f"`{line if len(line) <= _SHOWN else line[:_SHOWN] + '…'}`" if line else "(nothing)"
 
 
 def left_out(ignored: Sequence[str]) -> str:
-    """One sentence on what of a link is ignored."""
+    """One sentence that lists the ignored parts of a link."""
     most = 6
     more = [f"{len(ignored) - most} more"] if len(ignored) > most else []
     return (

@@ -1,1 +1,1 @@
-"""What the pages show: the viewer, the layer strip, the score chart, downloads."""
+"""The panels of the pages: viewer, layer strip, score chart and downloads."""

@@ -1,4 +1,4 @@
-"""Take away what is shown: numbers, a figure, a report that opens anywhere, a bundle that opens here again."""
+"""Downloads of what is shown: numbers, a figure, an offline report, and a bundle that can be opened again."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from camviz.workbench.scores import score_names
 
 
 def offer(place: DeltaGenerator, of: Explained, recipe: Recipe) -> None:
-    """Offer what is shown as files, with those of its scores that are known; each is made when it is asked for."""
-    found = as_finding(of, recipe, score_names(of))
-    name = file_name(found)
+    """Offer what is shown as files, with the scores computed so far; each file is made on request."""
+    finding = as_finding(of, recipe, score_names(of))
+    name = file_name(finding)
     with place:
         colormap = st.selectbox(
-            "Colours of the figure",
+            "Figure colours",
             COLORMAPS,
             format_func=COLORMAPS.__getitem__,
             key="take_colours",
@@ -35,38 +35,38 @@ def offer(place: DeltaGenerator, of: Explained, recipe: Recipe) -> None:
     files = (
         (
             "Report, HTML",
-            "Opens anywhere, without a network; its maps can be played with",
+            "Opens in any browser, offline; the maps stay interactive",
             f"{name}.html",
-            lambda: report(found, of.picture.credit),
+            lambda: report(finding, of.picture.credit),
         ),
         (
             "Figure, PDF",
-            "For a paper: vectors, text as text",
+            "For a paper: vector graphics, with selectable text",
             f"{name}.pdf",
-            lambda: figure(found, colormap=colormap),
+            lambda: figure(finding, colormap=colormap),
         ),
-        ("Maps, NPZ", "NumPy's format, with all settings", f"{name}.npz", lambda: exports.npz(found)),
-        ("Scores, CSV", "A table", f"{name}.csv", lambda: exports.csv(found)),
+        ("Maps, NPZ", "NumPy arrays, with all settings", f"{name}.npz", lambda: exports.npz(finding)),
+        ("Scores, CSV", "All scores as a table", f"{name}.csv", lambda: exports.csv(finding)),
         (
             "Hottest regions, CSV",
             "Boxes, centres and areas of the hottest 5, 10 and 20 % of each map",
             f"{name}-hotspots.csv",
-            lambda: exports.hotspots_csv(found),
+            lambda: exports.hotspots_csv(finding),
         ),
         (
             "Bundle",
-            "Picture, settings, maps and scores: it opens here again, and is checked against a fresh result",
+            "Picture, settings, maps and scores; the Reproduce page opens it and checks the result",
             f"{name}{bundle.SUFFIX}",
-            lambda: bundle.write(found),
+            lambda: bundle.write(finding),
         ),
     )
     with place:
         offer_files(files)
-        st.caption("Pictures, PNG: *Save*, in the bar over the maps.")
+        st.caption("For pictures (PNG), use *Save* in the bar above the maps.")
 
 
 def offer_files(files: Iterable[tuple[str, str, str, Callable[[], bytes]]]) -> None:
-    """Offer files by title, hint and name, each made when it is asked for."""
+    """Offer files by title, hint and name, each made on request."""
     for title, hint, file, make in files:
         st.download_button(
             title, make, file, help=hint, key=f"take-{title}", on_click="ignore", width="stretch", type="tertiary"
@@ -74,7 +74,7 @@ def offer_files(files: Iterable[tuple[str, str, str, Callable[[], bytes]]]) -> N
 
 
 def file_name(found: Finding) -> str:
-    """A name for files in letters that every system takes: what is explained and how, where that is not as usual."""
+    """A file name that is valid on every system: what is explained, and any setting that is not the default."""
     settings, recipe = found.settings, found.settings.recipe
     parts = [found.name.rpartition(".")[0] or found.name, found.label, recipe.method]
     if settings.model != DEFAULT_MODEL:

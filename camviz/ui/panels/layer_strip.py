@@ -1,4 +1,4 @@
-"""Filling the layer strip: from a picture and a recipe to its panels, with progress where it takes long."""
+"""Filling the layer strip: from a picture and a recipe to its panels, with progress for slow methods."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from camviz.workbench.noisy_copies import get_segments
 from camviz.workbench.pictures import Explained
 from camviz.workbench.true_shapes import get_true_shape
 
-# Seconds after which a slow method's own speed tells more than the estimate.
+# Seconds after which a slow method's measured speed is more reliable than the estimate.
 _SETTLED = 3
 
 
@@ -36,9 +36,9 @@ def show_strip(
     recipe: Recipe,
     on_wait: Callable[[], None],
 ) -> None:
-    """Draw the strip into its place; for a slow method, show the progress and a way to stop first.
+    """Draw the strip; for a slow method, first show the progress and a stop button.
 
-    `on_wait` is called before a long wait, for what else on the page should not show old results meanwhile.
+    `on_wait` is called before a long wait, to clear old results from the rest of the page.
     """
 
     def skeleton() -> str:
@@ -50,25 +50,25 @@ def show_strip(
 
 
 def unscored(of: Explained, recipe: Recipe) -> Finding:
-    """What is known of a picture and a recipe whose maps are ready, without scores."""
+    """The result for a picture and a recipe whose maps are ready, without scores."""
     return as_finding(of, recipe, ())
 
 
 def heading_html(of: Explained, recipe: Recipe) -> str:
-    """What is asked, of which picture, and by which method."""
+    """The page's heading: class, picture and method."""
     label, probability = of.net.labels[of.target], float(predict(of)[of.target])
     return title_html(of.net.info.title, label, of.picture.title, probability, METHODS[recipe.method].title)
 
 
 def show_maps(place: Slot, key: str, of: Explained, recipe: Recipe, shown: Finding, markup: str) -> None:
-    """Send maps to the browser, with the markup that they are drawn into."""
+    """Send maps to the browser, with the markup they are drawn into."""
     viewer.show(place, key, maps_message(shown, markup, subject(of, recipe)))
 
 
 def make_ready(
     place: Slot, of: Explained, recipe: Recipe, skeleton: Callable[[], str], on_wait: Callable[[], None]
 ) -> None:
-    """Have the maps of a recipe ready; those of a slow method with the time left over the empty panels."""
+    """Compute the maps of a recipe; for a slow method, show the time left above the empty panels."""
     if is_ready(of, recipe):
         return
     if not METHODS[recipe.method].is_slow:
@@ -98,15 +98,15 @@ def _compute_slowly(place: Slot, of: Explained, recipe: Recipe, skeleton: str) -
 
 
 def subject(of: Explained, recipe: Recipe) -> str:
-    """What is explained and how, in a few letters."""
+    """A short identifier of what is explained and how."""
     return hashlib.sha256(repr((of.key, recipe)).encode()).hexdigest()[:16]
 
 
 def show_tools(place: Slot, of: Explained, on_paste: OnPaste, merges: bool = True) -> None:
-    """Show the bar that tells the viewer how to draw, and that takes a picture from the clipboard."""
+    """Show the viewer's toolbar, which also accepts a picture from the clipboard."""
     try:
         regions = get_segments(of)
-    except ValueError:  # a picture of one colour, say: then there are none to tell of
+    except ValueError:  # no regions, such as in a picture of a single colour
         regions = None
     message = pack_tools(get_true_shape(of) is not None, regions, merges, pastes=True)
     viewer.show(place, "tools", message, on_paste=on_paste)

@@ -1,4 +1,4 @@
-"""The outline of the true shape over a picture's maps."""
+"""The outlines of the true shapes over a picture's maps."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from camviz.workbench.true_shapes import seen_shapes
 
 
 def outline_of(of: Explained) -> str:
-    """The outlines of what a picture is known to hold, as a data URI; "" if nothing is known."""
+    """The outlines of the picture's true shapes, as a data URI; "" if none are known."""
     return shapes_uri(seen_shapes(of), of.net.labels[of.target])

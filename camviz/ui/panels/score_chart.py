@@ -1,4 +1,4 @@
-"""Filling the score chart, piece by piece: what costs nothing first, what removes pixels last."""
+"""Filling the score chart piece by piece: free scores first, those that remove pixels last."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from camviz.workbench.networks import expected_seconds
 from camviz.workbench.pictures import Explained
 from camviz.workbench.scores import are_known, compute_scores, known_scores, runs_slow_method, score_names, stages
 
-# Session key: the slow recipe that was asked to be scored.
+# Session key: the slow recipe that the user asked to score.
 _ASKED = "slow_scores"
-_SKIPPED = "coherency would run this slow method again"
+_SKIPPED = "coherency would have to run this slow method again"
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """One thing to score; `held_back` if some of its scores would run a slow method that nobody asked for."""
+    """A map to score; `held_back` if some of its scores would run a slow method without the user asking for it."""
 
     label: str
     kind: Kind
@@ -39,21 +39,21 @@ class _Entry:
     held_back: bool
 
     def wanted(self, names: list[str]) -> list[str]:
-        """Those of some scores that are to be computed."""
+        """The scores among these that are to be computed."""
         return [name for name in names if not (self.held_back and SCORES[name].runs_method)]
 
 
 class ScorePlaces:
-    """Where the scores stand: the chart, the words beside it, and what a slow score needs below those."""
+    """The places of the scores: the chart, the words next to it, and below them the controls for slow scores."""
 
     def __init__(self, parent: DeltaGenerator) -> None:
-        chart, words = parent.columns([2.4, 1], gap="medium")
-        beside = words.container(key="score-words")
-        self.chart, self.words, self.below = Slot(chart), Slot(beside.container()), beside.container()
-        self.spoken = Slot(beside.container())
+        chart, side = parent.columns([2.4, 1], gap="medium")
+        text = side.container(key="score-words")
+        self.chart, self.words, self.below = Slot(chart), Slot(text.container()), text.container()
+        self.spoken = Slot(text.container())
 
     def hold(self, layers: int) -> None:
-        """Keep the places while nothing is known yet."""
+        """Reserve the space while nothing is computed yet."""
         kinds: list[tuple[Kind, int]] = [("result", 1), ("layer", layers), ("baseline", len(BASELINES))]
         rows = [ScoreRow("\u00a0", "", kind) for kind, count in kinds for _ in range(count)]
         self.chart.html(scores_html(rows, [name for name in SCORES if not SCORES[name].needs_mask]))
@@ -61,54 +61,54 @@ class ScorePlaces:
 
 
 def show_waiting(places: ScorePlaces, of: Explained, recipe: Recipe) -> None:
-    """Show the chart without a number, while the maps themselves are still computed."""
+    """Show the chart without numbers while the maps are still being computed."""
     rows = [ScoreRow(entry.label, _detail(entry), entry.kind) for entry in _entries(of, recipe)]
     places.chart.html(scores_html(rows, score_names(of)))
-    places.words.markdown(":gray[The scores follow when the maps are there.]")
+    places.words.markdown(":gray[The scores appear when the maps are ready.]")
 
 
 def show_scores(places: ScorePlaces, of: Explained, recipe: Recipe, clean: Explained | None = None) -> None:
-    """Draw the chart with what is known, then fill in the rest, stage by stage and row by row.
+    """Draw the chart with the scores known so far, then fill in the rest, stage by stage and row by row.
 
-    Where a noisy picture has its `clean` one, that is scored after it, and marked on the bars.
+    If `clean` is given, `of` is its noisy copy; the clean picture is scored second and marked on the bars.
     """
     entries, names = _entries(of, recipe), score_names(of)
     for entry in entries:
-        compute_scores(of, entry.recipe, stages(names)[0])  # which costs nothing
+        compute_scores(of, entry.recipe, stages(names)[0])  # costs nothing
     rows = [_row(of, entry, clean) for entry in entries]
     places.chart.html(scores_html(rows, names))
     if not all(are_known(of, entry.recipe, entry.wanted(names)) for entry in entries):
         places.words.markdown(":gray[Scoring …]")
     with places.below:
         progress = _slow_progress(of, recipe, entries)
-    for each in filter(None, (of, clean)):
+    for scene in filter(None, (of, clean)):
         for stage in stages(names):
             for index, entry in enumerate(entries):
-                compute_scores(each, entry.recipe, entry.wanted(stage), progress)
-                rows[index] = _row(of, entry, clean)  # also where somebody else computed it since it was drawn
+                compute_scores(scene, entry.recipe, entry.wanted(stage), progress)
+                rows[index] = _row(of, entry, clean)  # also if another user's page has computed it meanwhile
                 places.chart.html(scores_html(rows, names))
         places.words.markdown("\n\n".join(conclusion(unscored(of, recipe), rows)))
     _speak(places, of, recipe, rows, clean)
 
 
 def _speak(places: ScorePlaces, of: Explained, recipe: Recipe, rows: list[ScoreRow], clean: Explained | None) -> None:
-    """Give each panel its score in the words that stand for it where it is not seen."""
+    """Add each panel's score to its description for screen readers."""
     count = len(recipe.layers)
     maps = dict(zip([2 * count - 1, *range(count)], [row for row in rows if row.kind != "baseline"], strict=False))
-    told = {subject(of, recipe): {index: row.value("arcc") for index, row in maps.items()}}
+    scores = {subject(of, recipe): {index: row.value("arcc") for index, row in maps.items()}}
     if clean is not None:
-        told[subject(clean, recipe)] = {index: row.before["arcc"] for index, row in maps.items()}
-    known = {who: {i: score for i, score in some.items() if score is not None} for who, some in told.items()}
+        scores[subject(clean, recipe)] = {index: row.before["arcc"] for index, row in maps.items()}
+    known = {name: {i: score for i, score in some.items() if score is not None} for name, some in scores.items()}
     viewer.show(places.spoken, "spoken", pack_scores(known))
 
 
 def row_of_map(of: Explained, recipe: Recipe) -> ScoreRow:
-    """What is known of a map's scores; those that would run a slow method again are marked until they are known."""
+    """A map's scores known so far; missing ones that would run a slow method again are marked as skipped."""
     return _row(of, _Entry("", "layer", recipe, _is_held_back(of, recipe)), None)
 
 
 def compute_fast_scores(of: Explained, recipe: Recipe) -> None:
-    """Compute what a map's scores lack, but for those that run a slow method again."""
+    """Compute a map's missing scores, except those that run a slow method again."""
     compute_scores(of, recipe, fast_scores(of, recipe))
 
 
@@ -118,12 +118,12 @@ def are_fast_scores_known(of: Explained, recipe: Recipe) -> bool:
 
 
 def fast_scores(of: Explained, recipe: Recipe) -> list[str]:
-    """The scores of a map that run no slow method again."""
+    """The scores of a map that do not run a slow method again."""
     return [name for name in score_names(of) if not runs_slow_method(recipe, name)]
 
 
 def lacks_slow_score(of: Explained, recipe: Recipe) -> bool:
-    """Whether a score is missing that runs a slow method again."""
+    """Whether any missing score would run a slow method again."""
     slow = [name for name in score_names(of) if runs_slow_method(recipe, name)]
     return not are_known(of, recipe, slow)
 
@@ -133,15 +133,15 @@ def _is_held_back(of: Explained, recipe: Recipe) -> bool:
 
 
 def _slow_progress(of: Explained, recipe: Recipe, entries: list[_Entry]) -> Progress | None:
-    """Offer to score a slow method; once asked for, return what shows the progress, with a way to stop."""
+    """Offer to score a slow method; once accepted, show a stop button and return a callback for the progress."""
     held = any(entry.held_back for entry in entries)
     if held:
-        runs = 2 if len(recipe.layers) > 1 else 1  # the result's, and once more for all layers together
+        runs = 2 if len(recipe.layers) > 1 else 1  # one for the result, one for all layers together
         seconds = runs * expected_seconds(shared_host(), of.net, recipe.method, recipe.layers)
         st.button(
-            f"Score it too · {model_and_method.duration(seconds)}",
+            f"Score it anyway · {model_and_method.duration(seconds)}",
             on_click=lambda: st.session_state.update({_ASKED: (of.key, recipe)}),
-            help="Coherency runs the whole method again on the masked picture: for the result, and for each layer.",
+            help="Coherency runs the whole method again on the masked picture, for the result and for each layer.",
         )
     slow = METHODS[recipe.method].is_slow
     if held or not slow or not any(lacks_slow_score(of, entry.recipe) for entry in entries):
@@ -156,12 +156,12 @@ def _slow_progress(of: Explained, recipe: Recipe, entries: list[_Entry]) -> Prog
 
 
 def _entries(of: Explained, recipe: Recipe) -> list[_Entry]:
-    """What is scored: the result, each of its layers from deep to shallow, and the baselines."""
-    unasked = st.session_state.get(_ASKED) != (of.key, recipe)
+    """The maps to score: the result, each of its layers from deepest to finest, and the baselines."""
+    hold_back = st.session_state.get(_ASKED) != (of.key, recipe)
     size = sizes(of)
 
-    def entry(label: str, kind: Kind, one: Recipe) -> _Entry:
-        return _Entry(label, kind, one, unasked and _is_held_back(of, one))
+    def entry(label: str, kind: Kind, single: Recipe) -> _Entry:
+        return _Entry(label, kind, single, hold_back and _is_held_back(of, single))
 
     layers = [
         entry(f"{size_title(size[layer])} · {layer}", "layer", alone(recipe, layer))
@@ -179,7 +179,7 @@ def _detail(entry: _Entry) -> str:
 
 
 def _row(of: Explained, entry: _Entry, clean: Explained | None) -> ScoreRow:
-    """Fill a row with what is known, of the picture and of the clean one before it."""
+    """A row with the scores known so far, of the picture and, if given, of the clean one."""
     return ScoreRow(
         label=entry.label,
         detail=_detail(entry),

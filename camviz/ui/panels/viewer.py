@@ -1,4 +1,4 @@
-"""The viewer on a page: a component that shows messages, and tells the page what was clicked or pasted."""
+"""The viewer on a page: a component that draws messages and reports what was clicked or pasted."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import streamlit as st
 from camviz.html import viewer
 from camviz.ui.server.streamlit_internals import Slot
 
-# What is told the number of a region or of a button that was clicked.
+# Called with the number of the region or button that was clicked.
 OnPick = Callable[[int], None]
-# What is told the name and the bytes of a picture from the clipboard; names are cut after so many letters.
+# Called with the name and the bytes of a picture from the clipboard.
 OnPaste = Callable[[str, bytes], None]
-_LONGEST = 200
+_LONGEST = 200  # characters of a pasted picture's name
 
 
 @cache
@@ -26,18 +26,18 @@ def _component() -> Callable[..., Any]:
 
 
 def prepare() -> None:
-    """Have the browser load the script while the first maps are still computed; shows nothing."""
+    """Make the browser load the script while the first maps are still being computed; shows nothing."""
     _component()(key="viewer-script", data=viewer.pack_scores({}))
 
 
 def show(place: Slot, key: str, message: bytes, on_pick: OnPick | None = None, on_paste: OnPaste | None = None) -> None:
-    """Send a message to a place of its own; what it shows stays until the new is drawn.
+    """Send a message to a place; the old content stays until the new one is drawn.
 
     Args:
-        place: the place.
-        key: of the component in the session.
-        message: what `camviz.html.viewer` packed.
-        on_pick: called with the number of a region or of a button that was clicked.
+        place: where to show it.
+        key: the component's session key.
+        message: packed by `camviz.html.viewer`.
+        on_pick: called with the number of the region or button that was clicked.
         on_paste: called with the name and the bytes of a picture from the clipboard.
     """
 
@@ -47,9 +47,9 @@ def show(place: Slot, key: str, message: bytes, on_pick: OnPick | None = None, o
 
     def pasted() -> None:
         if on_paste is not None:
-            came = st.session_state[key]["paste"]
-            on_paste(str(came["name"])[:_LONGEST], base64.b64decode(came["data"]))
+            file = st.session_state[key]["paste"]
+            on_paste(str(file["name"])[:_LONGEST], base64.b64decode(file["data"]))
 
-    hears = {"on_pick_change": picked if on_pick else None, "on_paste_change": pasted if on_paste else None}
-    listening = {name: act for name, act in hears.items() if act is not None}
-    place.mount(lambda: _component()(key=key, data=message, **listening))
+    handlers = {"on_pick_change": picked if on_pick else None, "on_paste_change": pasted if on_paste else None}
+    callbacks = {name: handler for name, handler in handlers.items() if handler is not None}
+    place.mount(lambda: _component()(key=key, data=message, **callbacks))

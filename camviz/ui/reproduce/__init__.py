@@ -1,1 +1,1 @@
-"""The Bundle page: a stranger's finding, as it is stored and computed again."""
+"""The Reproduce page: a bundle's result, as stored and as computed again."""

@@ -1,4 +1,4 @@
-"""A bundle that a person opens: how it is kept, how it is computed again, and how Explore goes on with it."""
+"""An opened bundle: how it is kept, how it is computed again, and how Explore continues with it."""
 
 from __future__ import annotations
 
@@ -24,40 +24,40 @@ from camviz.ui.sidebar.picture import make_own
 from camviz.workbench.findings import find
 from camviz.workbench.pictures import forget, network_key, picture_id, read_picture
 
-# More would keep the queue busy for minutes, without a moment at which others could come in between.
+# More would keep the queue busy for minutes, without letting others take a turn.
 MOST_LAYERS = 50
 _MEGABYTES = 100  # of an upload
-# Seconds after which a slow method's own speed tells how much is left.
+# Seconds after which a slow method's measured speed gives the time left.
 _SETTLED = 1
-# Session keys: what is open, the upload that it came from, how often one was let go, which empties the upload widget,
-# and the bundle whose computation was stopped.
+# Session keys: the open bundle, the upload it came from, how many were closed (a new number makes a new, empty upload
+# widget), and the bundle whose computation was stopped.
 _OPEN, _UPLOAD, _TIMES_CLOSED, _STOPPED = "bundle_open", "bundle_upload", "bundle_times_closed", "bundle_stopped"
 
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """A bundle's finding, named by the SHA-256 of the bundle's bytes."""
+    """A bundle's stored result; the id is the SHA-256 of the bundle's bytes."""
 
     id: str
     stored: Finding = field(repr=False)
 
 
 def choose_bundle() -> Opened | None:
-    """Ask for a bundle; the one opened last stays until another can be read, or the person lets it go."""
-    offered = st.file_uploader(
+    """Ask for a bundle; the one opened last stays until another one can be read or the user removes it."""
+    upload = st.file_uploader(
         "Bundle (.camviz.zip)",
         key=f"bundle-{st.session_state.get(_TIMES_CLOSED, 0)}",
         max_upload_size=_MEGABYTES,
     )
-    if offered is not None and offered.file_id != st.session_state.get(_UPLOAD):
-        _accept(offered)
-    st.caption("It is read in this server's memory: it is not unpacked to disk, and nothing in it is run.")
-    found: Opened | None = st.session_state.get(_OPEN)
-    return found
+    if upload is not None and upload.file_id != st.session_state.get(_UPLOAD):
+        _accept(upload)
+    st.caption("The bundle is read in this server's memory. It is not unpacked to disk, and nothing in it is run.")
+    current: Opened | None = st.session_state.get(_OPEN)
+    return current
 
 
 def _accept(upload: UploadedFile) -> None:
-    """Open a bundle in place of the one before; if it is none, say why and keep that."""
+    """Open a bundle instead of the current one; if the file is not a bundle, say why and keep the current one."""
     data = upload.getvalue()
     try:
         new = Opened(hashlib.sha256(data).hexdigest(), bundle.read(data))
@@ -69,14 +69,14 @@ def _accept(upload: UploadedFile) -> None:
 
 
 def offer_to_close() -> None:
-    """Offer to let go of the bundle and of all that was computed from it."""
+    """Offer to delete the bundle and everything computed from it."""
     st.button("Forget this bundle", icon=":material/delete:", on_click=_forget, width="stretch")
 
 
 def _forget() -> None:
     _close()
     st.session_state[_TIMES_CLOSED] = st.session_state.get(_TIMES_CLOSED, 0) + 1
-    st.toast("The bundle and all that was computed from it are gone.", icon=":material/delete:")
+    st.toast("The bundle and everything computed from it are deleted.", icon=":material/delete:")
 
 
 def _close() -> None:
@@ -89,17 +89,17 @@ def _close() -> None:
 
 
 def is_known(opened: Opened) -> bool:
-    """Whether the bundle's network is one of camviz's: a name from a stranger's file must not become a path."""
+    """Whether camviz includes the bundle's network: a name from a stranger's file must not become a path."""
     return opened.stored.settings.model in {info.name for info in list_models()}
 
 
 def ready_net(opened: Opened) -> Net | None:
-    """Load the bundle's network; if that cannot be, say what to do and return None."""
+    """Load the bundle's network; if that is impossible, say what to do and return None."""
     name = opened.stored.settings.model
     if not is_known(opened):
         st.warning(
-            f"The network {code(name)} is not one of camviz's, so only the stored result is shown. If you have its "
-            "checkpoint, `python -m camviz open BUNDLE --model PATH` computes it again.",
+            f"The network {code(name)} is not part of camviz, so only the stored result is shown. If you have its "
+            "checkpoint, `python -m camviz open BUNDLE --model PATH` computes the result again.",
             icon=":material/help:",
         )
         return None
@@ -107,16 +107,16 @@ def ready_net(opened: Opened) -> Net | None:
 
 
 def compute_again(opened: Opened, net: Net, wait: Callable[[], Progress | None], verdict: Slot) -> Finding | None:
-    """The finding computed again; if it cannot be, say so and return None.
+    """The result computed again; if that is impossible, say why and return None.
 
-    `wait` is called unless the result is at hand already; what it returns is told the progress.
+    `wait` is called unless the result is already available; it returns a callback for the progress.
     """
     layers = opened.stored.settings.recipe.layers
     if len(layers) > MOST_LAYERS:
         verdict.say(
             "warning",
-            f"It merges {len(layers)} layers, and more than {MOST_LAYERS} are not computed here: use "
-            "`python -m camviz open BUNDLE`.",
+            f"This bundle merges {len(layers)} layers, but the app computes at most {MOST_LAYERS} again. Use "
+            "`python -m camviz open BUNDLE` instead.",
             ":material/layers:",
         )
         return None
@@ -127,19 +127,19 @@ def compute_again(opened: Opened, net: Net, wait: Callable[[], Progress | None],
     except ValueError as error:  # a layer that gives no map, a class of another network
         verdict.say(
             "warning",
-            f"This cannot be computed again here ({as_text(str(error))}): ask for the file again, or open it with the "
-            "camviz that wrote it.",
+            f"This result cannot be computed again here ({as_text(str(error))}). Ask for the file again, or open it "
+            "with the version of camviz that wrote it.",
             ":material/error:",
         )
         return None
 
 
 def was_stopped(opened: Opened) -> bool:
-    """Whether the person has stopped the computation; offers to begin anew."""
+    """Whether the user has stopped the computation; if so, offer to start it again."""
     if st.session_state.get(_STOPPED) != opened.id:
         return False
     st.info("Stopped: only the stored result is shown.", icon=":material/stop_circle:")
-    st.button("Compute it again", icon=":material/play_arrow:", on_click=_go_on)
+    st.button("Compute it again", icon=":material/play_arrow:", on_click=_restart)
     return True
 
 
@@ -155,12 +155,12 @@ def _find(stored: Finding, net: Net, progress: Progress | None) -> Finding:
         shapes=stored.shapes,
     )
     if fresh.settings != stored.settings:
-        raise ValueError("its layers are not in the order in which the network reaches them")
+        raise ValueError("its layers are not in the network's order")
     return fresh
 
 
 def show_waiting(opened: Opened, place: Slot, skeleton: str) -> Progress | None:
-    """Show the empty panels; over them, for a slow method, the progress and a way to stop."""
+    """Show the empty panels; for a slow method, with the progress and a stop button above them."""
     method = METHODS[opened.stored.settings.recipe.method]
     if not method.is_slow:
         place.html(skeleton)
@@ -174,7 +174,7 @@ def show_waiting(opened: Opened, place: Slot, skeleton: str) -> Progress | None:
 
 
 def _counting(bar: DeltaGenerator, title: str) -> Progress:
-    """What moves a bar on, and tells how long it will take as soon as that is known."""
+    """A callback that advances a bar and, once it can be estimated, shows the time left."""
     start = time.monotonic()
 
     def show(done: int, total: int) -> None:
@@ -189,16 +189,16 @@ def _stop(bundle_id: str) -> None:
     st.session_state[_STOPPED] = bundle_id
 
 
-def _go_on() -> None:
+def _restart() -> None:
     st.session_state.pop(_STOPPED, None)
 
 
 def offer_explore(opened: Opened, net: Net | None) -> None:
-    """Offer to go on in Explore with the bundle's picture and settings, and say where these cannot be the same."""
-    asked = st.button("Continue in Explore", icon=":material/image_search:", type="primary", width="stretch")
+    """Offer to continue in Explore with the bundle's picture and settings, and list what will differ there."""
+    clicked = st.button("Continue in Explore", icon=":material/image_search:", type="primary", width="stretch")
     for sentence in departures(opened.stored, net):
         st.caption(sentence)
-    if asked:
+    if clicked:
         stored = opened.stored
         own = read_picture(shared_host(), stored.picture, stored.name)
         make_own(own)
@@ -207,7 +207,7 @@ def offer_explore(opened: Opened, net: Net | None) -> None:
 
 
 def as_explored(stored: Finding, net: Net | None, digest: str) -> Explored:
-    """A finding's settings as Explore's, as near as its controls come; `digest` is the picture's SHA-256."""
+    """A result's settings as Explore's, as close as its controls allow; `digest` is the picture's SHA-256."""
     settings = stored.settings
     recipe, noise = settings.recipe, settings.noise
     return Explored(
@@ -221,26 +221,26 @@ def as_explored(stored: Finding, net: Net | None, digest: str) -> Explored:
         noise=noise.kind if noise else None,
         level=_on_slider(noise.level) if noise else 0.0,
         draw=noise.seed if noise else None,
-        follow=False if noise else None,  # the bundle's class, whatever is predicted now
+        follow=False if noise else None,  # explain the bundle's class, whatever is predicted now
     )
 
 
 def departures(stored: Finding, net: Net | None) -> list[str]:
-    """What Explore will not show as the bundle says, each in a sentence of Markdown."""
+    """What Explore will show differently from the bundle, one sentence of Markdown each."""
     recipe, noise = stored.settings.recipe, stored.settings.noise
-    said = []
+    sentences = []
     if noise and abs(_on_slider(noise.level) - noise.level) > 1e-9:
-        said.append(
-            f"Explore's noise goes in steps of {STEP:g}: there its level will be {_on_slider(noise.level):.2f}, "
+        sentences.append(
+            f"Explore's noise level has steps of {STEP:g}: it will be {_on_slider(noise.level):.2f}, "
             f"not {noise.level:.4g}."
         )
     others = [layer for layer in recipe.layers if net is not None and layer not in net.layers]
     if others:
-        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-        said.append(f"Explore knows one layer a stage: {code(others[0])}{more} is left out there.")
+        left_out = f" and {len(others) - 1} more are left out" if len(others) > 1 else " is left out"
+        sentences.append(f"Explore offers one layer per stage: {code(others[0])}{left_out} there.")
     if recipe.seed:
-        said.append(f"Explore draws with seed 0, not {recipe.seed}.")
-    return said
+        sentences.append(f"Explore uses seed 0, not {recipe.seed}.")
+    return sentences
 
 
 def _on_slider(level: float) -> float:
@@ -248,5 +248,5 @@ def _on_slider(level: float) -> float:
 
 
 def as_text(words: str) -> str:
-    """A stranger's words for Markdown, in which nothing is read as markup, so that they cannot show a picture."""
+    """Escape a stranger's words for Markdown, so that they cannot contain markup, such as a picture."""
     return "".join(f"\\{sign}" if sign in r"\`*_[]<>~$:&!|#" else sign for sign in words)

@@ -1,4 +1,4 @@
-"""How an opened bundle looks: its panels beside those computed now, both scores, the settings and versions in words."""
+"""How an opened bundle looks: its panels above those computed now, both scores, settings and versions."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _STORED, _NOW = "Stored in the bundle", "Computed now"
 
 INTRO = """<p class="cv-title" hidden>Open a bundle</p>
 <p class="cv-lead">A bundle is one file, <b>.camviz.zip</b>, that holds a whole result, from the picture to the scores.
-Upload one on the left: camviz computes it again and compares the two. Every other page offers one under
-<b>Download</b>. A stranger's bundle is safe to open: nothing is unpacked to disk, and nothing in it is run.</p>"""
+Upload one on the left: camviz computes the result again and compares the two. On every other page, you get one under
+<b>Download</b>. Any bundle is safe to open: nothing is unpacked to disk, and nothing in it is run.</p>"""
 
 
 class Places:
-    """Where the parts stand, from top to bottom.
+    """The places of the parts, from top to bottom.
 
     Attributes:
-        network: for what keeps a network from being used.
+        network: for the reason why a network cannot be used.
         verdict: for whether the two agree.
         fresh: for the panels computed now.
     """
@@ -45,7 +45,7 @@ class Places:
         self._details = Slot(parent.container())
 
     def show_stored(self, opened: Opened) -> None:
-        """Show the panels that the bundle holds."""
+        """Show the panels stored in the bundle."""
         self._title.html(heading_html(opened.stored))
         viewer.show(self._tools, "tools", pack_tools(bool(opened.stored.shapes), None))
         viewer.show(self._stored, "bundle-stored", panels_message(_STORED, opened.stored))
@@ -55,7 +55,7 @@ class Places:
         self._details.html(_details(opened.stored, None, None))
 
     def show_waiting(self, opened: Opened) -> Progress | None:
-        """Show what there is before the result, and return what is told the progress of a slow method."""
+        """Show the stored result and empty panels; return a callback for the progress of a slow method."""
         self.verdict.say("info", "Computing the result again to compare the two.", ":material/sync:")
         self.show_alone(opened)
         return show_waiting(opened, self.fresh, row_skeleton(_NOW, len(opened.stored.maps) + 2))
@@ -71,21 +71,21 @@ class Places:
 
 
 def panels_message(title: str, finding: Finding) -> bytes:
-    """A finding's maps under a title, from the deepest layer to the merged result, for the viewer."""
+    """A result's maps under a title, from the deepest layer to the merged map, for the viewer."""
     markup = row_html(title, _panes(finding), shapes_uri(finding.shapes, finding.label))
     return maps_message(finding, markup, title, label=f"{title}: maps of {finding.label}")
 
 
 def _panes(finding: Finding) -> list[Pane]:
     layers = [
-        Pane(layer, _heard(f"Map of {layer}", finding, layer), index, blank=_blank(map_.any()))
+        Pane(layer, _description(f"Map of {layer}", finding, layer), index, blank=_blank(map_.any()))
         for index, (layer, map_) in enumerate(
             zip(reversed(finding.settings.recipe.layers), finding.maps[::-1], strict=True)
         )
     ]
     title = result_title(finding.settings.recipe) if len(layers) > 1 else "Result"
-    said = _heard(f"{title} for {finding.label}", finding, RESULT)
-    result = Pane(title, said, 2 * len(layers) - 1, result=True, blank=_blank(finding.merged.any()))
+    description = _description(f"{title} for {finding.label}", finding, RESULT)
+    result = Pane(title, description, 2 * len(layers) - 1, result=True, blank=_blank(finding.merged.any()))
     return [Pane("What the model sees", "What the model sees"), *layers, result]
 
 
@@ -93,10 +93,10 @@ def _blank(something: np.bool_) -> str:
     return "" if something else "it is 0 everywhere"
 
 
-def _heard(what: str, finding: Finding, key: str) -> str:
-    """A panel in words, with its score if it has one."""
+def _description(name: str, finding: Finding, key: str) -> str:
+    """A panel's description for screen readers, with its score if any."""
     arcc = finding.scores[key]["arcc"] if key in finding.scores else None
-    return what if arcc is None else f"{what}, ARCC {arcc:.2f}"
+    return name if arcc is None else f"{name}, ARCC {arcc:.2f}"
 
 
 def _details(stored: Finding, fresh: Finding | None, agreement: Agreement | None) -> str:
@@ -107,9 +107,9 @@ def _details(stored: Finding, fresh: Finding | None, agreement: Agreement | None
 
 
 def scores_html(stored: Finding, fresh: Finding | None) -> str:
-    """The scores of the result and of each layer, deep to shallow: stored and, if there are such, computed now."""
+    """The scores of the result and of each layer, deepest to finest: stored and, if available, computed now."""
     if not stored.scores:
-        return "<h4>Scores</h4><p>There are none.</p>"
+        return "<h4>Scores</h4><p>This bundle has no scores.</p>"
     wide, high = (1, 1) if fresh is None else (2, 2)
     names = chart_scores(stored.score_names)
     heads = "".join(f'<th colspan="{wide}" scope="colgroup">{escape(_title(name))}</th>' for name in names)
@@ -138,12 +138,12 @@ def _row(title: str, names: Sequence[str], stored: MapScores, fresh: MapScores |
 
 
 def _shown(name: str, scores: MapScores) -> float | None:
-    """A score as the chart shows it; one that is unknown here as it is stored."""
+    """A score as the chart shows it; an unknown one as stored."""
     return SCORES[name].chart_value(scores[name]) if name in SCORES else scores[name]
 
 
 def _cells(stored: float | None, fresh: float | None) -> str:
-    """Two numbers; marked where they are further apart than counts as the same."""
+    """Two numbers, marked if they differ by more than the tolerance."""
     apart = stored is not None and fresh is not None and abs(stored - fresh) > SCORE_TOLERANCE
     mark = ' class="cv-apart"' if apart else ""
     return f"<td>{_number(stored)}</td><td{mark}>{_number(fresh)}</td>"
@@ -154,7 +154,7 @@ def _number(value: float | None) -> str:
 
 
 def _versions(stored: Finding, fresh: Finding | None, agreement: Agreement | None) -> str:
-    """What was different around the two; of a bundle that is not computed again, what there was."""
+    """The versions and the device where they differ; all of them for a bundle that is not computed again."""
     if fresh is None or agreement is None:
         return f"<h4>Computed with</h4>{_facts({**stored.versions, 'device': stored.device})}"
     apart: Mapping[str, Sequence[str]] = agreement.versions
@@ -165,8 +165,8 @@ def _versions(stored: Finding, fresh: Finding | None, agreement: Agreement | Non
     return f"<h4>Versions that differ</h4>{_facts({name: f'{old}, now {new}' for name, (old, new) in apart.items()})}"
 
 
-def _facts(said: Mapping[str, str]) -> str:
-    return f"<dl>{''.join(_fact(name, value) for name, value in said.items())}</dl>"
+def _facts(facts: Mapping[str, str]) -> str:
+    return f"<dl>{''.join(_fact(name, value) for name, value in facts.items())}</dl>"
 
 
 def _fact(name: str, value: str) -> str:

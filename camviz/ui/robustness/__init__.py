@@ -1,1 +1,1 @@
-"""The Robustness page: sweeps over pictures, explanations and noise, and one copy looked at closely."""
+"""The Robustness page: sweeps over pictures, explanations and noise, and one noisy copy in detail."""

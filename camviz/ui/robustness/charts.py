@@ -1,4 +1,4 @@
-"""Charts of a sweep's results: the measures with their intervals, the curves, the average ranks, one region's rank."""
+"""Charts of a sweep's results: measures with intervals, curves, average ranks, and one region's rank."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from camviz.statistics import Comparison, Interval, groups
 
-# Told apart by colour-blind eyes too (Okabe and Ito), on light and on dark ground.
+# Colour-blind safe (Okabe and Ito), on light and on dark backgrounds.
 COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2", "#9a8f10", "#8a857d")
 MEASURES = {"consistency": "Consistency C", "responsiveness": "Responsiveness R", "rm": "RM = C · R"}
 _GREY = "#8a857d"
@@ -22,10 +22,10 @@ def colours(names: Sequence[str]) -> dict[str, str]:
 
 
 def measures_figure(found: Mapping[str, Mapping[str, Interval]]) -> go.Figure:
-    """The three measures side by side, one row an explanation: a point with its interval over the pictures.
+    """The three measures side by side, one row per explanation: a point with its interval over the pictures.
 
     Args:
-        found: by measure and explanation; NaN is left out, and said to be undefined.
+        found: the intervals by measure and explanation; a NaN is shown as "undefined".
     """
     chart = go.Figure()
     names = list(next(iter(found.values())))
@@ -79,12 +79,12 @@ def measures_figure(found: Mapping[str, Mapping[str, Interval]]) -> go.Figure:
 
 def _range(interval: Interval) -> str:
     if math.isnan(interval.low):
-        return f"{interval.n} picture, no interval" if interval.n == 1 else "no picture"
+        return f"{interval.n} picture, no interval" if interval.n == 1 else "no pictures"
     return f"95 %: {interval.low:.2f} to {interval.high:.2f} on {interval.n} pictures"
 
 
 def curves_figure(table: pd.DataFrame, by_chance: float) -> go.Figure:
-    """The mean overlap over the level, one line an explanation, and the share of copies that changed class."""
+    """The mean overlap by noise level, one line per explanation, and the share of copies that changed class."""
     chart = go.Figure()
     names = list(dict.fromkeys(table.method))
     paint = colours(names)
@@ -126,7 +126,7 @@ def curves_figure(table: pd.DataFrame, by_chance: float) -> go.Figure:
 
 
 def ranks_figure(comparison: Comparison) -> go.Figure:
-    """Average ranks, best on the left; a bar joins those that cannot be told apart (Demšar, JMLR 2006)."""
+    """Average ranks, best on the left; a bar joins those without a significant difference (Demšar, JMLR 2006)."""
     chart = go.Figure()
     order = sorted(comparison.methods, key=lambda name: comparison.ranks[name])
     runs = groups(comparison)
@@ -137,7 +137,7 @@ def ranks_figure(comparison: Comparison) -> go.Figure:
             y=[-0.42 * depth] * 2,
             mode="lines",
             line={"color": _GREY, "width": 6},
-            hovertemplate=f"cannot be told apart: {', '.join(run)}<extra></extra>",
+            hovertemplate=f"no significant difference: {', '.join(run)}<extra></extra>",
             showlegend=False,
         )
     half = (len(order) + 1) // 2
@@ -146,7 +146,7 @@ def ranks_figure(comparison: Comparison) -> go.Figure:
         left = level <= half
         chart.add_scatter(
             x=[rank, rank],
-            y=[0, level if left else len(order) - level + 1.5],  # between the rows on the left, clear of their names
+            y=[0, level if left else len(order) - level + 1.5],  # between the left side's rows, clear of their names
             mode="lines+text",
             text=["", f"{name} {rank:.1f}"],
             textposition="top center",
@@ -173,15 +173,15 @@ def ranks_figure(comparison: Comparison) -> go.Figure:
 def region_figure(
     clean: float, levels: Sequence[float], ranks: Sequence[float], flipped: Sequence[bool], here: float, count: int
 ) -> go.Figure:
-    """One region's rank over the level of noise, the first rank on top; hollow where the class has changed.
+    """One region's rank by noise level, with rank 1 at the top; hollow where the class has changed.
 
     Args:
         clean: its rank in the clean picture.
-        levels: where its rank is known, from faint to strong.
-        ranks: its rank at each.
-        flipped: whether the class is another one there.
-        here: the level that is looked at.
-        count: how many regions there are.
+        levels: the levels at which its rank is known, ascending.
+        ranks: its rank at each level.
+        flipped: whether the predicted class changed at each level.
+        here: the level shown.
+        count: the number of regions.
     """
     chart = go.Figure()
     chart.add_scatter(

@@ -1,4 +1,4 @@
-"""The sidebar of the Robustness page: which pictures, network, methods and noise."""
+"""The sidebar of the Robustness page: pictures, methods and noise."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PHOTOS = ("Coffee", "Cat", "Rocket", "Astronaut")
 _METHODS = ("gradcam", "gradcam++", "hirescam", "eigencam")
 _LEVELS = (0.2, 0.4, 0.6, 0.8, 1.0)
 _EVERY_LEVEL = tuple(round(0.1 * step, 1) for step in range(1, 11))
-# Session key: how often a person forgot the uploads, which empties their widget.
+# Session key: how often the user deleted the uploads; a new number makes a new, empty upload widget.
 _TIMES_FORGOTTEN = "sweep_times_forgotten"
 
 
@@ -37,17 +37,17 @@ def choose_pictures() -> tuple[Picture, ...]:
         0,
         key="sweep_shapes",
         persist_state="session",
-        help="Drawn shapes, of all classes and sizes in turn. Choose a *Shapes* network for them.",
+        help="Drawn shapes, cycling through all classes and sizes. Choose a *Shapes* network for them.",
     )
     own = _uploaded()
     bundled = [
         read_picture(shared_host(), SAMPLES[name].path.read_bytes(), name, SAMPLES[name].credit) for name in photos
     ]
-    return _told_apart([*bundled, *(_shape(number) for number in range(count)), *own])
+    return _with_unique_titles([*bundled, *(_shape(number) for number in range(count)), *own])
 
 
 def _uploaded() -> list[Picture]:
-    """Ask for a person's own pictures; what is none is told and left out."""
+    """Ask for the user's own pictures; a file that is not a picture is reported and left out."""
     uploads = st.file_uploader(
         "Your own pictures",
         accept_multiple_files=True,
@@ -61,16 +61,16 @@ def _uploaded() -> list[Picture]:
         except ImageError as error:
             st.error(f"{upload.name}: {error}", icon=":material/broken_image:")
     if own:
-        st.caption("Your pictures stay in this server's memory: they are not written to disk and not passed on.")
+        st.caption("Your pictures stay in this server's memory. They are not written to disk or shared.")
         st.button("Forget my pictures", icon=":material/delete:", on_click=_forget, args=(own,), width="stretch")
     return own
 
 
 def _forget(own: list[Picture]) -> None:
-    for each in own:
-        forget(shared_host(), each.id)
+    for picture in own:
+        forget(shared_host(), picture.id)
     st.session_state[_TIMES_FORGOTTEN] = st.session_state.get(_TIMES_FORGOTTEN, 0) + 1
-    st.toast("Your pictures and all that was computed from them are gone.", icon=":material/delete:")
+    st.toast("Your pictures and everything computed from them are deleted.", icon=":material/delete:")
 
 
 def _shape(number: int) -> Picture:
@@ -80,22 +80,22 @@ def _shape(number: int) -> Picture:
     return Pick(label=label, band=list(shapes.BANDS)[band], draw=draw).picture()
 
 
-def _told_apart(pictures: list[Picture]) -> tuple[Picture, ...]:
-    """One of each picture, those of the same name numbered."""
-    once: dict[str, Picture] = {}
-    for each in pictures:
-        once.setdefault(each.id, each)
+def _with_unique_titles(pictures: list[Picture]) -> tuple[Picture, ...]:
+    """The pictures without duplicates; those with the same title are numbered."""
+    unique: dict[str, Picture] = {}
+    for picture in pictures:
+        unique.setdefault(picture.id, picture)
     seen: Counter[str] = Counter()
     named = []
-    for each in once.values():
-        seen[each.title] += 1
-        title = each.title if seen[each.title] == 1 else f"{each.title} ({seen[each.title]})"
-        named.append(replace(each, title=title))
+    for picture in unique.values():
+        seen[picture.title] += 1
+        title = picture.title if seen[picture.title] == 1 else f"{picture.title} ({seen[picture.title]})"
+        named.append(replace(picture, title=title))
     return tuple(named)
 
 
 def choose_plan(pictures: tuple[Picture, ...], net: Net, fit: Fit) -> Plan | None:
-    """Ask for methods and noise; None, and a sentence, while something is missing."""
+    """Ask for methods and noise; while something is missing, say so and return None."""
     slow = [name for name, method in METHODS.items() if method.is_slow]
 
     def title(name: str) -> str:
@@ -134,7 +134,7 @@ def choose_plan(pictures: tuple[Picture, ...], net: Net, fit: Fit) -> Plan | Non
         format_func=lambda level: f"{level:.1f}",
         key="sweep_levels",
         persist_state="session",
-        help="From 0, the picture itself, to 1, where networks fail on most photographs.",
+        help="At 0 the picture is unchanged; at 1 networks fail on most photographs.",
     )
     draws = st.number_input(
         "Repeats per noise",
@@ -143,18 +143,18 @@ def choose_plan(pictures: tuple[Picture, ...], net: Net, fit: Fit) -> Plan | Non
         2,
         key="sweep_draws",
         persist_state="session",
-        help="Blur, JPEG and FGSM draw nothing: they are computed once.",
+        help="How often each noise is drawn at random. Blur, JPEG and FGSM are not random, so they run once.",
     )
     recipes = recipes_of(net, methods, bases)
     missing = [
-        what
-        for what, given in (
+        name
+        for name, value in (
             ("a picture", pictures),
             ("a method", recipes),
             ("a kind of noise", kinds),
             ("a level", levels),
         )
-        if not given
+        if not value
     ]
     if missing:
         st.warning(f"Choose {' and '.join(missing)} to measure.", icon=":material/checklist:")

@@ -1,4 +1,4 @@
-"""The Robustness page's link: which pictures, explanations and noise a sweep is of."""
+"""The Robustness page's link: the pictures, explanations and noise of a sweep."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from camviz.ui.sidebar.picture import is_own
 from camviz.workbench.pictures import Picture
 
 _PAGE = "robustness"
-# Session key: the uploads that a link asks for, by how their SHA-256 begins, with their names.
+# Session key: the uploads that a link needs: their names, by the first digits of their SHA-256.
 _ASKED = "sweep_link_asked"
-# What the page says by which control.
+# The link's fields, and the session keys of their controls.
 _CONTROLS = {
     "photos": "sweep_photos",
     "shapes": "sweep_shapes",
@@ -34,12 +34,12 @@ _CONTROLS = {
 
 @dataclass(frozen=True)
 class Link:
-    """The link of this run, with the place for what there is to say of it."""
+    """The link of this run, with the place for messages about it."""
 
     place: DeltaGenerator
 
     def keep(self, pictures: tuple[Picture, ...], info: ModelInfo, where: DeltaGenerator | None = None) -> None:
-        """Write what is chosen into the address, offer it to copy, and tell what of the link is not as it says."""
+        """Write the choices into the address, offer it to copy, and list the link's invalid parts."""
         own = {picture.id[:DIGITS]: plain(picture.title) for picture in pictures if is_own(picture)}
         uploads = own | self._ask(own)
         now = _now(uploads, info)
@@ -47,18 +47,18 @@ class Link:
         keep(now, _PAGE, where)
 
     def _ask(self, own: dict[str, str]) -> dict[str, str]:
-        """Ask for the pictures that the link measures and that are not here; return them."""
-        asked: dict[str, str] = st.session_state.get(_ASKED, {})
-        missing = {digest: name for digest, name in asked.items() if not _is_among(digest, own)}
+        """Ask for the link's uploads that are missing; return them."""
+        needed: dict[str, str] = st.session_state.get(_ASKED, {})
+        missing = {digest: name for digest, name in needed.items() if not _is_among(digest, own)}
         if not missing:
             st.session_state.pop(_ASKED, None)
             return {}
-        others = [code(name) for digest, name in own.items() if not _is_among(digest, asked)]
-        told = f" {_listed(others)} {'is' if len(others) == 1 else 'are'} not among its pictures." if others else ""
+        others = [code(name) for digest, name in own.items() if not _is_among(digest, needed)]
+        extra = f" {_listed(others)} {'is' if len(others) == 1 else 'are'} not part of this link." if others else ""
         with self.place:
             st.info(
-                f"This link also measures {_listed([code(name) for name in missing.values()])}, uploaded and not kept "
-                f"here: upload {'it' if len(missing) == 1 else 'them'} on the left.{told}",
+                f"This link also uses {_listed([code(name) for name in missing.values()])}. Uploads are not kept here: "
+                f"upload {'it' if len(missing) == 1 else 'them'} again on the left.{extra}",
                 icon=":material/upload_file:",
             )
             st.button(
@@ -68,30 +68,30 @@ class Link:
 
 
 def open_link() -> Link:
-    """Set the controls to what the address says, if a person came to it."""
-    found = arrived(Swept, _PAGE)
-    if found is not None:
-        _apply(found)
+    """Set the controls from the address, if the user has just opened it."""
+    linked = arrived(Swept, _PAGE)
+    if linked is not None:
+        _apply(linked)
     return Link(st.container())
 
 
-def _apply(found: Swept) -> None:
+def _apply(linked: Swept) -> None:
     state = st.session_state
     for name, key in _CONTROLS.items():
-        value = getattr(found, name)
+        value = getattr(linked, name)
         if value is not None:
             state[key] = list(value) if isinstance(value, tuple) else value
-    uploads, names = found.uploads or (), found.names or ()
+    uploads, names = linked.uploads or (), linked.names or ()
     state[_ASKED] = {
-        digest: names[place] if place < len(names) and names[place] else f"upload {place + 1}"
-        for place, digest in enumerate(uploads)
+        digest: names[index] if index < len(names) and names[index] else f"upload {index + 1}"
+        for index, digest in enumerate(uploads)
     }
     synthetic = bool(state.get("sweep_shapes")) and not state.get("sweep_photos", SAMPLES) and not uploads
-    model_and_method.settle_model(synthetic, found.model, whatever=bool(uploads))
+    model_and_method.settle_model(synthetic, linked.model, whatever=bool(uploads))
 
 
 def _now(uploads: dict[str, str], info: ModelInfo) -> Swept:
-    """All that is chosen on the page."""
+    """Everything chosen on the page."""
     chosen: dict[str, Any] = {name: st.session_state.get(key) for name, key in _CONTROLS.items()}
     values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()
@@ -102,7 +102,7 @@ def _now(uploads: dict[str, str], info: ModelInfo) -> Swept:
 
 
 def _is_among(digest: str, others: dict[str, str]) -> bool:
-    """Whether two of these begin alike: a link may hold more or fewer digits."""
+    """Whether a digest matches one of the others, as far as both go: a link may hold more or fewer digits."""
     return any(digest.startswith(other) or other.startswith(digest) for other in others)
 
 

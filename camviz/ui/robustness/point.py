@@ -1,4 +1,4 @@
-"""One noisy copy of a sweep looked at closely: which regions rose and fell, and how its prediction came about."""
+"""One noisy copy of a sweep in detail: which regions rose and fell, and how the prediction changed with the noise."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from camviz.workbench.maps import get_view, is_ready, likeliest, merged
 from camviz.workbench.noisy_copies import count_segments, get_segments
 from camviz.workbench.pictures import Explained
 
-# Session key: the region that was picked last, with the picture that it belongs to.
+# Session key: the region picked last, with its picture.
 _PICKED = "point_region"
 
 
 @dataclass(frozen=True, eq=False)
 class _Panel:
-    """A map of regions, with words on some of them and on all under the pointer, and what its 0 and 1 stand for."""
+    """A map of regions: labels on some, tooltips for all, and the values that 0 and 1 stand for."""
 
     title: str
     map: NDArray[np.float32]
@@ -46,17 +46,19 @@ class _Panel:
 
 
 def show_point(plan: Plan, table: pd.DataFrame) -> None:
-    """Let a person choose one copy, and show its ranked regions beside the clean ones, and the prediction's path."""
-    st.markdown("**One copy, closely:** which regions rose, which fell")
+    """Let the user choose one copy; show its ranked regions next to the clean ones, and the prediction by level."""
+    st.markdown("**One noisy copy in detail:** which regions rose, which fell")
     pictures = {picture.title: picture for picture in usable(plan) if picture.title in set(table.image)}
     columns = st.columns([1.2, 1.4, 1.2, 1, 0.8])
     picture = pictures[columns[0].selectbox("Picture", list(pictures), key="point_picture")]
     name = columns[1].selectbox("Explanation", list(plan.recipes), key="point_method")
     kind = columns[2].selectbox("Noise", plan.kinds, format_func=lambda k: KINDS[k].title, key="point_kind")
-    seed = columns[4].selectbox("Draw", plan.seeds, key="point_seed", disabled=not KINDS[kind].seeded)
+    seed = columns[4].selectbox(
+        "Repeat", plan.seeds, format_func=lambda seed: f"{seed + 1}", key="point_seed", disabled=not KINDS[kind].seeded
+    )
     path = _outcomes(table, picture.title, name, kind, seed)
     if not path:
-        st.info("This one has not been measured yet. Resume the sweep.", icon=":material/hourglass_empty:")
+        st.info("This copy has not been measured yet. Resume the sweep.", icon=":material/hourglass_empty:")
         return
     levels = [outcome.level for outcome in path]
     level = columns[3].selectbox("Level", levels, index=len(levels) // 2, key=f"point_level_{len(levels)}")
@@ -66,18 +68,18 @@ def show_point(plan: Plan, table: pd.DataFrame) -> None:
 
 
 def _outcomes(table: pd.DataFrame, image: str, method: str, kind: str, seed: int) -> list[Outcome]:
-    """The outcomes of one picture, explanation, kind and draw, from faint to strong."""
-    of = (table.image == image) & (table.method == method) & (table.kind == kind) & (table.seed == seed)
-    found = table[of].sort_values("level").drop(columns=["image", "method"])
-    return [Outcome(*row) for row in found.itertuples(index=False)]
+    """The outcomes of one picture, explanation, kind and draw, by ascending level."""
+    matches = (table.image == image) & (table.method == method) & (table.kind == kind) & (table.seed == seed)
+    selected = table[matches].sort_values("level").drop(columns=["image", "method"])
+    return [Outcome(*row) for row in selected.itertuples(index=False)]
 
 
 def _show(clean: Explained, recipe: Recipe, path: list[Outcome], here: Outcome) -> None:
-    """Show the regions on the left, and on the right what became of the prediction and of one region."""
+    """Show the regions on the left, and the prediction at each level on the right."""
     tools = Slot(st.container())
     left, right = st.columns([2.35, 1], gap="medium")
     with right:
-        st.markdown(_said(clean, here))
+        st.markdown(_in_words(clean, here))
         st.html(path_html([_step(clean, outcome, here.level) for outcome in path]))
         offer(st.popover("Download this copy", icon=":material/download:"), _noisy(clean, here), recipe)
     if math.isnan(here.overlap):
@@ -92,19 +94,19 @@ def _show(clean: Explained, recipe: Recipe, path: list[Outcome], here: Outcome) 
 
 
 def _noisy(clean: Explained, outcome: Outcome) -> Explained:
-    """The copy, with the class that is predicted for it."""
+    """The noisy copy, with the class predicted for it."""
     noise = Perturbation(outcome.kind, outcome.level, outcome.seed)
     return replace(clean, noise=noise, target=outcome.predicted)
 
 
 def _ranked(of: Explained, recipe: Recipe) -> Ranked:
-    """The regions of the clean picture in the order of a scene's map."""
+    """The regions of the clean picture, ranked by a scene's map."""
     labels = get_segments(of)
     return Ranked(labels, segment_means(merged(of, recipe), labels)[0].cpu().numpy())
 
 
 def _picked(clean: Explained, moved: Moved) -> tuple[int, bool]:
-    """The region that was picked in this picture, else the one that moved most; and which of both."""
+    """The region picked in this picture, or else the one that moved most; and whether it was picked."""
     picture, region = st.session_state.get(_PICKED, (None, 0))
     if picture == clean.seen_key and 0 <= region < len(moved.rise):  # a number from the browser
         return region, True
@@ -112,31 +114,31 @@ def _picked(clean: Explained, moved: Moved) -> tuple[int, bool]:
 
 
 def _show_regions(clean: Explained, recipe: Recipe, here: Outcome, moved: Moved, region: int) -> None:
-    """Show the regions by the clean map, by that of the class now predicted, and how they moved."""
+    """Show the regions ranked by the clean map and by the map of the class now predicted, and how they moved."""
     noisy = _noisy(clean, here)
     before, now, reach = moved.before, moved.now, moved.reach / 2
     title = f"Clean: {clean.net.labels[clean.target]}"
     _send(clean, recipe, [_Panel(title, before.map, before.first, before.said)], region)
     title = f"{KINDS[here.kind].strength(here.level)}: {noisy.net.labels[noisy.target]}"
     shown = _Panel(title, now.map, now.first, now.said)
-    far = (0.5 - reach, 0.5 + reach) if reach else (0.0, 1.0)
-    _send(noisy, recipe, [shown, _Panel("Risen (red), fallen (blue)", moved.map, moved.most, moved.said, far)], region)
+    ends = (0.5 - reach, 0.5 + reach) if reach else (0.0, 1.0)
+    _send(noisy, recipe, [shown, _Panel("Risen (red), fallen (blue)", moved.map, moved.most, moved.said, ends)], region)
 
 
 def _send(of: Explained, recipe: Recipe, panels: list[_Panel], region: int) -> None:
     """Send maps of regions to the browser; a click picks the region under it."""
     labels = get_segments(of)
-    figures = [panel_html(labels, index, each.title, each.marks, region) for index, each in enumerate(panels)]
+    figures = [panel_html(labels, index, panel.title, panel.marks, region) for index, panel in enumerate(panels)]
     arrangement = Arrangement(
         subject(of, recipe),
         f'<div class="cv-regions" hidden style="--cells:{len(panels)}">{"".join(figures)}</div>',
-        label=f"Regions in their order, {panels[0].title}",
-        ranges=[each.range for each in panels],
+        label=f"Ranked regions, {panels[0].title}",
+        ranges=[panel.range for panel in panels],
         signed=range(1, len(panels)),
-        regions=[each.said for each in panels],
+        regions=[panel.said for panel in panels],
         picks=True,
     )
-    message = pack(arrangement, get_view(of), np.stack([each.map for each in panels]))
+    message = pack(arrangement, get_view(of), np.stack([panel.map for panel in panels]))
 
     def pick(region: int) -> None:
         st.session_state[_PICKED] = of.clean.seen_key, region
@@ -145,34 +147,34 @@ def _send(of: Explained, recipe: Recipe, panels: list[_Panel], region: int) -> N
 
 
 def _follow(clean: Explained, recipe: Recipe, path: list[Outcome], here: Outcome, region: int, chosen: bool) -> None:
-    """Show one region's rank over the levels, as far as that takes no long work."""
-    at_once = not METHODS[recipe.method].is_slow
-    known = [outcome for outcome in path if at_once or is_ready(_noisy(clean, outcome), recipe)]
+    """Show one region's rank at each level; for a slow method, only where the map is ready."""
+    is_fast = not METHODS[recipe.method].is_slow
+    known = [outcome for outcome in path if is_fast or is_ready(_noisy(clean, outcome), recipe)]
     ranks = [_ranked(_noisy(clean, outcome), recipe).ranks[region] for outcome in known]
     first = _ranked(clean, recipe).ranks[region]
     how = "picked" if chosen else "moved most"
-    st.markdown(f"**Region {region + 1}** ({how}), its rank over the levels. :gray[Click a region to follow it.]")
+    st.markdown(f"**Region {region + 1}** ({how}): its rank at each level. :gray[Click a region to follow it.]")
     levels, flipped = [outcome.level for outcome in known], [outcome.flipped for outcome in known]
     chart = region_figure(first, levels, ranks, flipped, here.level, count_segments(clean))
     st.plotly_chart(chart, key="point_ranks", config={"displayModeBar": False})
 
 
-def _said(clean: Explained, here: Outcome) -> str:
+def _in_words(clean: Explained, here: Outcome) -> str:
     """The outcome in words."""
     labels = clean.net.labels
     if math.isnan(here.overlap):
-        return "A map is blank here, so there are no regions to rank."
+        return "A map is blank here, so its regions cannot be ranked."
     change = f"changed to **{labels[here.predicted]}**" if here.flipped else f"stayed **{labels[clean.target]}**"
-    same = f" For {labels[clean.target]} still: {here.overlap_same:.2f}." if here.flipped else ""
+    same = f" For {labels[clean.target]}, as before: {here.overlap_same:.2f}." if here.flipped else ""
     return (
-        f"The prediction {change} ({percent(here.probability)}). Overlap of the two rankings **{here.overlap:.2f}**, "
-        f"by chance {chance(count_segments(clean)):.2f}.{same}\n\n:gray[The maps pixel by pixel: "
+        f"The prediction {change} ({percent(here.probability)}). Overlap of the two rankings: **{here.overlap:.2f}** "
+        f"(chance: {chance(count_segments(clean)):.2f}).{same}\n\n:gray[The maps pixel by pixel: "
         f"Pearson {here.pearson:.2f}, Spearman {here.spearman:.2f}, SSIM {here.ssim:.2f}.]"
     )
 
 
 def _step(clean: Explained, outcome: Outcome, level: float) -> tuple[str, str, float, bool, bool]:
-    """One step of the prediction's path."""
+    """The prediction at one noise level."""
     strength = KINDS[outcome.kind].strength(outcome.level)
     label = clean.net.labels[outcome.predicted]
     return strength, label, outcome.probability, outcome.flipped, outcome.level == level

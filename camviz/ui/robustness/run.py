@@ -1,4 +1,4 @@
-"""Starting, stopping and going on with a sweep, a slice at a time, so that the page stays alive."""
+"""Starting, stopping and resuming a sweep, a slice at a time, so that the page stays responsive."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import streamlit as st
 from camviz.ui.robustness.sweep import Plan, done_copies, go_on, refusal, usable
 from camviz.ui.sidebar.model_and_method import duration
 
-# Seconds of work between two drawings of the results.
+# Seconds of work between two updates of the results.
 _SLICE = 2.0
-# Session keys: the plan that runs, when that began, and how many copies were done by then.
+# Session keys: the running plan; when it started, with the number of copies done by then.
 _RUNNING, _BEGUN = "sweep_running", "sweep_begun"
 
 
 def run_bar(plan: Plan) -> Callable[[], None] | None:
-    """Show how far a sweep is, with a button to start, stop or go on.
+    """Show a sweep's progress, with a button to start, stop or resume it.
 
     Returns:
-        what does the next slice of work and draws the page anew; None if the sweep stands still.
+        A function that does the next slice of work and draws the page again; None if the sweep is not running.
     """
     for picture in plan.pictures:
         if reason := refusal(plan, picture):
@@ -33,9 +33,9 @@ def run_bar(plan: Plan) -> Callable[[], None] | None:
         right.button("Stop", icon=":material/stop:", on_click=_stop, width="stretch")
         return lambda: _work(plan)
     if done < total:
-        word = "Resume" if done else "Start"
+        label = "Resume" if done else "Start"
         right.button(
-            word, icon=":material/play_arrow:", type="primary", on_click=_start, args=(plan, done), width="stretch"
+            label, icon=":material/play_arrow:", type="primary", on_click=_start, args=(plan, done), width="stretch"
         )
     return None
 
@@ -55,13 +55,13 @@ def _stop() -> None:
 
 
 def _progress_words(plan: Plan, done: int, total: int, running: bool) -> str:
-    """How much there is to do, and how long it takes."""
+    """The amount of work, what is done, and the time left."""
     pictures, methods = len(usable(plan)), len(plan.recipes)
-    what = f"{pictures} pictures × {len(plan.points)} noisy copies, {methods} explanations of each"
+    work = f"{pictures} pictures × {len(plan.points)} noisy copies, {methods} explanations of each"
     if not total:
-        return "No picture that can be measured"
+        return "None of these pictures can be measured"
     if done >= total:
-        return f"Done: {what}"
+        return f"Done: {work}"
     left = plan.expected_seconds() * (total - done) / total
     if running:
         began, before = st.session_state[_BEGUN]
@@ -70,4 +70,4 @@ def _progress_words(plan: Plan, done: int, total: int, running: bool) -> str:
         return f"{done:,} of {total:,} noisy copies · {duration(left)} left"
     if done:
         return f"{done:,} of {total:,} noisy copies are already computed · {duration(left)} left"
-    return f"{what}: {duration(left)}"
+    return f"{work}: {duration(left)}"

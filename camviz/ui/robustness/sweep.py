@@ -1,4 +1,4 @@
-"""A sweep over pictures, explanations and noise: what it is, how far it is, and its results so far."""
+"""A sweep over pictures, explanations and noise: its plan, its progress, and its results so far."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from camviz.workbench.networks import expected_seconds, pass_seconds
 from camviz.workbench.noisy_copies import get_segments, has_outcomes, outcomes
 from camviz.workbench.pictures import Explained, Picture, SeenPicture, network_key
 
-# Copies measured at a time, and with a slow method: a stop loses them.
+# Copies measured at a time, without and with a slow method: stopping loses the current ones.
 PIECE, SLOW_PIECE = 4, 1
-# A clean picture and each copy take a forward and a backward pass, which is three forward passes' work; those that flip
-# take them twice, and a slow method runs twice on these.
+# A clean picture and each copy take a forward and a backward pass, as long as three forward passes; copies that flip
+# take twice that, and a slow method runs twice on them.
 _PASSES, _TWICE = 3.0, 1.4
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What is to be measured.
+    """What to measure.
 
     Attributes:
-        pictures: their titles all different.
+        pictures: the pictures, with unique titles.
         net: the network.
         fit: how photographs are fitted into its view.
-        recipes: the explanations, by what they are called.
+        recipes: the explanations, by title.
         kinds, levels, seeds: the noise.
     """
 
@@ -54,7 +54,7 @@ class Plan:
 
     @property
     def key(self) -> Hashable:
-        """What tells it from every other plan."""
+        """The plan's identity."""
         pictures = tuple(picture.id for picture in self.pictures)
         return pictures, network_key(self.net), self.fit, tuple(self.recipes.items()), tuple(self.points)
 
@@ -69,16 +69,16 @@ class Plan:
         return SeenPicture(shared_host(), picture, self.net, self.fit if not picture.synthetic else "squeeze")
 
     def expected_seconds(self) -> float:
-        """How long the whole takes, about."""
-        drawn = sum(len(self.seeds) if KINDS[kind].seeded else 1 for kind in self.kinds) * len(self.levels)
-        one = _PASSES * pass_seconds(shared_host(), self.net)
+        """Roughly how long the whole sweep takes."""
+        copies = sum(len(self.seeds) if KINDS[kind].seeded else 1 for kind in self.kinds) * len(self.levels)
+        seconds = _PASSES * pass_seconds(shared_host(), self.net)
         recipes = self.recipes.values()
-        one += sum(expected_seconds(shared_host(), self.net, recipe.method, recipe.layers) for recipe in recipes)
-        return len(self.pictures) * (drawn * _TWICE + 1) * one
+        seconds += sum(expected_seconds(shared_host(), self.net, recipe.method, recipe.layers) for recipe in recipes)
+        return len(self.pictures) * (copies * _TWICE + 1) * seconds
 
 
 def known_scene(sight: SeenPicture) -> Explained | None:
-    """A picture with the class predicted on it, if that is known already."""
+    """A picture with its predicted class, if that is already known."""
     return sight.explaining(likeliest(sight)) if is_predicted(sight) else None
 
 
@@ -99,11 +99,11 @@ def usable(plan: Plan) -> list[Picture]:
 def done_copies(plan: Plan) -> int:
     """How many perturbed copies of the usable pictures have been measured."""
     scenes = [known_scene(plan.sight(picture)) for picture in usable(plan)]
-    return sum(len(p) for of in scenes if of for p in plan.pieces if has_outcomes(of, plan.recipes, p))
+    return sum(len(piece) for of in scenes if of for piece in plan.pieces if has_outcomes(of, plan.recipes, piece))
 
 
 def go_on(plan: Plan, seconds: float) -> bool:
-    """Measure for about so long, one piece at least; return whether there is more to do."""
+    """Measure for about this many seconds, at least one piece; return whether there is more to do."""
     until = time.monotonic() + seconds
     worked = False
     for picture in usable(plan):
@@ -120,22 +120,22 @@ def go_on(plan: Plan, seconds: float) -> bool:
 
 
 def results(plan: Plan) -> pd.DataFrame:
-    """All rows that are known by now; empty if none is."""
+    """All rows known so far; empty if there are none."""
     tables = []
     for picture in usable(plan):
         of = known_scene(plan.sight(picture))
-        found: dict[str, list[Outcome]] = {name: [] for name in plan.recipes}
+        known: dict[str, list[Outcome]] = {name: [] for name in plan.recipes}
         for piece in plan.pieces if of else []:
             if of and has_outcomes(of, plan.recipes, piece):
                 for name, some in outcomes(of, plan.recipes, piece).items():
-                    found[name].extend(some)
-        if any(found.values()):
-            tables.append(rows(picture.title, found))
+                    known[name].extend(some)
+        if any(known.values()):
+            tables.append(rows(picture.title, known))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def recipes_of(net: Net, methods: list[str], bases: list[str]) -> dict[str, Recipe]:
-    """Each method on the deepest layer, and RefineCAM of each base over all layers, by what they are called."""
+    """Each method on the deepest layer, and RefineCAM of each base over all layers, by title."""
     alone = {METHODS[name].title: Recipe(name, net.layers[-1:]) for name in methods}
     merged = {f"RefineCAM ({METHODS[name].title})": Recipe(name, net.layers) for name in bases}
     return alone | (merged if len(net.layers) > 1 else {})

@@ -26,7 +26,7 @@ _PLAIN = {"displayModeBar": False}
 
 
 def show_results(plan: Plan, table: pd.DataFrame) -> None:
-    """Draw everything that is known of a sweep."""
+    """Draw a sweep's results so far."""
     kinds = [_ALL, *plan.kinds] if len(plan.kinds) > 1 else list(plan.kinds)
     chosen = st.segmented_control(
         "Noise shown",
@@ -41,21 +41,21 @@ def show_results(plan: Plan, table: pd.DataFrame) -> None:
     values = per_image(shown)
     left, right = st.columns(2, gap="medium")
     with left:
-        st.markdown("**How well it follows:** means over the pictures, with 95 % intervals")
+        st.markdown("**How well maps follow:** means over the pictures, with 95 % intervals")
         st.plotly_chart(measures_figure(measures(values)), key="sweep_measures", config=_PLAIN)
         _show_statistics(values)
     with right:
-        st.markdown("**How it fades:** overlap of the rankings over the level of noise")
+        st.markdown("**How overlap fades:** overlap of the rankings by noise level")
         st.plotly_chart(curves_figure(shown, _chance(plan)), key="sweep_curves", config=_PLAIN)
         _show_numbers(table, values)
 
 
 def show_pictures(plan: Plan) -> None:
-    """Show what will be measured, as the network sees it, and the steps of measuring it."""
+    """Show the pictures as the network sees them, and the steps of the measurement."""
     figures = "".join(
-        f'<figure><div class="cv-pic"><img src="{view_uri(plan.sight(each))}" alt=""></div>'
-        f"<figcaption>{escape(each.title)}</figcaption></figure>"
-        for each in usable(plan)[:_SHOWN]
+        f'<figure><div class="cv-pic"><img src="{view_uri(plan.sight(picture))}" alt=""></div>'
+        f"<figcaption>{escape(picture.title)}</figcaption></figure>"
+        for picture in usable(plan)[:_SHOWN]
     )
     more = len(usable(plan)) - _SHOWN
     rest = f"<p>and {more} more</p>" if more > 0 else ""
@@ -63,19 +63,19 @@ def show_pictures(plan: Plan) -> None:
 
 
 def measures(values: pd.DataFrame) -> dict[str, dict[str, Interval]]:
-    """Each measure of each explanation, with its bootstrap interval over the pictures."""
+    """The mean of each measure of each explanation, with its bootstrap interval over the pictures."""
     names = list(dict.fromkeys(values.index.get_level_values("method")))
     return {measure: {name: bootstrap(values.loc[name, measure]) for name in names} for measure in MEASURES}
 
 
 def _chance(plan: Plan) -> float:
-    """The overlap of random orders, averaged over the pictures."""
+    """The overlap of random rankings, averaged over the pictures."""
     return float(np.mean([chance(count_segments(plan.sight(picture))) for picture in usable(plan)]))
 
 
 def _show_statistics(values: pd.DataFrame) -> None:
-    """Say in words which explanations differ, with the diagram of their average ranks and all pairs."""
-    st.markdown("**Which can be told apart:** average ranks; a bar joins those that cannot")
+    """Say which explanations differ, with a diagram of their average ranks and a table of all pairs."""
+    st.markdown("**Which differ significantly:** average ranks; a bar joins those that do not")
     measure = st.segmented_control(
         "Compare by",
         list(MEASURES),
@@ -86,24 +86,24 @@ def _show_statistics(values: pd.DataFrame) -> None:
         label_visibility="collapsed",
     )
     try:
-        found = compare(values[measure].unstack("method", sort=False))
+        comparison = compare(values[measure].unstack("method", sort=False))
     except ValueError as error:
         st.info(str(error), icon=":material/query_stats:")
         return
-    if len(found.methods) > 1:
-        st.plotly_chart(ranks_figure(found), key="sweep_ranks", config=_PLAIN)
-    st.markdown("\n".join(f"- {sentence}" for sentence in in_words(found)))
+    if len(comparison.methods) > 1:
+        st.plotly_chart(ranks_figure(comparison), key="sweep_ranks", config=_PLAIN)
+    st.markdown("\n".join(f"- {sentence}" for sentence in in_words(comparison)))
     with st.popover("Every pair", icon=":material/table:"):
-        pairs = pd.DataFrame(found.pairs)
+        pairs = pd.DataFrame(comparison.pairs)
         st.dataframe(pairs.round(4), hide_index=True, key="sweep_pairs")
         st.caption(
-            "Wilcoxon signed-rank test (zeros after Pratt), p corrected after Holm. Effect: rank-biserial correlation, "
-            "1 where the first is higher on every picture."
+            "Wilcoxon signed-rank test (Pratt's treatment of zeros), p-values with Holm's correction. Effect: "
+            "rank-biserial correlation; 1 means the first is higher on every picture."
         )
 
 
 def _show_numbers(table: pd.DataFrame, values: pd.DataFrame) -> None:
-    """The means as a table, and everything as CSV."""
+    """The means as a table, and all results as CSV."""
     means = values.groupby("method", sort=False).mean()
     counts = values.notna().groupby("method", sort=False).sum()
     shown = means.assign(n=counts.consistency, n_flips=counts.responsiveness).reset_index()
@@ -113,13 +113,13 @@ def _show_numbers(table: pd.DataFrame, values: pd.DataFrame) -> None:
         key="sweep_numbers",
         column_config={
             "method": st.column_config.TextColumn("explanation", width=168),
-            "consistency": _number("C", "%.2f", "High: it stays as it should."),
-            "responsiveness": _number("R", "%.2f", "High: it changes as it should."),
-            "rm": _number("RM", "%.2f", "C · R, by picture."),
-            "flips": _number("changed", "percent", "Copies that changed class.", 64),
-            "same_class": _number("same", "%.2f", "Overlap on the copies that changed class, for the class before."),
+            "consistency": _number("C", "%.2f", "Consistency. High: the map stays when the prediction does."),
+            "responsiveness": _number("R", "%.2f", "Responsiveness. High: the map changes when the prediction does."),
+            "rm": _number("RM", "%.2f", "C · R, for each picture."),
+            "flips": _number("changed", "percent", "Share of copies that changed class.", 64),
+            "same_class": _number("same", "%.2f", "Overlap on copies that changed class, explaining the old class."),
             "n": _number("n", "%d", "Pictures on which C is defined.", 30),
-            "n_flips": _number("n (R)", "%d", "Pictures on which some copy changed class.", 44),
+            "n_flips": _number("n (R)", "%d", "Pictures with a copy that changed class.", 44),
         },
     )
     copies, pictures = st.columns(2)

@@ -1,1 +1,1 @@
-"""What everybody who uses the server shares, and Streamlit's own parts."""
+"""What all users of the server share, and Streamlit's internals."""

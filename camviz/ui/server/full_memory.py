@@ -1,4 +1,4 @@
-"""A GPU whose memory does not suffice: the network moves to the CPU, and the page runs again."""
+"""If the GPU runs out of memory, the network moves to the CPU and the page runs again."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from camviz.workbench.networks import on_full_memory
 
 
 def gpu_memory(net: Net) -> AbstractContextManager[None]:
-    """Should the GPU's memory not suffice in this block, move the network to the CPU and run the page again.
+    """If the GPU runs out of memory in this block, move the network to the CPU and run the page again.
 
-    Results are computed anew there; nothing that a person chose is lost.
+    Results are computed again there; all of the user's choices are kept.
     """
     return on_full_memory(shared_host(), net, st.rerun)

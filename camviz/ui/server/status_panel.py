@@ -1,4 +1,4 @@
-"""The engine panel: where the work is done, what is kept, and what that saved."""
+"""The server panel: the device, the queue, the cache, and what the cache saved."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from camviz.ui.server.sharing import shared_host
 from camviz.ui.server.streamlit_internals import Slot
 
-# What a kept result is counted as, by the part of its key that names it; all else is a number or two.
+# The kinds of cached results, by the part of the key that names them; all others are scores.
 _KINDS = {
     "capture": "captures",
     "map": "maps",
@@ -26,12 +26,12 @@ _KINDS = {
 
 
 def show_engine(place: Slot, device: torch.device) -> None:
-    """Show the device and its memory, the queue, and what the cache holds and has saved."""
+    """Show the device and its memory, the queue, and the cache with the time it has saved."""
     place.html(engine_html(device))
 
 
 def engine_html(device: torch.device) -> str:
-    """The panel, as of now."""
+    """The panel with the current values."""
     host = shared_host()
     kept = host.results
     used, total = memory(device)
@@ -39,18 +39,18 @@ def engine_html(device: torch.device) -> str:
     networks = [key for key in host.networks.holdings() if "seconds" not in key]
     rows = [
         ("Computes on", escape(device_name(device))),
-        ("Its memory", _bar(used, total)),
+        ("Memory", _bar(used, total)),
         ("Networks", f"{len(networks)} loaded · {_size(host.networks.size)}"),
-        ("Kept results", _bar(kept.size, kept.max_bytes)),
+        ("Cached results", _bar(kept.size, kept.max_bytes)),
         *((f"– {kind}", f"{count} · {_size(size)}") for kind, (count, size) in _held().items()),
-        ("Saved", f"{kept.hits:,} look-ups · {_time(kept.saved)} of computing"),
+        ("Saved", f"{kept.hits:,} cache hits · {_time(kept.saved)} of computing"),
         ("Waiting", f"{waiting} in line" if waiting else "nobody"),
     ]
     body = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows)
     return (
-        f'<dl class="cv-engine">{body}</dl><p class="cv-engine-note">As of this picture. What was computed once is '
-        "kept for all who use this server; what was not used for longest makes room. A result that a page looks up "
-        "more than once counts each time.</p>"
+        f'<dl class="cv-engine">{body}</dl><p class="cv-engine-note">Updated with every picture. Results are cached '
+        "for all users of this server; the least recently used are dropped first. A result that a page uses more than "
+        "once counts each time.</p>"
     )
 
 
@@ -65,7 +65,7 @@ def device_name(device: torch.device) -> str:
 
 
 def memory(device: torch.device) -> tuple[int, int]:
-    """Bytes of the device's memory that are in use, by whatever program, and all of them."""
+    """Bytes of the device's memory in use, by any program, and in total."""
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         return total - free, total
@@ -74,7 +74,7 @@ def memory(device: torch.device) -> tuple[int, int]:
 
 
 def _held() -> dict[str, tuple[int, int]]:
-    """How many results of each kind are kept, and their bytes."""
+    """The number of cached results of each kind, and their bytes."""
     count: Counter[str] = Counter()
     size: Counter[str] = Counter()
     for key, taken in shared_host().results.holdings().items():

@@ -1,1 +1,1 @@
-"""The sidebar: which picture, network, method and noise."""
+"""The sidebar: picture, network, method and noise."""

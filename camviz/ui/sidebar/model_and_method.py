@@ -30,16 +30,16 @@ from camviz.workbench.networks import expected_seconds, get_network
 from camviz.workbench.pictures import Explained
 
 DEFAULT_METHOD = "gradcam++"
-# Session key: what the network was trained on that the pictures ask for.
+# Session key: the training data that suits the pictures.
 _DATA = "data"
 _GROUPS = {"at once": "", "many passes": "slow · ", "baseline": "blind · "}
 
 
 def choose_model(synthetic: bool) -> ModelInfo:
-    """Ask for a network; those that would be downloaded say so.
+    """Ask for a network; the list says which ones need a download.
 
-    Those trained on such pictures stand first. When the pictures change from photographs to shapes or back, the
-    network last used for these is chosen; any other can be chosen after that.
+    Networks trained on this kind of picture come first. When the pictures change from photographs to shapes or back,
+    the network last used for that kind is selected; any other can then be chosen.
     """
     settle_model(synthetic)
     wanted, infos = _networks(synthetic)
@@ -55,9 +55,8 @@ def choose_model(synthetic: bool) -> ModelInfo:
         format_func=label,
         key="model",
         persist_state="session",
-        help="The networks called *Shapes* tell six drawn shapes apart, the others ImageNet's 1000 classes. Those "
-        "and the EfficientNet-Lite networks come with the app; the rest are downloaded once from PyTorch's server. "
-        "Type to search.",
+        help="*Shapes* networks classify six drawn shapes; the others, ImageNet's 1000 classes. Shapes and "
+        "EfficientNet-Lite networks are included; the rest are downloaded once from PyTorch's server. Type to search.",
     )
     if infos[name].data != wanted:
         st.caption(MIXED[infos[name].data])
@@ -68,12 +67,12 @@ def choose_model(synthetic: bool) -> ModelInfo:
 
 
 def settle_model(synthetic: bool, name: str | None = None, whatever: bool = False) -> ModelInfo:
-    """Choose the network before it is asked for: the one named, or that which such pictures ask for.
+    """Choose the network before its control is drawn: the one named, or the one that suits the pictures.
 
     Args:
         synthetic: whether all pictures are drawn shapes.
         name: the network.
-        whatever: stay with it, whatever pictures are added.
+        whatever: keep it, whatever pictures are added.
     """
     wanted, infos = _networks(synthetic)
     _follow_the_picture(wanted, infos)
@@ -85,13 +84,13 @@ def settle_model(synthetic: bool, name: str | None = None, whatever: bool = Fals
 
 
 def _networks(synthetic: bool) -> tuple[str, dict[str, ModelInfo]]:
-    """What the network should be trained on for such pictures; all networks, those first."""
+    """The training data that suits the pictures; and all networks, those trained on it first."""
     wanted = SHAPES if synthetic else IMAGENET
     return wanted, {info.name: info for info in sorted(list_models(), key=lambda info: info.data != wanted)}
 
 
 def _follow_the_picture(wanted: str, infos: dict[str, ModelInfo]) -> None:
-    """Choose the network last used for such pictures, if they have changed; at first the first trained on them."""
+    """If the kind of picture has changed, choose the network last used for it, or else the first one trained on it."""
     state = st.session_state
     if state.get(_DATA) == wanted:
         return
@@ -102,7 +101,7 @@ def _follow_the_picture(wanted: str, infos: dict[str, ModelInfo]) -> None:
 
 
 def ready_net(info: ModelInfo) -> Net | None:
-    """Load a network; if its weights are not here, offer the download and return None."""
+    """Load a network; if its weights are missing, offer the download and return None."""
     if not needs_download(info):
         try:
             return get_network(shared_host(), info.name)
@@ -110,8 +109,8 @@ def ready_net(info: ModelInfo) -> Net | None:
             st.error(str(error), icon=":material/error:")
             return None
     st.info(
-        f"**{info.title}** is not on this server yet. Its weights are **{info.download:.0f} MB**, downloaded once from "
-        "PyTorch's server. The EfficientNet-Lite models need no download.",
+        f"**{info.title}** is not on this server yet. Its weights (**{info.download:.0f} MB**) are downloaded once "
+        "from PyTorch's server. The EfficientNet-Lite models need no download.",
         icon=":material/download:",
     )
     if st.button(f"Download {info.title}", type="primary"):
@@ -132,7 +131,7 @@ def ready_net(info: ModelInfo) -> Net | None:
 
 
 def choose_class(labels: tuple[str, ...], probabilities: NDArray[np.float32], key: str) -> int:
-    """Ask for the class to explain; the likeliest come first, any other by typing."""
+    """Ask for the class to explain; the likeliest come first, typing finds any other."""
     order = [int(index) for index in np.argsort(-probabilities, kind="stable")]
     return st.selectbox(
         "Class to explain",
@@ -140,7 +139,7 @@ def choose_class(labels: tuple[str, ...], probabilities: NDArray[np.float32], ke
         format_func=lambda index: f"{labels[index]} · {percent(float(probabilities[index]))}",
         key=key,
         persist_state="session",
-        help="The map answers: where is the evidence for *this* class? The likeliest come first; type for any other.",
+        help="The map shows the evidence for *this* class. The likeliest classes come first; type to find any other.",
     )
 
 
@@ -162,36 +161,36 @@ def _choose_method(of: Explained) -> str:
         format_func=lambda name: labels[name],
         key="method",
         persist_state="session",
-        help="How evidence is read off a layer. Most methods answer at once. *Slow* ones run the network again for "
-        "every channel. *Blind* ones know nothing of the network: they are there to compare with.",
+        help="How a map is computed from a layer. Most methods are instant. *Slow* ones run the network again for "
+        "every channel. *Blind* ones ignore the network: they are baselines to compare with.",
     )
     method = METHODS[name]
-    quiet = "" if method.class_specific else " It gives the same map for every class."
+    one_map = "" if method.class_specific else " It gives the same map for every class."
     paper = "" if method.is_baseline else f" *{method.reference}*"
-    st.caption(f"{method.sentence}{quiet}{_same_map(of, name)}{paper}")
+    st.caption(f"{method.sentence}{one_map}{_same_map(of, name)}{paper}")
     return name
 
 
 def choose_layers(of: Explained) -> tuple[str, ...]:
-    """Ask for the layers; none switched on counts as all. Returned from shallow to deep."""
-    every = of.net.layers
+    """Ask for the layers; choosing none means all. Returned from finest to deepest."""
+    layers = of.net.layers
     size = sizes(of)
     chosen = st.pills(
         "Layers",
-        every[::-1],
+        layers[::-1],
         selection_mode="multi",
-        default=every,
+        default=layers,
         format_func=lambda layer: f"{size_title(size[layer])} · {layer}",
         key=layers_key(of.net.info.name),
         persist_state="session",
-        help="Which layers to merge, from deep to shallow: the last of each stage, after its activation. The deeper, "
-        "the coarser: a 7 × 7 map tells only 49 places apart.",
+        help="The layers to merge, from deepest to finest: the last layer of each stage, after its activation. Deeper "
+        "layers are coarser: a 7 × 7 map distinguishes only 49 places.",
     )
-    if len(every) == 1:
-        st.caption("Only one part of this network gives a feature map, so there is nothing to merge.")
+    if len(layers) == 1:
+        st.caption("Only one layer of this network gives a feature map, so there is nothing to merge.")
     if not chosen:
-        st.warning("Switch at least one layer on. Until then, all are used.", icon=":material/layers:")
-    return tuple(layer for layer in every if not chosen or layer in chosen)
+        st.warning("Choose at least one layer. Until then, all are used.", icon=":material/layers:")
+    return tuple(layer for layer in layers if not chosen or layer in chosen)
 
 
 def choose_rule() -> str:
@@ -202,13 +201,13 @@ def choose_rule() -> str:
         format_func=lambda name: RULES[name].title,
         key="rule",
         persist_state="session",
-        help="How the layers' maps become one. "
-        + " ".join(f"**{each.title}**: {each.sentence}" for each in RULES.values()),
+        help="How the layers' maps are merged. "
+        + " ".join(f"**{rule.title}**: {rule.sentence}" for rule in RULES.values()),
     )
 
 
 def _same_map(of: Explained, method: str) -> str:
-    """Say on which layers the method gives the very map of others."""
+    """Say on which layers the method gives the same map as others."""
     size = sizes(of)
     return "".join(
         f" At {size_title(size[layer])} it is the same map as {' and '.join(METHODS[n].title for n in others)}."
@@ -218,7 +217,7 @@ def _same_map(of: Explained, method: str) -> str:
 
 
 def class_key(picture_id: str, model: str, fit: str) -> str:
-    """The session key of the class, which is chosen for a picture as a network sees it."""
+    """The session key of the class: one for each picture, network and fit."""
     return f"class-{picture_id[:12]}-{model}-{fit}"
 
 
@@ -228,7 +227,7 @@ def layers_key(model: str) -> str:
 
 
 def drop_unknown_layers(net: Net) -> None:
-    """Keep to the network's own layers; a link may have named others before it was loaded."""
+    """Keep only layers that the network has; a link may have named others before it was loaded."""
     key = layers_key(net.info.name)
     if key in st.session_state:
         st.session_state[key] = [layer for layer in st.session_state[key] if layer in net.layers]
@@ -240,7 +239,7 @@ def duration(seconds: float) -> str:
 
 
 def use_default_method() -> None:
-    """Go back to the method that answers at once."""
+    """Go back to the default method, which is fast."""
     st.session_state["method"] = DEFAULT_METHOD
 
 
@@ -249,7 +248,7 @@ def _group(name: str) -> str:
 
 
 def method_label(net: Net, name: str) -> str:
-    """A method's name, with how long it takes if that is long."""
+    """A method's name, and for a slow one how long it takes."""
     seconds = expected_seconds(
         shared_host(), net, name, tuple(st.session_state.get(layers_key(net.info.name)) or net.layers)
     )

@@ -1,4 +1,4 @@
-"""The model card: what a network was trained on, how often it is right, and what it is given to see."""
+"""The model card: what a network was trained on, how accurate it is, and what input it takes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from camviz.models.checkpoint import Card
 
 
 def show_card(info: ModelInfo) -> None:
-    """Offer a network's card behind a button."""
+    """Show a button that opens a network's card."""
     with st.popover("About this model", icon=":material/id_card:", width="stretch"):
         card = read_card(info)
         st.markdown(_imagenet(info) if card is None else _shapes(info, card))
@@ -18,26 +18,26 @@ def show_card(info: ModelInfo) -> None:
 def _imagenet(info: ModelInfo) -> str:
     return (
         f"**{info.title}** · {info.parameters:.1f} million parameters\n\n"
-        f"Trained on **{info.data}**: photographs of 1000 kinds of things, animals among them. On its validation set "
-        f"the first guess is right for **{info.accuracy:.1f} %** of the pictures, as its authors state."
+        f"Trained on **{info.data}**: photographs of 1000 kinds of objects and animals. On the validation set its top "
+        f"prediction is right for **{info.accuracy:.1f} %** of the pictures, according to its authors."
     )
 
 
 def _shapes(info: ModelInfo, card: Card) -> str:
     return (
         f"**{info.title}** · {info.parameters:.1f} million parameters\n\n"
-        f"Trained on **{card.data}**: one shape on a cluttered background, {len(card.labels)} classes, three sizes. On "
-        f"**{card.accuracy.samples:,}** samples that it never saw it is right for **{card.accuracy.overall:.1%}**. "
+        f"Trained on **{card.data}**: one shape on a cluttered background, {len(card.labels)} classes, three sizes. It "
+        f"is right for **{card.accuracy.overall:.1%}** of **{card.accuracy.samples:,}** samples it never saw. "
         f"{card.training.get('note', '')}\n\n"
         f"{_table(card.accuracy.classes)}\n\n"
         f"{_table(card.accuracy.bands)}\n\n"
-        f"Input {card.preprocessing.size} × {card.preprocessing.size}. Seed {card.seed}. Trained by\n"
+        f"Input: {card.preprocessing.size} × {card.preprocessing.size} pixels. Seed: {card.seed}. Trained with\n"
         f"```\n{card.training['command']}\n```\n"
-        f"Images: {card.training['images']}. It began with {card.training['start']}."
+        f"Images: {card.training['images']}. Started from {card.training['start']}."
     )
 
 
 def _table(shares: dict[str, float]) -> str:
-    """How often it is right, by name, side by side."""
+    """Accuracy by name, side by side, as a Markdown table."""
     rows = [list(shares), ["---"] * len(shares), [f"{share:.1%}" for share in shares.values()]]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)

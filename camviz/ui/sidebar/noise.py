@@ -1,4 +1,4 @@
-"""The sidebar's noise: its kind, how strong it is, and which draw; and what else a perturbed picture needs."""
+"""The sidebar's noise controls: kind, level and repeat, and which class to explain in the noisy picture."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from camviz.workbench.maps import likeliest
 from camviz.workbench.pictures import Explained, SeenPicture
 
 STEP = 0.05
-# Session keys of the controls, and of the draw, which a button counts up.
+# Session keys of the controls and of the draw, a number that a button increases.
 _KIND, _LEVEL, _DRAW, _FOLLOW = "noise_kind", "noise_level", "noise_draw", "noise_follow"
 
 
 def noise_is_on() -> bool:
-    """Whether the slider stands above 0, known before it is drawn."""
+    """Whether the slider is above 0; known before it is drawn."""
     return bool(st.session_state.get(_LEVEL))
 
 
@@ -34,18 +34,18 @@ def choose_noise() -> Perturbation | None:
     )
     noise = KINDS[kind]
     draw = draw_of(kind)
-    told, again = st.columns([4, 1], vertical_alignment="center")
+    caption, button = st.columns([4, 1], vertical_alignment="center")
     if not level:
-        told.caption("Add noise")
+        caption.caption("Add noise")
     else:
-        told.caption(f"**{noise.strength(level)}**" + (f" · repeat {draw + 1}" if noise.seeded else ""))
-    again.button(
+        caption.caption(f"**{noise.strength(level)}**" + (f" · repeat {draw + 1}" if noise.seeded else ""))
+    button.button(
         "",
         icon=":material/casino:",
         key="noise_again",
         on_click=_draw_again,
         disabled=not (level and noise.seeded),
-        help="Draw the noise again, at the same level",
+        help="New random noise at the same level",
         width="stretch",
     )
     return Perturbation(kind, round(level, 2), draw) if level else None
@@ -59,21 +59,21 @@ def choose_kind() -> str:
         format_func=lambda name: KINDS[name].title,
         key=_KIND,
         persist_state="session",
-        help="Perturbs what the network sees. A good explanation stays when the prediction stays, and changes when "
-        "the prediction changes.",
+        help="Perturbs what the network sees. A good explanation stays the same when the prediction does, and changes "
+        "when the prediction changes.",
     )
 
 
 def draw_of(kind: str) -> int:
-    """Which draw of the noise is shown; 0 where nothing is drawn."""
+    """Which draw of the noise is shown; 0 if the noise is not random."""
     return int(st.session_state.get(_DRAW, 0)) if KINDS[kind].seeded else 0
 
 
 def perturbed_scene(clean: Explained, noise: Perturbation, place: DeltaGenerator) -> Explained:
-    """The perturbed picture with the class to explain in it; `place` is for what a person can choose there.
+    """The noisy picture with the class to explain in it; `place` is where the toggle for that goes.
 
-    Where the class predicted on the clean picture is explained, the map follows the prediction, unless a person wants
-    it to keep to the class; a class of their own choice stays.
+    If the class predicted on the clean picture is explained, the map follows the prediction, unless the user switches
+    that off. Any other class that the user has chosen is kept.
     """
     sight = SeenPicture(shared_host(), clean.picture, clean.net, clean.fit, noise)
     before, now = likeliest(clean), likeliest(sight)
@@ -83,14 +83,14 @@ def perturbed_scene(clean: Explained, noise: Perturbation, place: DeltaGenerator
 
 
 def _follows(place: DeltaGenerator) -> bool:
-    """Ask whether the map follows a prediction that has changed."""
+    """Ask whether the map should follow the changed prediction."""
     return place.toggle(
         "Follow the prediction",
         value=True,
         key=_FOLLOW,
         persist_state="session",
-        help="The noise has changed what the network sees. On: the noisy map explains the new class, as the measures "
-        "of robustness do. Off: it explains the same class as the clean map.",
+        help="The noise changed the prediction. On: the noisy map explains the new class, as the robustness measures "
+        "do. Off: it explains the same class as the clean map.",
     )
 
 

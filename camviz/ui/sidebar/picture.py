@@ -1,4 +1,4 @@
-"""The sidebar's first part: which picture, and how it is fitted into the model's view."""
+"""The sidebar's first part: the picture, and how it is fitted into the model's view."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from camviz.ui.sidebar.shape_gallery import choose_shape
 from camviz.workbench.pictures import Picture, forget, read_picture
 
 _FITS: dict[Fit, str] = {"crop": "Crop", "squeeze": "Squeeze", "pad": "Pad"}
-# Session keys: the person's own picture, the upload that it came from, and how often they forgot one, which
-# empties the upload widgets.
+# Session keys: the user's own picture, the upload it came from, and how many were deleted: a new number makes new,
+# empty upload widgets.
 _OWN, _UPLOAD, _TIMES_FORGOTTEN = "own_picture", "own_upload", "times_forgotten"
-# One from the clipboard, until it is looked at.
+# Session key: a picture from the clipboard, until it is read.
 _PASTED = "pasted_picture"
 
 
 def choose_picture() -> Picture:
-    """Ask for a sample, an upload or a photograph; until an own picture is there, the sample stays."""
+    """Ask for a sample, an upload or a photo from the camera; without a picture of their own, users see the sample."""
     source = st.segmented_control(
         "Picture",
         ["Photos", "Shapes", "Upload", "Camera"],
@@ -38,49 +38,49 @@ def choose_picture() -> Picture:
         st.selectbox("Sample", list(SAMPLES), key="sample", persist_state="session", label_visibility="collapsed")
         _offer_to_forget()
         return _sample()
-    offered = _offer_upload() if source == "Upload" else _offer_camera()
-    if offered is not None and offered.file_id != st.session_state.get(_UPLOAD):
-        _accept(offered.getvalue(), offered.name, offered.file_id)
+    upload = _offer_upload() if source == "Upload" else _offer_camera()
+    if upload is not None and upload.file_id != st.session_state.get(_UPLOAD):
+        _accept(upload.getvalue(), upload.name, upload.file_id)
     elif _PASTED in st.session_state:
         data, name = st.session_state.pop(_PASTED)
         _accept(data, name, st.session_state.get(_UPLOAD))
-    st.caption("Your picture stays in this server's memory: it is not written to disk and not passed on.")
+    st.caption("Your picture stays in this server's memory. It is not written to disk or shared.")
     _offer_to_forget()
     return st.session_state.get(_OWN) or _sample()
 
 
 def ask_for(source: str, sample: str | None = None) -> None:
-    """Choose where the picture comes from before it is asked for: a sample by its title, or an own picture's tab."""
+    """Choose the picture's source before its control is drawn: a sample by its title, or the upload or camera tab."""
     st.session_state["source"] = source
     if sample is not None:
         st.session_state["sample"] = sample
 
 
 def waits_for_own() -> bool:
-    """Whether a tab is open by which a person gives a picture of their own."""
+    """Whether the upload or the camera tab is open."""
     return st.session_state.get("source") in ("Upload", "Camera")
 
 
 def is_own(picture: Picture) -> bool:
-    """Whether a picture is a person's own: samples have a credit, synthetic ones what they hold."""
+    """Whether a picture is a user's own: samples have a credit, and synthetic ones say that they are."""
     return not picture.credit and not picture.synthetic
 
 
 def own_picture() -> Picture | None:
-    """The person's own picture, if one is there."""
+    """The user's own picture, if any."""
     own: Picture | None = st.session_state.get(_OWN)
     return own
 
 
 def make_own(new: Picture) -> None:
-    """Make a picture that came by another way the person's own, in place of the one before."""
+    """Replace the user's own picture with one from elsewhere."""
     _drop_own()
     st.session_state[_OWN] = new
-    _empty_uploads()  # one that is still there would count as new
+    _empty_uploads()  # or an upload still in the widget would count as new
 
 
 def choose_fit(picture: Picture | None) -> Fit:
-    """Ask how pictures that are not square are fitted into the model's view; a synthetic one is shown whole."""
+    """Ask how non-square pictures are fitted into the model's view; a synthetic one is shown whole."""
     if picture is not None and picture.synthetic:
         return "squeeze"
     return st.segmented_control(
@@ -92,7 +92,7 @@ def choose_fit(picture: Picture | None) -> Fit:
         key="fit",
         persist_state="session",
         width="stretch",
-        help="**Crop**: the centre, as the model was trained. **Squeeze**: the whole picture, distorted to a square. "
+        help="**Crop**: only the centre, as in training. **Squeeze**: the whole picture, distorted to a square. "
         "**Pad**: the whole picture, with grey bars.",
     )
 
@@ -112,20 +112,20 @@ def _offer_upload() -> UploadedFile | None:
 
 def _offer_camera() -> UploadedFile | None:
     return st.camera_input(
-        "Take a photograph",
+        "Take a photo",
         key=f"camera-{st.session_state.get(_TIMES_FORGOTTEN, 0)}",
         label_visibility="collapsed",
     )
 
 
 def paste(name: str, data: bytes) -> None:
-    """Take a picture from the clipboard, at the start of the next run."""
+    """Use a picture from the clipboard, from the next run on."""
     ask_for("Upload")
     st.session_state[_PASTED] = data, name
 
 
 def _accept(data: bytes, name: str, upload: str | None) -> None:
-    """Make a picture the person's own, in place of the one before; if it is none, say why and keep that."""
+    """Replace the user's own picture; if the file is not a picture, say why and keep the old one."""
     try:
         new = read_picture(shared_host(), data, name)
     except ImageError as error:
@@ -143,7 +143,7 @@ def _offer_to_forget() -> None:
 def _forget_own() -> None:
     _drop_own()
     _empty_uploads()
-    st.toast("Your picture and all that was computed from it are gone.", icon=":material/delete:")
+    st.toast("Your picture and everything computed from it are deleted.", icon=":material/delete:")
 
 
 def _empty_uploads() -> None:
@@ -151,7 +151,7 @@ def _empty_uploads() -> None:
 
 
 def _drop_own() -> None:
-    """Let go of the person's picture, of all that was derived from it, and of the choices made for it."""
+    """Delete the user's picture, everything computed from it, and the choices made for it."""
     own: Picture | None = st.session_state.pop(_OWN, None)
     st.session_state.pop(_UPLOAD, None)
     if own is None:

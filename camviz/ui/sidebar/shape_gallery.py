@@ -1,4 +1,4 @@
-"""Choosing a synthetic sample: by class, size and kind, from a gallery, or by surprise."""
+"""Choosing a synthetic sample: by class, size and kind, from a gallery, or at random."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _KINDS: dict[str, str] = {
 _TEACHES = {
     "two shapes": "Change the class to explain: the map should move to the other shape.",
     "distractor": "A ragged patch has the shape's colour: does the map fall for it?",
-    "half hidden": "About half of the shape is covered: only what can be seen counts as true.",
+    "half hidden": "About half of the shape is covered: only the visible part counts as true.",
 }
-# Session keys: the sample shown, and the first draw that the gallery shows.
+# Session keys: the sample shown, and the gallery's page.
 _PICK, _PAGE = "shape_pick", "gallery_page"
-_PAGES = 50  # of the gallery, and what "surprise me" chooses from
+_PAGES = 50  # of the gallery; "Surprise me" draws from as many
 _ROWS = 3
 
 
 @dataclass(frozen=True)
 class Pick:
-    """Which sample: its kind, class, size band (of one shape alone), and the how-manieth of those."""
+    """Which sample: its kind, class, size band (only for single shapes), and its number among those."""
 
     kind: str = SINGLE
     label: int = 0
@@ -58,7 +58,7 @@ class Pick:
         }[self.kind].capitalize()
 
     def picture(self) -> Picture:
-        """Draw it, or take it from the cache."""
+        """The picture, from the cache if it is there."""
         return draw_picture(shared_host(), self.title, f"{self.kind} {self.index}", self._sample)
 
     def _sample(self) -> shapes.Sample:
@@ -101,18 +101,18 @@ def choose_shape() -> Picture:
 
 
 def use_pick(pick: Pick) -> None:
-    """Choose a sample before it is asked for."""
+    """Choose a sample before its controls are drawn."""
     st.session_state[_PICK] = pick
 
 
 def chosen_pick() -> Pick:
-    """The sample that is chosen."""
+    """The chosen sample."""
     pick: Pick = st.session_state.get(_PICK, Pick())
     return pick
 
 
 def _sync(pick: Pick) -> None:
-    """Let the controls show the sample that is chosen, however it was chosen."""
+    """Make the controls show the chosen sample, however it was chosen."""
     st.session_state.update(shape_kind=pick.kind, shape_band=pick.band, shape_label=pick.label)
 
 
@@ -134,7 +134,7 @@ def _surprise() -> None:
 
 @st.dialog("Synthetic samples", width="large")
 def _gallery() -> None:
-    """Show samples of every class and size, or of a composed kind, to pick from."""
+    """Show samples of every class and size, or of a composed kind, to choose from."""
     left, right = st.columns([5, 1], vertical_alignment="bottom")
     kind = left.segmented_control(
         "Kind of sample",
@@ -155,11 +155,11 @@ def _gallery() -> None:
     for number, row in enumerate(rows):
         for label, column in enumerate(st.columns(len(shapes.CLASSES), gap="small")):
             _thumbnail(column.container(key=f"thumbnail-{number}-{label}"), replace(row, label=label))
-    st.caption("Click one to explain it. Each is drawn from its number, the same on every machine.")
+    st.caption("Click one to explain it. Each is generated from its number, so it is the same on every machine.")
 
 
 def _thumbnail(place: DeltaGenerator, pick: Pick) -> None:
-    """Show a sample as a picture to click: an invisible button lies over it, which a screen reader reads."""
+    """Show a sample as a picture to click: an invisible button lies over it, which screen readers announce."""
     place.image(pick.picture().pixels, output_format="PNG", width="stretch")
     if place.button(pick.title, key=f"pick-{pick}", width="stretch"):
         st.session_state[_PICK] = pick
