@@ -163,7 +163,7 @@ def _in_words(clean: Explained, here: Outcome) -> str:
     """The outcome in words."""
     labels = clean.net.labels
     if math.isnan(here.overlap):
-        return "A map is blank here, so its regions cannot be ranked."
+        return "A map is blank here, so the regions cannot be ranked."
     change = f"changed to **{labels[here.predicted]}**" if here.flipped else f"stayed **{labels[clean.target]}**"
     same = f" For {labels[clean.target]}, as before: {here.overlap_same:.2f}." if here.flipped else ""
     return (
