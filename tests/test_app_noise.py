@@ -249,7 +249,7 @@ def test_a_measure_that_is_undefined_says_so(page):
     assert "undefined" in chart_specs(page)[0]
 
 
-def test_pictures_of_one_name_are_with_unique_titles_and_the_same_one_counts_once():
+def test_pictures_of_one_name_are_numbered_and_the_same_one_counts_once():
     pixels = np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)
     files = [("a.png", pixels), ("a.png", pixels[::-1].copy()), ("b.png", pixels)]
     pictures = [read(png(each), name) for name, each in files]

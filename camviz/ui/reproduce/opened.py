@@ -115,7 +115,7 @@ def compute_again(opened: Opened, net: Net, wait: Callable[[], Progress | None],
     if len(layers) > MOST_LAYERS:
         verdict.say(
             "warning",
-            f"This bundle merges {len(layers)} layers, but the app computes at most {MOST_LAYERS} again. Use "
+            f"This bundle merges {len(layers)} layers, but the app recomputes at most {MOST_LAYERS}. Use "
             "`python -m camviz open BUNDLE` instead.",
             ":material/layers:",
         )
