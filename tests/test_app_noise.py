@@ -39,7 +39,7 @@ def app():
 
 
 @pytest.fixture
-def page(unscored, app):
+def page(unscored, app):  # noqa: ARG001
     """The Robustness page with a small plan: two photographs, two explanations, one kind of noise, two levels."""
     app.switch_page("pages/robustness.py").run()
     app.multiselect(key="sweep_photos").set_value(["Coffee", "Cat"])

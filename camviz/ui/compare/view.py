@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import streamlit as st
 
@@ -17,6 +15,7 @@ from camviz.ui.compare.grid import Cell, Grid, Row, describe, make_map, make_pan
 from camviz.ui.compare.pins import pin
 from camviz.ui.panels import viewer
 from camviz.ui.panels.score_chart import are_fast_scores_known, compute_fast_scores, lacks_slow_score, row_of_map
+from camviz.ui.panels.slow_progress import SlowProgress, progress_over
 from camviz.ui.server.full_memory import gpu_memory
 from camviz.ui.server.sharing import shared_host
 from camviz.ui.server.streamlit_internals import DeltaGenerator, Slot
@@ -140,30 +139,35 @@ def _score_slowly(place: DeltaGenerator, grid: Grid, rows: list[tuple[RowPlaces,
     ]
     if not missing:
         return
+    seconds = [
+        expected_seconds(shared_host(), cell.of.net, cell.recipe.method, cell.recipe.layers) for *_, cell in missing
+    ]
     if st.session_state.get(_SLOW) != _identity(grid):
-        seconds = [
-            expected_seconds(shared_host(), cell.of.net, cell.recipe.method, cell.recipe.layers) for *_, cell in missing
-        ]
         place.button(
             f"Score the slow methods too · {model_and_method.duration(sum(seconds))}",
             on_click=lambda: st.session_state.update({_SLOW: _identity(grid)}),
             help="For coherency, and so for ARCC, the whole method runs again on each masked picture.",
         )
         return
-    left, right = place.columns([5, 1], vertical_alignment="center")
-    bar = left.progress(0.0, "Running the slow methods again on the masked pictures")
-    right.button("Stop scoring", icon=":material/stop:", on_click=lambda: st.session_state.pop(_SLOW, None))
-    for index, (places, row, cell) in enumerate(missing):
-
-        def show(done: int, total: int, index: int = index) -> None:
-            share = (index + done / total) / len(missing)
-            bar.progress(share, f"Running the slow methods again: {share:.0%}")
-
+    with place:
+        progress = SlowProgress(
+            "Running the slow methods again on the masked pictures",
+            sum(seconds),
+            "Stop scoring",
+            _stop_scoring,
+            "stop-scoring-grid",
+            parts=len(missing),
+        )
+    for places, row, cell in missing:
         with gpu_memory(cell.of.net):
-            compute_scores(cell.of, cell.recipe, score_names(cell.of), show)
+            compute_scores(cell.of, cell.recipe, score_names(cell.of), progress)
             _show_numbers(places, row, wide)
     st.session_state.pop(_SLOW)
     st.rerun()  # removes the bar and the button
+
+
+def _stop_scoring() -> None:
+    st.session_state.pop(_SLOW, None)
 
 
 def _show_numbers(places: RowPlaces, row: Row, wide: float) -> None:
@@ -187,22 +191,17 @@ def _compute_slowly(place: Slot, row: Row, wide: float) -> None:
     work = [(of, cell.recipe) for cell in row.cells for of in _slow_scenes(cell)]
     costs = [expected_seconds(shared_host(), of.net, recipe.method, recipe.layers) for of, recipe in work]
     titles = " and ".join(dict.fromkeys(METHODS[recipe.method].title for _, recipe in work))
-    with place.container(key=f"slow-grid-{row.key}"):
-        st.html(row_skeleton(row.head, len(row.cells), wide))
-        with st.container(key=f"slow-progress-grid-{row.key}"):
-            text = f"{titles}: the network runs many times, {model_and_method.duration(sum(costs))}"
-            bar = st.progress(0.0, text)
-            st.button(
-                "Leave out slow methods",
-                icon=":material/stop:",
-                key=f"stop-grid-{row.key}",
-                on_click=comparecontrols.drop_slow_methods,
-            )
-    start = time.monotonic()
-    for index, (of, recipe) in enumerate(work):
-
-        def show(done: int, total: int, index: int = index) -> None:
-            share = (index + done / total) / len(work)
-            bar.progress(share, f"{titles}: {share:.0%} done after {time.monotonic() - start:.0f} s")
-
-        layer_maps(of, recipe, show)
+    title = f"{titles}: the network runs many times"
+    panels = row_skeleton(row.head, len(row.cells), wide)
+    progress = progress_over(
+        place,
+        f"grid-{row.key}",
+        panels,
+        title,
+        sum(costs),
+        comparecontrols.drop_slow_methods,
+        "Leave out slow methods",
+        parts=len(work),
+    )
+    for of, recipe in work:
+        layer_maps(of, recipe, progress)

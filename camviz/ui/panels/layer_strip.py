@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable
-
-import streamlit as st
 
 from camviz.html.layer_strip import Class, maps_message, strip_html, strip_of, strip_skeleton, with_chosen
 from camviz.html.viewer import pack_tools
@@ -15,6 +12,7 @@ from camviz.methods import METHODS
 from camviz.recipe import Recipe
 from camviz.results.finding import TOP, Finding, likeliest
 from camviz.ui.panels import viewer
+from camviz.ui.panels.slow_progress import progress_over
 from camviz.ui.panels.viewer import OnPaste
 from camviz.ui.server.sharing import shared_host
 from camviz.ui.server.streamlit_internals import Slot
@@ -25,9 +23,6 @@ from camviz.workbench.networks import expected_seconds
 from camviz.workbench.noisy_copies import get_segments
 from camviz.workbench.pictures import Explained
 from camviz.workbench.true_shapes import get_true_shape
-
-# Seconds after which a slow method's measured speed is more reliable than the estimate.
-_SETTLED = 3
 
 
 def show_strip(
@@ -79,22 +74,11 @@ def make_ready(
 
 
 def _compute_slowly(place: Slot, of: Explained, recipe: Recipe, skeleton: str) -> None:
-    title = METHODS[recipe.method].title
-    which = "clean" if of.noise is None else "noisy"
-    with place.container(key=f"slow-strip-{which}"):
-        st.html(skeleton)
-        with st.container(key=f"slow-progress-{which}"):
-            expected = expected_seconds(shared_host(), of.net, recipe.method, recipe.layers)
-            bar = st.progress(0.0, f"{title} runs the network many times: {model_and_method.duration(expected)}")
-            st.button("Stop", icon=":material/stop:", key=f"stop-{which}", on_click=model_and_method.use_default_method)
-    start = time.monotonic()
-
-    def show(done: int, total: int) -> None:
-        spent = time.monotonic() - start
-        left = spent * (total - done) / done if spent > _SETTLED else expected
-        bar.progress(done / total, f"{title}: {done / total:.0%} done, {model_and_method.duration(left)} left")
-
-    layer_maps(of, recipe, show)
+    name = "clean" if of.noise is None else "noisy"
+    title = f"{METHODS[recipe.method].title} runs the network many times"
+    expected = expected_seconds(shared_host(), of.net, recipe.method, recipe.layers)
+    stop = model_and_method.use_default_method
+    layer_maps(of, recipe, progress_over(place, name, skeleton, title, expected, stop))
 
 
 def subject(of: Explained, recipe: Recipe) -> str:

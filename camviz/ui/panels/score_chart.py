@@ -15,6 +15,7 @@ from camviz.recipe import Recipe
 from camviz.results.finding import BASELINES, MapScores, result_title, size_title
 from camviz.ui.panels import viewer
 from camviz.ui.panels.layer_strip import subject, unscored
+from camviz.ui.panels.slow_progress import SlowProgress
 from camviz.ui.server.sharing import shared_host
 from camviz.ui.server.streamlit_internals import DeltaGenerator, Slot
 from camviz.ui.sidebar import model_and_method
@@ -143,16 +144,21 @@ def _slow_progress(of: Explained, recipe: Recipe, entries: list[_Entry]) -> Prog
             on_click=lambda: st.session_state.update({_ASKED: (of.key, recipe)}),
             help="Coherency runs the whole method again on the masked picture, for the result and for each layer.",
         )
-    slow = METHODS[recipe.method].is_slow
-    if held or not slow or not any(lacks_slow_score(of, entry.recipe) for entry in entries):
+    missing = sum(lacks_slow_score(of, entry.recipe) for entry in entries)
+    if held or not METHODS[recipe.method].is_slow or not missing:
         return None
-    bar = st.progress(0.0, "Running the method again on the masked picture")
-    st.button("Stop scoring", icon=":material/stop:", on_click=lambda: st.session_state.pop(_ASKED, None))
+    return SlowProgress(
+        "Running the method again on the masked picture",
+        None,
+        "Stop scoring",
+        _stop_scoring,
+        "stop-scoring",
+        parts=missing,
+    )
 
-    def show(done: int, total: int) -> None:
-        bar.progress(done / total, f"Running the method again: {done / total:.0%}")
 
-    return show
+def _stop_scoring() -> None:
+    st.session_state.pop(_ASKED, None)
 
 
 def _entries(of: Explained, recipe: Recipe) -> list[_Entry]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from functools import partial
 
 import streamlit as st
 
@@ -16,8 +16,9 @@ from camviz.results.bundle import BundleError
 from camviz.results.finding import Finding
 from camviz.ui.explore import link as explorelink
 from camviz.ui.links.link_format import Explored, code
+from camviz.ui.panels.slow_progress import progress_over
 from camviz.ui.server.sharing import shared_host
-from camviz.ui.server.streamlit_internals import DeltaGenerator, Slot, UploadedFile
+from camviz.ui.server.streamlit_internals import Slot, UploadedFile
 from camviz.ui.sidebar import model_and_method
 from camviz.ui.sidebar.noise import STEP
 from camviz.ui.sidebar.picture import make_own
@@ -27,8 +28,6 @@ from camviz.workbench.pictures import forget, network_key, picture_id, read_pict
 # More would keep the queue busy for minutes, without letting others take a turn.
 MOST_LAYERS = 50
 _MEGABYTES = 100  # of an upload
-# Seconds after which a slow method's measured speed gives the time left.
-_SETTLED = 1
 # Session keys: the open bundle, the upload it came from, how many were closed (a new number makes a new, empty upload
 # widget), and the bundle whose computation was stopped.
 _OPEN, _UPLOAD, _TIMES_CLOSED, _STOPPED = "bundle_open", "bundle_upload", "bundle_times_closed", "bundle_stopped"
@@ -165,24 +164,8 @@ def show_waiting(opened: Opened, place: Slot, skeleton: str) -> Progress | None:
     if not method.is_slow:
         place.html(skeleton)
         return None
-    with place.container(key="slow-strip-bundle"):
-        st.html(skeleton)
-        with st.container(key="slow-progress-bundle"):
-            bar = st.progress(0.0, f"{method.title} runs the network many times")
-            st.button("Stop", icon=":material/stop:", key="stop-bundle", on_click=_stop, args=(opened.id,))
-    return _counting(bar, method.title)
-
-
-def _counting(bar: DeltaGenerator, title: str) -> Progress:
-    """A callback that advances a bar and, once it can be estimated, shows the time left."""
-    start = time.monotonic()
-
-    def show(done: int, total: int) -> None:
-        spent = time.monotonic() - start
-        left = f", {model_and_method.duration(spent * (total - done) / done)} left" if spent > _SETTLED else ""
-        bar.progress(done / total, f"{title}: {done / total:.0%} done{left}")
-
-    return show
+    title = f"{method.title} runs the network many times"
+    return progress_over(place, "bundle", skeleton, title, None, partial(_stop, opened.id))
 
 
 def _stop(bundle_id: str) -> None:
