@@ -36,84 +36,84 @@ from camviz.workbench.pictures import known_shapes
 
 MAX_PICTURE = bundle.LIMITS[bundle.PICTURE]
 BUNDLE = f"finding{bundle.SUFFIX}"
-# What `explain` writes beside the panels.
+# What `explain` writes besides the panels.
 _DOCUMENTS = ("maps.npz", "scores.csv", "hotspots.csv", "figure.pdf", "report.html", BUNDLE)
-_OUT = f"a folder, made if need be; its {MANIFEST} lists the files that camviz wrote, which the next run replaces"
+_OUT = f"output folder, created if missing; its {MANIFEST} lists camviz's files, which the next run replaces"
 _FORCE = (
-    "overwrite files in DIR that have the name of a new file but are not known to be camviz's: your own, those changed "
-    "since, and those of earlier versions of camviz, which kept no list; no other file is touched"
+    "overwrite files in DIR that have the name of a new file even if camviz's list doesn't match them: your own files, "
+    "files changed since, and files of earlier versions, which kept no list; no other file is touched"
 )
 _SAMPLE = re.compile(r"shapes:(train|val|test)/(\d{1,10})")
 
 
 class CannotError(Exception):
-    """What was asked for cannot be done; the message is one sentence."""
+    """The command failed; the message is one sentence."""
 
 
 class UsageError(Exception):
-    """The command itself is wrong; the message says what would be right."""
+    """The command line is invalid; the message says how to fix it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; 0 if it was done, 1 if it cannot be done, 2 if it was not understood."""
+    """Run a command and return its exit code: 0 on success, 1 on failure, 2 for an invalid command line."""
     args = _parser().parse_args(arguments)
     try:
         return int(args.run(args))
     except UsageError as error:
         args.parser.error(str(error))
     except (CannotError, OutputFolderError, ImageError, DownloadError, ModelError, bundle.BundleError) as error:
-        told = str(error)
+        message = str(error)
     except torch.OutOfMemoryError:
-        told = "The network does not fit into the device's memory: try --device cpu."
+        message = "The network does not fit into the device's memory: try --device cpu."
     except OSError as error:
-        told = (
+        message = (
             f"{error.filename or 'A file'} cannot be used ({error.strerror or error}): check its name and permissions."
         )
     except KeyboardInterrupt:
-        told = "Stopped."
-    print(f"camviz: {told}", file=sys.stderr)
+        message = "Stopped."
+    print(f"camviz: {message}", file=sys.stderr)
     return 1
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m camviz", description="Class activation maps, refined and scored.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    explain = commands.add_parser("explain", help="explain a picture, and write maps, scores, a figure and a bundle")
+    explain = commands.add_parser("explain", help="explain a picture; write maps, scores, figure, report and bundle")
     explain.set_defaults(run=_explain, parser=explain)
     add: Any = explain.add_argument
-    add("image", metavar="IMAGE", help="a picture's path, or a synthetic sample such as shapes:test/12")
+    add("image", metavar="IMAGE", help="a picture file, or a synthetic sample such as shapes:test/12")
     add("--out", type=Path, required=True, metavar="DIR", help=_OUT)
     add("--force", action="store_true", help=_FORCE)
     add("--model", default=DEFAULT_MODEL, metavar="NAME", help=f"or a checkpoint's path (default {DEFAULT_MODEL})")
-    add("--method", default="gradcam++", type=_among("method", METHODS), help=f"one of {', '.join(METHODS)}")
-    add("--layers", type=_names, metavar="A,B", help="names of the network's modules (default: one of each stage)")
-    add("--rule", default="product", type=_among("rule", RULES), help=f"one of {', '.join(RULES)}")
-    add("--class", dest="target", metavar="CLASS", help="its label or number (default: the predicted one)")
-    add("--fit", choices=get_args(Fit), help="how a picture that is not square is fitted (default crop)")
-    add("--noise", type=_among("noise", KINDS), metavar="KIND", help=f"one of {', '.join(KINDS)}")
-    add("--level", type=_level, metavar="X", help="of the noise, from 0 to 1")
-    add("--colours", default=COLORMAP, choices=COLORMAPS, help=f"of the pictures (default {COLORMAP})")
-    add("--seed", type=_seed, default=0, help="of all that is drawn at random (default 0)")
+    add("--method", default="gradcam++", type=_choice("method", METHODS), help=f"one of {', '.join(METHODS)}")
+    add("--layers", type=_names, metavar="A,B", help="names of the network's modules (default: one per stage)")
+    add("--rule", default="product", type=_choice("rule", RULES), help=f"one of {', '.join(RULES)}")
+    add("--class", dest="target", metavar="CLASS", help="its label or number (default: the predicted class)")
+    add("--fit", choices=get_args(Fit), help="how to fit a picture that is not square (default crop)")
+    add("--noise", type=_choice("noise", KINDS), metavar="KIND", help=f"one of {', '.join(KINDS)}")
+    add("--level", type=_level, metavar="X", help="noise level, from 0 to 1")
+    add("--colours", default=COLORMAP, choices=COLORMAPS, help=f"colour map of the pictures (default {COLORMAP})")
+    add("--seed", type=_seed, default=0, help="seed of all random numbers (default 0)")
     add("--device", type=_device, help="such as cpu or cuda (default: the best available)")
-    add("--no-scores", action="store_true", help=f"leave out {', '.join(SCORES)}; ARCC runs a slow method twice more")
-    opened = commands.add_parser("open", help="compute a bundle's finding again, and tell whether the two agree")
+    add("--no-scores", action="store_true", help=f"skip {', '.join(SCORES)}; ARCC runs a slow method two more times")
+    opened = commands.add_parser("open", help="compute a bundle's result again, and check that the two agree")
     opened.set_defaults(run=_open, parser=opened)
     add = opened.add_argument
     add("bundle", type=Path, metavar="BUNDLE", help=f"a file such as {BUNDLE}")
-    add("--model", metavar="PATH", help="the checkpoint, where the bundle's network is one of your own")
+    add("--model", metavar="PATH", help="the checkpoint, if the bundle's network is your own")
     add("--device", type=_device, help="such as cpu or cuda (default: the best available)")
     return parser
 
 
 def _explain(args: argparse.Namespace) -> int:
     if (args.noise is None) != (args.level is None):
-        raise UsageError("--noise and --level go together: name a kind and how strong it is")
+        raise UsageError("--noise and --level go together: give both")
     given = _picture(args.image)
     with reserve(args.out, args.force) as folder:
-        folder.check([*panel_names(()), *_DOCUMENTS])  # now rather than after a download or a slow method
+        folder.check([*panel_names(()), *_DOCUMENTS])  # before a download or a slow method
         net = _network(args.model, args.device)
-        layers = _known_layers(net, args.layers)
-        if args.layers is None:  # otherwise only `find` knows their order, which the names depend on
+        layers = _layers(net, args.layers)
+        if args.layers is None:  # the names depend on the order, which only `find` knows for layers the user named
             folder.check(panel_names(layers))
         settings = Settings(
             model=net.info.name,
@@ -122,49 +122,49 @@ def _explain(args: argparse.Namespace) -> int:
             target=None if args.target is None else _class(net, args.target),
             noise=None if args.noise is None else Perturbation(args.noise, args.level, args.seed),
         )
-        finding = _found(net, given.data, given.name, settings, not args.no_scores, given.shapes)
+        finding = _find(net, given.data, given.name, settings, not args.no_scores, given.shapes)
         folder.write(_files(finding, args.colours))
-    _tell(finding)
-    print(f"written: {args.out}")
+    _print_result(finding)
+    print(f"written to {args.out}")
     return 0
 
 
 def _open(args: argparse.Namespace) -> int:
     stored = bundle.read(_bytes(args.bundle, bundle.MAX_BYTES))
-    _tell(stored)
+    _print_result(stored)
     name = args.model or stored.settings.model
-    # A name from a stranger's file must not become a path.
+    # A name from an untrusted file must not become a path.
     if args.model is None and name not in {info.name for info in list_models()}:
         raise CannotError(
-            f"The bundle's network {name!r} is not among camviz's: name its checkpoint with --model PATH."
+            f"camviz has no network {name!r}, which this bundle was made with: give its checkpoint with --model PATH."
         )
     net = _network(name, args.device)
     if net.info.name != stored.settings.model:
         raise CannotError(
-            f"The bundle was made with {stored.settings.model!r}, not {net.info.name!r}: choose that one."
+            f"The bundle was made with {stored.settings.model!r}, not {net.info.name!r}: choose that network."
         )
-    fresh = _found(net, stored.picture, stored.name, stored.settings, bool(stored.scores), stored.shapes)
+    fresh = _find(net, stored.picture, stored.name, stored.settings, bool(stored.scores), stored.shapes)
     try:
         agreement = check_agreement(stored, fresh)
-    except ValueError as error:  # its layers stand in another order than the network reaches them
+    except ValueError as error:  # its layers are not in the order in which the network reaches them
         raise CannotError(f"The bundle cannot be checked: {error}.") from error
     print(agreement.text)
     return 0 if agreement.agrees else 1
 
 
-def _found(net: Net, data: bytes, name: str, settings: Settings, scores: bool, shapes: Sequence[KnownShape]) -> Finding:
-    told = _Told("network passes") if METHODS[settings.recipe.method].is_slow else None
+def _find(net: Net, data: bytes, name: str, settings: Settings, scores: bool, shapes: Sequence[KnownShape]) -> Finding:
+    progress = _ProgressPrinter("network passes") if METHODS[settings.recipe.method].is_slow else None
     try:
-        return find(net, data, name, settings, told, scores, shapes=shapes)
+        return find(net, data, name, settings, progress, scores, shapes=shapes)
     except ImageError:
         raise
-    except ValueError as error:  # a layer that gives no map, a class of another network
-        raise CannotError(f"This cannot be computed: {error}.") from error
+    except ValueError as error:  # a layer without a map, or a class that the network doesn't have
+        raise CannotError(f"The explanation cannot be computed: {error}.") from error
 
 
 @dataclass(frozen=True, eq=False)
-class _Given:
-    """A picture to explain: its bytes, its name, its fit unless another is asked for, and what it is known to hold."""
+class _Input:
+    """A picture to explain: its bytes, its name, its default fit and its known shapes."""
 
     data: bytes
     name: str
@@ -172,23 +172,23 @@ class _Given:
     shapes: tuple[KnownShape, ...] = ()
 
 
-def _picture(text: str) -> _Given:
+def _picture(text: str) -> _Input:
     """Read a picture's file, or draw a synthetic sample."""
-    found = _SAMPLE.fullmatch(text)
-    if found:
-        split, number = found[1], int(found[2])
+    match = _SAMPLE.fullmatch(text)
+    if match:
+        split, number = match[1], int(match[2])
         if number >= 2**31:
-            raise UsageError("a sample's number runs from 0 to 2147483647")
+            raise UsageError("a sample's number must be from 0 to 2147483647")
         sample = shapes.sample(number, split)  # type: ignore[arg-type]
-        return _Given(as_png(sample.image), text, "squeeze", known_shapes(sample))
+        return _Input(as_png(sample.image), text, "squeeze", known_shapes(sample))
     if text.startswith("shapes:"):
-        raise UsageError(f"{text!r} is no synthetic sample: write shapes:test/12, with train, val or test")
-    return _Given(_bytes(Path(text), MAX_PICTURE), Path(text).name, "crop")
+        raise UsageError(f"{text!r} is not a synthetic sample: write shapes:test/12, with train, val or test")
+    return _Input(_bytes(Path(text), MAX_PICTURE), Path(text).name, "crop")
 
 
 def _bytes(path: Path, limit: int) -> bytes:
-    """A file's bytes, if it is a file, and not too large."""
-    if not path.is_file():  # no folder, and no device or pipe that never ends
+    """Read a regular file that is not too large."""
+    if not path.is_file():  # a device or pipe may never end
         raise CannotError(f"There is no file {str(path)!r}: check the name.")
     if path.stat().st_size > limit:
         raise CannotError(f"{str(path)!r} has more than {limit:,} bytes: use a smaller file.")
@@ -198,24 +198,24 @@ def _bytes(path: Path, limit: int) -> bytes:
 def _network(name: str, device: torch.device | None) -> Net:
     known = [info.name for info in list_models()]
     if name not in known and not name.endswith(SUFFIX):
-        raise UsageError(f"unknown model {name!r}{_near(name, known)}")
-    return load_model(name, device, _Told("bytes downloaded"))
+        raise UsageError(f"unknown model {name!r}{_suggestion(name, known)}")
+    return load_model(name, device, _ProgressPrinter("bytes downloaded"))
 
 
-def _known_layers(net: Net, asked: tuple[str, ...] | None) -> tuple[str, ...]:
-    if asked is None:
+def _layers(net: Net, names: tuple[str, ...] | None) -> tuple[str, ...]:
+    if names is None:
         return net.layers
     modules = [name for name, _ in net.module.named_modules() if name]
-    for layer in asked:
+    for layer in names:
         if layer not in modules:
-            raise UsageError(f"{net.info.name} has no layer {layer!r}{_near(layer, modules, net.layers)}")
-    if len(set(asked)) < len(asked):
-        raise UsageError("--layers names a layer twice")
-    return asked
+            raise UsageError(f"{net.info.name} has no layer {layer!r}{_suggestion(layer, modules, net.layers)}")
+    if len(set(names)) < len(names):
+        raise UsageError("--layers names the same layer twice")
+    return names
 
 
 def _class(net: Net, text: str) -> int:
-    """A class by its label, whatever its case, or by its number."""
+    """Find a class by its label, ignoring case, or by its number."""
     labels = [label.casefold() for label in net.labels]
     if text.casefold() in labels:
         if labels.count(text.casefold()) > 1:
@@ -224,20 +224,20 @@ def _class(net: Net, text: str) -> int:
         return labels.index(text.casefold())
     if text.isascii() and text.isdigit() and len(text) < 10 and int(text) < len(labels):
         return int(text)
-    near = _near(text.casefold(), labels, labels if len(labels) <= 10 else ())
-    raise UsageError(f"{net.info.name} has no class {text!r}, and numbers run from 0 to {len(labels) - 1}{near}")
+    near = _suggestion(text.casefold(), labels, labels if len(labels) <= 10 else ())
+    raise UsageError(f"{net.info.name} has no class {text!r}; class numbers run from 0 to {len(labels) - 1}{near}")
 
 
-def _near(text: str, known: Iterable[str], few: Sequence[str] = ()) -> str:
-    """The names that somebody may have meant, or else the few there are."""
+def _suggestion(text: str, known: Iterable[str], few: Sequence[str] = ()) -> str:
+    """Similar names, or else the whole list if it is short."""
     near = difflib.get_close_matches(text, list(known), n=3)
     if near:
         return f"; did you mean {' or '.join(near)}?"
-    return f"; there are {', '.join(few)}" if few else ""
+    return f"; choose from {', '.join(few)}" if few else ""
 
 
-def _among(what: str, known: Iterable[str]) -> Callable[[str], str]:
-    """What reads one of some names; the error lists them all."""
+def _choice(what: str, known: Iterable[str]) -> Callable[[str], str]:
+    """A parser for one of these names; its error lists them all."""
 
     def read(text: str) -> str:
         if text not in known:
@@ -274,18 +274,18 @@ def _device(text: str) -> torch.device:
     try:
         return torch.empty(0, device=text).device
     except (RuntimeError, AssertionError) as error:
-        raise argparse.ArgumentTypeError(f"there is no device {text!r} here") from error
+        raise argparse.ArgumentTypeError(f"no device {text!r} on this machine") from error
 
 
 def _files(finding: Finding, colours: str) -> dict[str, bytes]:
-    """What is written of a finding, by file name."""
-    drawn, page = figure(finding, colormap=colours), report(finding)
-    documents = (npz(finding), csv(finding), hotspots_csv(finding), drawn, page, bundle.write(finding))
+    """The files to write for a result, by name."""
+    pdf, html = figure(finding, colormap=colours), report(finding)
+    documents = (npz(finding), csv(finding), hotspots_csv(finding), pdf, html, bundle.write(finding))
     return {**panels(finding, colours), **dict(zip(_DOCUMENTS, documents, strict=True))}
 
 
-def _tell(finding: Finding) -> None:
-    """One line of what was found, one of its score."""
+def _print_result(finding: Finding) -> None:
+    """Print one line about the result and one about its score."""
     method = METHODS[finding.settings.recipe.method].title
     print(f"{finding.name}: {method} for {finding.label!r} ({finding.probability:.1%}), {finding.settings.model}")
     score = finding.scores.get(RESULT)
@@ -293,14 +293,14 @@ def _tell(finding: Finding) -> None:
         print(f"ARCC {score['arcc']:.3f}{f' ({score.note})' if score.note else ''}")
 
 
-class _Told:
-    """Tells how far something slow is, on stderr, at every tenth."""
+class _ProgressPrinter:
+    """Reports the progress of slow work on stderr, at every tenth."""
 
-    def __init__(self, what: str) -> None:
-        self._what, self._tenths = what, -1
+    def __init__(self, unit: str) -> None:
+        self._unit, self._tenths = unit, -1
 
     def __call__(self, done: int, total: int) -> None:
         tenths = 10 * done // total if total else 0
         if tenths > self._tenths:
             self._tenths = tenths
-            print(f"{done:,} of {total:,} {self._what}", file=sys.stderr, flush=True)
+            print(f"{done:,} of {total:,} {self._unit}", file=sys.stderr, flush=True)
