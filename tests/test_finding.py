@@ -339,7 +339,7 @@ def test_without_scores_the_maps_decide(found):
     told = check_agreement(found, replace(found, scores={}))
     assert told.agrees
     assert np.isnan(told.score_difference)
-    assert "No score is in both" in told.text
+    assert "no score in common" in told.text
 
 
 def test_another_class_or_size(found):
@@ -362,7 +362,7 @@ def test_other_versions_and_devices_are_told(found):
 
 def test_findings_of_other_things_are_not_compared(found):
     for other in (replace(found, picture=b"x"), replace(found, settings=replace(found.settings, fit="pad"))):
-        with pytest.raises(ValueError, match="not of one picture"):
+        with pytest.raises(ValueError, match="not of the same picture"):
             check_agreement(found, other)
 
 

@@ -1,1 +1,1 @@
-"""Results: what is kept of an explanation, and how it is written."""
+"""Results: an explanation as a value, and its export to files."""

@@ -1,4 +1,4 @@
-"""Does a stored finding agree with one that was computed again?"""
+"""Does a stored result agree with one that was computed again?"""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import numpy as np
 
 from camviz.results.finding import Finding
 
-# Other processors and versions add up in another order, and ROAD asks which pixels come first.
+# Other processors and versions sum in another order, and ROAD depends on the ranking of the pixels.
 MAP_TOLERANCE, SCORE_TOLERANCE = 1e-3, 1e-2
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far two findings are apart.
+    """How far two results are apart.
 
     Attributes:
-        agrees: whether the class is the same and maps and scores are within the tolerances.
-        same_class: whether the class explained and the likeliest class have the same names.
-        map_difference: the largest difference of any pixel of any map; infinite where the maps differ in size.
-        score_difference: the largest difference of any score that both have; NaN if there is none.
-        versions: by name what was stored and what runs now, where the two differ.
-        text: all of it, in plain sentences.
+        agrees: whether the classes are the same, and maps and scores within the tolerances.
+        same_class: whether the explained class and the likeliest class have the same names.
+        map_difference: the largest difference in any pixel of any map; infinite if the maps differ in size.
+        score_difference: the largest difference in any score that both have; NaN if they share none.
+        versions: by name, the stored and the current version where they differ.
+        text: all of this in plain sentences.
     """
 
     agrees: bool
@@ -35,19 +35,21 @@ class Agreement:
 
 
 def check_agreement(stored: Finding, fresh: Finding) -> Agreement:
-    """Compare a stored finding with one computed again from its picture and settings.
+    """Compare a stored result with one computed again from its picture and settings.
 
     Raises:
-        ValueError: the two are of other pictures or other settings.
+        ValueError: the pictures or the settings differ.
     """
     if stored.picture != fresh.picture or stored.settings != fresh.settings:
-        raise ValueError("the two findings are not of one picture and the same settings: compute from the stored ones")
+        raise ValueError(
+            "the two results are not of the same picture and the same settings: compute from the stored ones"
+        )
     same_class = stored.label == fresh.label and stored.top[:1] != () and stored.top[0][0] == fresh.top[0][0]
-    maps, scores = _maps_apart(stored, fresh), _scores_apart(stored, fresh)
+    maps, scores = _map_difference(stored, fresh), _score_difference(stored, fresh)
     agrees = same_class and maps <= MAP_TOLERANCE and not scores > SCORE_TOLERANCE
     names = sorted(stored.versions.keys() | fresh.versions.keys())
-    told = {name: (stored.versions.get(name, "none"), fresh.versions.get(name, "none")) for name in names}
-    versions = {name: pair for name, pair in told.items() if pair[0] != pair[1]}
+    pairs = {name: (stored.versions.get(name, "none"), fresh.versions.get(name, "none")) for name in names}
+    versions = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
     sentences = [
         f"The stored result and the one computed now {'agree' if agrees else 'do not agree'}.",
         _on_class(stored, fresh, same_class),
@@ -58,14 +60,14 @@ def check_agreement(stored: Finding, fresh: Finding) -> Agreement:
     return Agreement(agrees, same_class, maps, scores, versions, " ".join(sentences))
 
 
-def _maps_apart(stored: Finding, fresh: Finding) -> float:
+def _map_difference(stored: Finding, fresh: Finding) -> float:
     if stored.maps.shape != fresh.maps.shape:
         return math.inf
     pairs = ((stored.maps, fresh.maps), (stored.merged, fresh.merged))
     return max(float(np.abs(a - b).max()) for a, b in pairs)
 
 
-def _scores_apart(stored: Finding, fresh: Finding) -> float:
+def _score_difference(stored: Finding, fresh: Finding) -> float:
     both = [(stored.scores[key].values, fresh.scores[key].values) for key in stored.scores.keys() & fresh.scores.keys()]
     pairs = [(old[name], new[name]) for old, new in both for name in old.keys() & new.keys()]
     return max((abs(a - b) for a, b in pairs if a is not None and b is not None), default=math.nan)
@@ -74,32 +76,32 @@ def _scores_apart(stored: Finding, fresh: Finding) -> float:
 def _on_class(stored: Finding, fresh: Finding, same: bool) -> str:
     if same:
         return f"Both explain {fresh.label!r}, and the likeliest class is the same."
-    likeliest = [found.top[0][0] if found.top else "none" for found in (stored, fresh)]
+    likeliest = [finding.top[0][0] if finding.top else "none" for finding in (stored, fresh)]
     return (
-        f"The stored one explains {stored.label!r} where {likeliest[0]!r} is likeliest, "
-        f"the new one {fresh.label!r} where {likeliest[1]!r} is."
+        f"The stored result explains {stored.label!r} (the likeliest class is {likeliest[0]!r}), "
+        f"the new one {fresh.label!r} ({likeliest[1]!r})."
     )
 
 
-def _on_maps(apart: float) -> str:
-    if math.isinf(apart):
+def _on_maps(difference: float) -> str:
+    if math.isinf(difference):
         return "The maps differ in size."
-    if not apart:
+    if not difference:
         return "The maps were reproduced exactly."
-    return f"The maps differ by at most {apart:.1g}; up to {MAP_TOLERANCE:g} counts as the same."
+    return f"The maps differ by at most {difference:.1g}; up to {MAP_TOLERANCE:g} counts as equal."
 
 
-def _on_scores(apart: float) -> str:
-    if math.isnan(apart):
-        return "No score is in both."
-    if not apart:
+def _on_scores(difference: float) -> str:
+    if math.isnan(difference):
+        return "They have no score in common."
+    if not difference:
         return "The scores were reproduced exactly."
-    return f"The scores differ by at most {apart:.1g}; up to {SCORE_TOLERANCE:g} counts as the same."
+    return f"The scores differ by at most {difference:.1g}; up to {SCORE_TOLERANCE:g} counts as equal."
 
 
 def _on_versions(stored: Finding, fresh: Finding, versions: dict[str, tuple[str, str]]) -> str:
-    """What was different around them."""
-    told = [f"{name} {old}, now {new}" for name, (old, new) in versions.items()]
+    """Which versions and devices differ."""
+    changes = [f"{name} {old}, now {new}" for name, (old, new) in versions.items()]
     if stored.device != fresh.device:
-        told.append(f"the device {stored.device}, now {fresh.device}")
-    return f"Then it was {'; '.join(told)}." if told else "Versions and device are the same."
+        changes.append(f"device {stored.device}, now {fresh.device}")
+    return f"Changed since then: {'; '.join(changes)}." if changes else "Versions and device are the same."

@@ -1,7 +1,7 @@
-"""A finding in one file: a zip of its picture, its maps, its scores and a manifest; and such a file -> the finding.
+"""Results in one file, written and read: a zip of the picture, the maps, the scores and a manifest.
 
 A bundle is read in memory, from a fixed list of members, and nothing in it is run or unpacked to disk. Its members are
-stored as they are, not compressed, so that the file's own length bounds what reading it can take.
+not compressed, so the file's length bounds the memory that reading it takes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MANIFEST, PICTURE, VIEW, MAPS, MERGED, SCORES, SHAPES, MERGES = (
     "shapes.png",
     "merges.npy",
 )
-# The most bytes that a member may have.
+# The largest size of each member, in bytes.
 LIMITS = {
     MANIFEST: 2**20,
     PICTURE: 256 * 2**20,
@@ -48,20 +48,20 @@ LIMITS = {
     SHAPES: 32 * 2**20,
     MERGES: 256 * 2**20,
 }
-# Only there where it is known what the picture holds, and where a rule needs more than the maps to merge them.
+# Present only if shapes are known, or if the merging rule needs more than the maps.
 OPTIONAL = {SHAPES, MERGES}
 _MAX_DIRECTORY = 4096  # bytes at the end of a zip that list its members
-_LOCAL, _ENTRY, _END = 30, 46, 22  # bytes of a zip's records, names left out
+_LOCAL, _ENTRY, _END = 30, 46, 22  # bytes of a zip's records, without names
 _SAME_TIME = (1980, 1, 1, 0, 0, 0)
 _FLOATS = np.dtype("<f4")
 _ASK_AGAIN = "ask for the file again"
 
 
 def write(finding: Finding) -> bytes:
-    """Put a finding into a file's bytes; the same finding gives the same bytes.
+    """Write a result as a bundle's bytes; the same result gives the same bytes.
 
     Raises:
-        BundleError: it is larger than what `read` takes.
+        BundleError: it is larger than `read` accepts.
     """
     members = {
         PICTURE: finding.picture,
@@ -79,7 +79,7 @@ def write(finding: Finding) -> bytes:
     for name, data in members.items():
         if len(data) > LIMITS[name]:
             raise BundleError(
-                f"This finding's {name} has {len(data):,} bytes, and a bundle holds at most {LIMITS[name]:,} of it: "
+                f"This result's {name} has {len(data):,} bytes, but a bundle holds at most {LIMITS[name]:,}: "
                 "use fewer layers or a smaller picture."
             )
     stream = io.BytesIO()
@@ -93,12 +93,12 @@ def write(finding: Finding) -> bytes:
 
 
 def read(data: bytes) -> Finding:
-    """Take a finding out of a bundle's bytes, which may be a stranger's; nothing is computed again.
+    """Read a result from a bundle's bytes, which may be untrusted; nothing is computed again.
 
-    The model's name may be that of any network: look it up among those that you know before you load it.
+    The model's name may be anything: check that it is a known network before you load it.
 
     Raises:
-        BundleError: it is no bundle, it is damaged, or it claims what cannot be; the text says which.
+        BundleError: it is not a bundle, is damaged, or holds impossible values; the message says which.
     """
     members = _members(data)
     manifest = parse(members[MANIFEST])
@@ -126,12 +126,12 @@ def read(data: bytes) -> Finding:
         device=manifest.device,
     )
     if csv(finding) != members[SCORES]:
-        raise BundleError(f"This bundle's table of scores is not that of its manifest: {_ASK_AGAIN}.")
+        raise BundleError(f"This bundle's table of scores differs from its manifest: {_ASK_AGAIN}.")
     return finding
 
 
 def _numbered(shapes: Sequence[KnownShape]) -> NDArray[np.uint8]:
-    """Masks (h, w) as one picture (h, w, 3): the number of the shape, from 1 on, where one can be seen, else 0."""
+    """Masks (h, w) as one picture (h, w, 3): the number of the visible shape, counted from 1, or 0."""
     numbers = np.zeros(shapes[0].mask.shape, np.uint8)
     for number, shape in enumerate(shapes, 1):
         numbers[shape.mask] = number
@@ -139,26 +139,26 @@ def _numbered(shapes: Sequence[KnownShape]) -> NDArray[np.uint8]:
 
 
 def _shapes(members: Mapping[str, bytes], manifest: Manifest, view: NDArray[np.uint8]) -> tuple[KnownShape, ...]:
-    """What the picture is known to hold."""
+    """The shapes that the picture is known to contain."""
     if (SHAPES in members) != bool(manifest.shapes):
-        raise BundleError(f"This bundle's {SHAPES} does not fit its manifest: {_ASK_AGAIN}.")
+        raise BundleError(f"This bundle's {SHAPES} does not match its manifest: {_ASK_AGAIN}.")
     if not manifest.shapes:
         return ()
     numbers = _picture(members[SHAPES], "picture of shapes")
     if numbers.shape != view.shape or numbers.max() > len(manifest.shapes):
-        raise BundleError(f"This bundle's {SHAPES} does not fit its view or its manifest: {_ASK_AGAIN}.")
+        raise BundleError(f"This bundle's {SHAPES} does not match its view or its manifest: {_ASK_AGAIN}.")
     return tuple(KnownShape(label, numbers[..., 0] == number) for number, label in enumerate(manifest.shapes, 1))
 
 
 def _merges(members: Mapping[str, bytes], manifest: Manifest, maps: NDArray[np.float32]) -> NDArray[np.float32] | None:
-    """The running merges, where they do not follow from the maps."""
+    """The running merges, if they cannot be computed from the maps."""
     if (MERGES in members) != (RULES[manifest.settings.recipe.rule].needs != "maps"):
-        raise BundleError(f"This bundle's {MERGES} does not fit its merging rule: {_ASK_AGAIN}.")
+        raise BundleError(f"This bundle's {MERGES} does not match its merging rule: {_ASK_AGAIN}.")
     if MERGES not in members:
         return None
     merges = _array(members[MERGES], MERGES, 3)
     if merges.shape != maps.shape:
-        raise BundleError(f"This bundle's {MERGES} does not fit its maps: {_ASK_AGAIN}.")
+        raise BundleError(f"This bundle's {MERGES} does not match its maps: {_ASK_AGAIN}.")
     return merges
 
 
@@ -169,7 +169,7 @@ def _npy(array: NDArray[np.float32]) -> bytes:
 
 
 def _members(data: bytes) -> dict[str, bytes]:
-    """The members of a zip, by name; everything that the directory claims is checked before any is read."""
+    """A zip's members by name; everything in its directory is checked before any member is read."""
     _check_ends(data)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -178,21 +178,23 @@ def _members(data: bytes) -> dict[str, bytes]:
             for member in listed:
                 _check_member(member)
             if _length(listed) != len(data):
-                raise BundleError(f"This bundle's length is not that of its members, so it is damaged: {_ASK_AGAIN}.")
+                raise BundleError(f"This bundle's length does not match its members, so it is damaged: {_ASK_AGAIN}.")
             return {member.filename: _content(archive, member) for member in listed}
     except BundleError:
         raise
     except Exception as error:
-        # Deliberately everything: on hostile bytes zipfile raises struct.error, UnicodeDecodeError, RuntimeError...
+        # Deliberately broad: on hostile bytes zipfile raises struct.error, UnicodeDecodeError, RuntimeError...
         raise BundleError(f"This bundle is damaged: {_ASK_AGAIN}.") from error
 
 
 def _check_ends(data: bytes) -> None:
-    """Look at a zip's first and last record, before zipfile reads a directory of any length into memory."""
+    """Check a zip's first and last record before zipfile reads a directory of any length into memory."""
     if not data.startswith(b"PK\3\4"):
         raise BundleError("This isn't a camviz bundle. Choose a file ending in .camviz.zip.")
     if len(data) > MAX_BYTES:
-        raise BundleError(f"This file has {len(data):,} bytes, and a bundle at most {MAX_BYTES:,}: choose another.")
+        raise BundleError(
+            f"This file has {len(data):,} bytes, but a bundle has at most {MAX_BYTES:,}: choose another file."
+        )
     end = data[-_END:]
     if end[:4] != b"PK\5\6" and b"PK\5\6" not in data[-2 * _MAX_DIRECTORY :]:
         raise BundleError(f"This bundle is damaged or cut short: {_ASK_AGAIN}.")
@@ -207,22 +209,22 @@ def _check_names(listed: list[zipfile.ZipInfo]) -> None:
     """Compare the members' names with the fixed list."""
     names = [member.orig_filename for member in listed]
     if MANIFEST not in names:
-        raise BundleError("This zip file isn't a camviz bundle, as it has no manifest: choose another file.")
+        raise BundleError("This zip file isn't a camviz bundle (it has no manifest): choose another file.")
     missing = [name for name in LIMITS if name not in names and name not in OPTIONAL]
     if missing:
         raise BundleError(f"This bundle lacks its {missing[0]}: {_ASK_AGAIN}.")
-    strange = [name for name in names if name not in LIMITS]
-    if strange:
-        raise BundleError(f"This bundle holds what does not belong there, {strange[0][:60]!r}: {_ASK_AGAIN}.")
+    unexpected = [name for name in names if name not in LIMITS]
+    if unexpected:
+        raise BundleError(f"This bundle contains an unexpected file, {unexpected[0][:60]!r}: {_ASK_AGAIN}.")
     if len(set(names)) < len(names):
-        raise BundleError(f"This bundle holds a member twice: {_ASK_AGAIN}.")
+        raise BundleError(f"This bundle contains a file twice: {_ASK_AGAIN}.")
 
 
 def _check_member(member: zipfile.ZipInfo) -> None:
-    """Check what the directory says of a member."""
+    """Check a member's entry in the directory."""
     name = member.filename
     if member.flag_bits & 0x1:
-        raise BundleError(f"This bundle's {name} is encrypted, which camviz's never are: {_ASK_AGAIN}.")
+        raise BundleError(f"This bundle's {name} is encrypted, which camviz never does: {_ASK_AGAIN}.")
     if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
         raise BundleError(f"This bundle's {name} is a link or another special file: {_ASK_AGAIN}.")
     if member.compress_type != zipfile.ZIP_STORED:
@@ -231,19 +233,19 @@ def _check_member(member: zipfile.ZipInfo) -> None:
         )
     if member.file_size > LIMITS[name]:
         raise BundleError(
-            f"This bundle's {name} claims {member.file_size:,} bytes, and {LIMITS[name]:,} are the most: {_ASK_AGAIN}."
+            f"This bundle's {name} claims {member.file_size:,} bytes; the limit is {LIMITS[name]:,}: {_ASK_AGAIN}."
         )
     if member.file_size != member.compress_size:
-        raise BundleError(f"This bundle tells two lengths of its {name}, so it is damaged: {_ASK_AGAIN}.")
+        raise BundleError(f"This bundle states two different lengths for its {name}, so it is damaged: {_ASK_AGAIN}.")
 
 
 def _length(listed: list[zipfile.ZipInfo]) -> int:
-    """How long a zip of these members is, without gaps, overlaps, remarks or anything before, between or after."""
+    """The length of a zip of these members without gaps, overlaps, comments or extra bytes anywhere."""
     return _END + sum(_LOCAL + _ENTRY + 2 * len(member.filename) + member.file_size for member in listed)
 
 
 def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
-    """A member's bytes, never more than the directory says; at their end zipfile has compared the checksum."""
+    """A member's bytes, never more than the directory states; zipfile checks the checksum at their end."""
     with archive.open(member) as stream:
         content = stream.read(member.file_size + 1)
     if len(content) != member.file_size:
@@ -254,9 +256,9 @@ def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
 def _check_hashes(members: Mapping[str, bytes], sha256: Mapping[str, str]) -> None:
     for name, data in members.items():
         if name != MANIFEST and sha256.get(name) != hashlib.sha256(data).hexdigest():
-            raise BundleError(f"This bundle's {name} is not the one that its manifest was written for: {_ASK_AGAIN}.")
+            raise BundleError(f"This bundle's {name} differs from the one in its manifest: {_ASK_AGAIN}.")
     if len(sha256) != len(members) - 1:
-        raise BundleError(f"This bundle's manifest speaks of members that are not there: {_ASK_AGAIN}.")
+        raise BundleError(f"This bundle's manifest lists files that are missing: {_ASK_AGAIN}.")
 
 
 def _picture(data: bytes, what: str) -> NDArray[np.uint8]:
@@ -267,7 +269,7 @@ def _picture(data: bytes, what: str) -> NDArray[np.uint8]:
 
 
 def _array(data: bytes, name: str, dimensions: int) -> NDArray[np.float32]:
-    """A float32 array in [0, 1] from the npy format, whose header must fit the length before an array is made."""
+    """A float32 array in [0, 1] from the npy format; its header must match its length before the array is created."""
     stream = io.BytesIO(data)
     try:
         if npy.read_magic(stream) != (1, 0):
@@ -276,16 +278,16 @@ def _array(data: bytes, name: str, dimensions: int) -> NDArray[np.float32]:
         sound = all(type(side) is int and side > 0 for side in shape)
         fits = math.prod(shape) * _FLOATS.itemsize == len(data) - stream.tell()
     except Exception as error:
-        # Deliberately everything: numpy parses the header as Python, which has many ways to fail.
+        # Deliberately broad: numpy parses the header as Python, which has many ways to fail.
         raise BundleError(f"This bundle's {name} is damaged: {_ASK_AGAIN}.") from error
     if dtype != _FLOATS or by_columns or len(shape) != dimensions or not sound or not fits:
         raise BundleError(
-            f"This bundle's {name} is no array of {dimensions} dimensions of 32-bit numbers, or not as long as it "
-            f"claims: {_ASK_AGAIN}."
+            f"This bundle's {name} is not an array of 32-bit numbers with {dimensions} dimensions, or its length is "
+            f"wrong: {_ASK_AGAIN}."
         )
     array = np.frombuffer(data, _FLOATS, offset=stream.tell()).reshape(shape).astype(np.float32)
-    if not ((array >= 0) & (array <= 1)).all():  # not so for NaN, either
-        raise BundleError(f"This bundle's {name} holds values that are not from 0 to 1: {_ASK_AGAIN}.")
+    if not ((array >= 0) & (array <= 1)).all():  # also catches NaN
+        raise BundleError(f"This bundle's {name} holds values outside 0 to 1: {_ASK_AGAIN}.")
     return array
 
 
@@ -295,6 +297,6 @@ def _check_sizes(
     layers = len(manifest.settings.recipe.layers)
     if maps.shape != (layers, *merged.shape) or view.shape[:2] != merged.shape:
         raise BundleError(
-            f"This bundle's maps {maps.shape} and {merged.shape} do not fit its view {view.shape[:2]} and "
+            f"This bundle's maps {maps.shape} and {merged.shape} do not match its view {view.shape[:2]} and "
             f"{layers} layers: {_ASK_AGAIN}."
         )

@@ -1,4 +1,4 @@
-"""A finding -> files of numbers and pictures for other programs."""
+"""Results as files of numbers and pictures for other programs."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ HOTSPOT_COLUMNS = (
 
 
 def npz(finding: Finding) -> bytes:
-    """The view, uint8 (h, w, 3), the maps, float32 (L, h, w), and the merged map, float32 (h, w), in NumPy's format.
+    """View, uint8 (h, w, 3), maps, float32 (L, h, w), and merged map, float32 (h, w), in NumPy's format.
 
-    The text under "metadata" is JSON: settings, class, scores and versions. Nothing is pickled.
+    "metadata" is JSON text: settings, class, scores and versions. Nothing is pickled.
     """
     metadata = json.dumps(described(finding), indent=2, ensure_ascii=False, allow_nan=False)
     stream = io.BytesIO()
@@ -50,17 +50,17 @@ def npz(finding: Finding) -> bytes:
 
 
 def csv(finding: Finding) -> bytes:
-    """The scores as a table in UTF-8: a row for the merged map, each layer, deep to shallow, and each blind guess.
+    """The scores as a table in UTF-8: rows for the merged map, each layer (deepest to finest) and each blind guess.
 
-    A cell is empty where nothing was computed.
+    A cell is empty if nothing was computed.
     """
     stream = io.StringIO()
     table = tables.writer(stream, lineterminator="\n")
     recipe, names = finding.settings.recipe, finding.score_names
     table.writerow(("map", "method", "rule", "class", *map(as_cell, names), "note"))
     maps = {key: finding.scores[key] for key in (RESULT, *reversed(recipe.layers)) if finding.scores}
-    rows = [(key, recipe.method, recipe.rule if key == RESULT else "", each) for key, each in maps.items()]
-    rows += [("baseline", method, "", each) for method, each in finding.baselines.items()]
+    rows = [(key, recipe.method, recipe.rule if key == RESULT else "", score) for key, score in maps.items()]
+    rows += [("baseline", method, "", score) for method, score in finding.baselines.items()]
     for *texts, score in rows:
         numbers = ("" if score[name] is None else repr(score[name]) for name in names)
         table.writerow([*map(as_cell, (*texts, finding.label)), *numbers, as_cell(score.note)])
@@ -68,7 +68,7 @@ def csv(finding: Finding) -> bytes:
 
 
 def hotspots_of(finding: Finding, share: float) -> dict[str, Hotspots]:
-    """The hottest share of each map's pixels: of the merged map under `RESULT`, then of each layer, deep to shallow."""
+    """The hottest share of each map's pixels: the merged map under `RESULT`, then each layer, deepest to finest."""
     layers = reversed(list(zip(finding.settings.recipe.layers, finding.maps, strict=True)))
     return {key: hotspots(map_, share) for key, map_ in ((RESULT, finding.merged), *layers)}
 
@@ -76,25 +76,25 @@ def hotspots_of(finding: Finding, share: float) -> dict[str, Hotspots]:
 def hotspots_csv(finding: Finding) -> bytes:
     """Where the hottest 5, 10 and 20 % of each map's pixels are, as a table in UTF-8.
 
-    For each map and share there is a row with "all" as the region, then one for each region, the largest first. Places
-    are pixel numbers in the view, as in `camviz.HotRegion`. A cell is empty where there is nothing to tell.
+    Each map and share has a row with "all" as the region, then one row per region, the largest first. Positions are
+    pixels of the view, as in `camviz.HotRegion`. A cell is empty if it does not apply.
     """
     stream = io.StringIO()
     table = tables.writer(stream, lineterminator="\n")
     table.writerow(HOTSPOT_COLUMNS)
     recipe = finding.settings.recipe
     for share in SHARES:
-        for key, found in hotspots_of(finding, share).items():
+        for key, spots in hotspots_of(finding, share).items():
             texts = (key, recipe.method, recipe.rule if key == RESULT else "", finding.label)
             start = [*map(as_cell, texts), repr(share)]
-            table.writerow([*start, "all", *[""] * 4, *_numbers(found), _number(found.threshold), found.note])
-            for number, region in enumerate(found.regions, 1):
+            table.writerow([*start, "all", *[""] * 4, *_numbers(spots), _number(spots.threshold), spots.note])
+            for number, region in enumerate(spots.regions, 1):
                 table.writerow([*start, number, *region.box, *_numbers(region), "", ""])
     return stream.getvalue().encode()
 
 
-def _numbers(found: Hotspots | HotRegion) -> list[str]:
-    return [*map(_number, found.centre), str(found.pixels), repr(found.area)]
+def _numbers(spot: Hotspots | HotRegion) -> list[str]:
+    return [*map(_number, spot.centre), str(spot.pixels), repr(spot.area)]
 
 
 def _number(value: float) -> str:
@@ -102,7 +102,7 @@ def _number(value: float) -> str:
 
 
 def settings_in_words(finding: Finding) -> dict[str, str]:
-    """What one has to choose to get the same, by what it is."""
+    """The choices that reproduce this result, by name."""
     settings, recipe = finding.settings, finding.settings.recipe
     return {
         "Picture": f"{finding.name}, {_FITS[settings.fit]}",
@@ -118,12 +118,12 @@ def settings_in_words(finding: Finding) -> dict[str, str]:
 
 def _noise_in_words(noise: Perturbation) -> str:
     kind = KINDS[noise.kind]
-    draw = f", repeat {noise.seed + 1}" if kind.seeded else ""
-    return f"{kind.title}, {kind.strength(noise.level)}, level {noise.level}{draw}"
+    repeat = f", repeat {noise.seed + 1}" if kind.seeded else ""
+    return f"{kind.title}, {kind.strength(noise.level)}, level {noise.level}{repeat}"
 
 
 def facts(finding: Finding) -> dict[str, str]:
-    """All that one has to know to get the same result again and to check it, in words."""
+    """Everything needed to reproduce and check the result, in words."""
     recipe, model = finding.settings.recipe, finding.settings.model
     return {
         **settings_in_words(finding),
@@ -137,20 +137,20 @@ def facts(finding: Finding) -> dict[str, str]:
 
 
 def model_title(name: str) -> str:
-    """A network's name in print; of one that is not among camviz's, the name that it has."""
+    """A network's title, or its name if it is not one of camviz's."""
     return next((info.title for info in list_models() if info.name == name), name)
 
 
 def as_cell(text: str) -> str:
-    """Text that no spreadsheet takes for a formula."""
+    """Text that no spreadsheet interprets as a formula."""
     text = plain(text)
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def panels(finding: Finding, colormap: str = COLORMAP) -> dict[str, bytes]:
-    """The pictures of the strip by file name, each a PNG: the view, each layer's map over it, the merges, the result.
+    """The pictures of the layer strip as PNG, by file name: the view and, over it, each map, each merge and the result.
 
-    Layers are numbered from the deepest, as they are merged. `colormap` is a name in `camviz.render.COLORMAPS`.
+    Layers are numbered from the deepest, in merging order. `colormap` is a name in `camviz.render.COLORMAPS`.
     """
     contents = [as_png(finding.view), laid_over(finding, finding.merged, colormap)]
     for map_, merge in reversed(list(zip(finding.maps, running_merges(finding), strict=True))):

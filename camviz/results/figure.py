@@ -1,4 +1,4 @@
-"""A finding -> one figure for a paper: the view, the layers and their running merges, and the result."""
+"""A result as a figure for a paper: the view, the layers and their running merges, and the merged map."""
 
 from __future__ import annotations
 
@@ -26,32 +26,32 @@ Kind = Literal["pdf", "png"]
 WIDTH = 7.2  # inches: both columns of a two-column page
 DPI = 300
 _LEAST_CELL = 0.8  # inches, of one layer's map
-_LARGE, _BAR = 2.35, 0.1  # the sides of view and result, and the bar's breadth, in cells
+_LARGE, _BAR = 2.35, 0.1  # side of view and result, and width of the colour bar, in cells
 _SPACE = 0.06  # between cells, in cells
-_ABOVE, _BELOW = 0.22, 0.58  # inches for words above and below the pictures
+_ABOVE, _BELOW = 0.22, 0.58  # inches for text above and below the pictures
 _TITLE, _SMALL = 8, 5.5  # points
 # Matplotlib's settings belong to the whole process.
 _LOCK = threading.Lock()
 _STYLE: Any = {
-    "pdf.fonttype": 42,  # TrueType, whole letters: many journals take no other
-    "font.family": ["DejaVu Sans"],  # comes with matplotlib, so that the figure is the same everywhere
+    "pdf.fonttype": 42,  # TrueType: many journals accept nothing else
+    "font.family": ["DejaVu Sans"],  # comes with matplotlib, so the figure is the same everywhere
     "text.usetex": False,
-    "text.parse_math": False,  # a dollar sign in a file's name is one
+    "text.parse_math": False,  # a dollar sign in a file's name is just a dollar sign
     "axes.linewidth": 0.4,
 }
 
 
 def figure(finding: Finding, kind: Kind = "pdf", scale: float = 1, colormap: str = COLORMAP) -> bytes:
-    """Draw a figure ready for a paper; the same finding gives the same bytes.
+    """Draw a figure ready for a paper; the same result gives the same bytes.
 
     Args:
-        finding: what to draw.
-        kind: "pdf" with text as text and fonts embedded, or "png" at 300 dots an inch.
-        scale: 1 for 7.2 inches in width, or more where the layers are many; the letters keep their size.
+        finding: the result to draw.
+        kind: "pdf" with real text and embedded fonts, or "png" at 300 dots per inch.
+        scale: 1 for a width of 7.2 inches, or more if there are many layers; the font size stays the same.
         colormap: a name in `camviz.render.COLORMAPS`.
 
     Raises:
-        ValueError: another kind or colormap, or a scale outside 0.5 to 4.
+        ValueError: an unknown kind or colormap, or a scale outside 0.5 to 4.
     """
     if colormap not in COLORMAPS:
         raise ValueError(f"colormap must be one of {', '.join(COLORMAPS)}, got {colormap!r}")
@@ -61,7 +61,7 @@ def figure(finding: Finding, kind: Kind = "pdf", scale: float = 1, colormap: str
         raise ValueError(f"scale must be from 0.5 to 4, got {scale}")
     stream = io.BytesIO()
     with _LOCK, mpl.rc_context(_STYLE), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a letter that the font has not is drawn as a box
+        warnings.simplefilter("ignore", UserWarning)  # a character that the font lacks is drawn as a box
         drawn = _drawn(finding, scale, colormap)
         if kind == "pdf":
             FigureCanvasPdf(drawn)
@@ -82,24 +82,24 @@ def _drawn(finding: Finding, scale: float, colormap: str) -> Figure:
     top = height - _ABOVE
 
     def place(left: float, side: float, upper: float = 0.0, breadth: float | None = None) -> Axes:
-        """Axes of `side` cells, `left` and `upper` cells from the corner of the pictures."""
+        """Axes of `side` cells, `left` and `upper` cells from the pictures' top left corner."""
         shape = ((side if breadth is None else breadth) * cell / width, side * cell / height)
         return drawn.add_axes((left * cell / width, (top - (upper + side) * cell) / height, *shape))
 
     def over(map_: NDArray[np.float32]) -> NDArray[np.uint8]:
         return overlay(finding.view, torch.tensor(map_), colormap)
 
-    at = _SPACE
-    _show(place(at, _LARGE), finding.view, _seen(finding))
-    at += _LARGE + _SPACE
+    left = _SPACE
+    _show(place(left, _LARGE), finding.view, _view_title(finding))
+    left += _LARGE + _SPACE
     merges = running_merges(finding)
     lower = _LARGE - 1
     for index in reversed(range(columns)):
-        _show(place(at, 1), over(finding.maps[index]), _cut(layers[index], 20), _arcc(finding, layers[index]))
-        _show(place(at, 1, lower), over(merges[index]), "merged so far" if index < columns - 1 else "deepest")
-        at += 1 + _SPACE
-    _show(place(at, _LARGE), over(finding.merged), _result_title(finding), _parts(finding))
-    _bar(place(at + _LARGE + _SPACE, _LARGE, breadth=_BAR), colormap)
+        _show(place(left, 1), over(finding.maps[index]), _cut(layers[index], 20), _arcc(finding, layers[index]))
+        _show(place(left, 1, lower), over(merges[index]), "merged so far" if index < columns - 1 else "deepest")
+        left += 1 + _SPACE
+    _show(place(left, _LARGE), over(finding.merged), _result_title(finding), _parts(finding))
+    _bar(place(left + _LARGE + _SPACE, _LARGE, breadth=_BAR), colormap)
     drawn.text(
         _SPACE * cell / width,
         1 - 0.02 / height,
@@ -108,7 +108,7 @@ def _drawn(finding: Finding, scale: float, colormap: str) -> Figure:
         va="top",
         weight="bold",
     )
-    drawn.text(_SPACE * cell / width, 0.04 / height, _how(finding), fontsize=_SMALL, va="bottom")
+    drawn.text(_SPACE * cell / width, 0.04 / height, _settings_line(finding), fontsize=_SMALL, va="bottom")
     return drawn
 
 
@@ -119,7 +119,7 @@ def _show(axes: Axes, picture: NDArray[np.uint8], below: str, more: str = "") ->
 
 
 def _bar(axes: Axes, colormap: str) -> None:
-    """The colours that a map has over mid-grey."""
+    """The colours of a map over mid-grey."""
     values = torch.linspace(1, 0, 256)[:, None]
     axes.imshow(overlay(np.full((256, 1, 3), 128, np.uint8), values, colormap), aspect="auto", extent=(0, 1, 0, 1))
     axes.set(xticks=[], yticks=[0, 0.5, 1])
@@ -138,10 +138,9 @@ def _heading(finding: Finding) -> str:
     return f"{method} for “{label}” ({finding.probability:.1%})"
 
 
-def _seen(finding: Finding) -> str:
-    """What the view is, in words."""
-    name, how = _cut(plain(finding.name), 40), finding.settings.noise
-    return name if how is None else f"{name}\n{KINDS[how.kind].title}, {KINDS[how.kind].strength(how.level)}"
+def _view_title(finding: Finding) -> str:
+    name, noise = _cut(plain(finding.name), 40), finding.settings.noise
+    return name if noise is None else f"{name}\n{KINDS[noise.kind].title}, {KINDS[noise.kind].strength(noise.level)}"
 
 
 def _arcc(finding: Finding, key: str) -> str:
@@ -150,21 +149,21 @@ def _arcc(finding: Finding, key: str) -> str:
 
 
 def _parts(finding: Finding) -> str:
-    """The merged map's ARCC and what it is made of."""
+    """The merged map's ARCC and its parts."""
     score = finding.scores.get(RESULT)
     if score is None:
         return ""
     parts = {"coherency": score["coherency"], "complexity": score["complexity"], "ROAD": score["road"]}
-    told = ", ".join(f"{name} {value:.2f}" for name, value in parts.items() if value is not None)
-    return "\n".join(filter(None, (_arcc(finding, RESULT), told)))
+    text = ", ".join(f"{name} {value:.2f}" for name, value in parts.items() if value is not None)
+    return "\n".join(filter(None, (_arcc(finding, RESULT), text)))
 
 
-def _how(finding: Finding) -> str:
-    """What else one needs to make the same figure again."""
+def _settings_line(finding: Finding) -> str:
+    """What else is needed to draw the same figure again."""
     recipe = finding.settings.recipe
-    merging = f"layers from deep to shallow, below each the {recipe.rule} so far; " if len(recipe.layers) > 1 else ""
-    with_ = ", ".join(f"{name} {finding.versions[name]}" for name in ("camviz", "torch") if name in finding.versions)
-    return f"{_cut(finding.settings.model, 30)}; {merging}fit {finding.settings.fit}, seed {recipe.seed}; {with_}."
+    merging = f"layers from deepest to finest, below each the {recipe.rule} so far; " if len(recipe.layers) > 1 else ""
+    versions = ", ".join(f"{name} {finding.versions[name]}" for name in ("camviz", "torch") if name in finding.versions)
+    return f"{_cut(finding.settings.model, 30)}; {merging}fit {finding.settings.fit}, seed {recipe.seed}; {versions}."
 
 
 def _cut(text: str, length: int) -> str:

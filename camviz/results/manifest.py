@@ -1,4 +1,4 @@
-"""A finding without its pixels as JSON, and back: every value of a stranger's text is checked."""
+"""A result without its pixels, to and from JSON. When read, the text is untrusted: every value is checked."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from camviz.noise.measure import Perturbation
 from camviz.recipe import Recipe
 from camviz.results.finding import RESULT, TOP, Finding, LayerFacts, MapScores, Settings
 
-# Version 1 held ARCC and its parts alone.
+# Version 1 held only ARCC and its parts.
 FORMAT, VERSION, READABLE = "camviz bundle", 2, (1, 2)
 MAX_LAYERS = 1000
 MAX_SHAPES = 20
 _MAX_TEXT = 1000
 _MAX_SCORES = 100
-# How far rounding may carry a score out of its range.
+# How far rounding may push a score out of its range.
 _ROUNDING = 1e-6
 _MAX_SEED = 2**63 - 1
-# Categories of Unicode: control and format characters (which can turn text round), surrogates, line ends.
+# Unicode categories: control and format characters (which can reverse text), surrogates, line ends.
 _NOT_SHOWN = {"Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"}
 Value = TypeVar("Value")
 
 
 class BundleError(ValueError):
-    """A bundle that cannot be read; its text is one sentence for the person who offered it."""
+    """A bundle that cannot be read; its message is one sentence for the user."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a `Finding` holds beside bytes and arrays, and the SHA-256 of each of the bundle's members."""
+    """Everything in a `Finding` except bytes and arrays, and the SHA-256 of each of the bundle's members."""
 
     settings: Settings
     name: str
@@ -55,13 +55,13 @@ class Manifest:
 
 
 def as_json(finding: Finding, sha256: Mapping[str, str]) -> str:
-    """Write down a finding without its pixels; the same finding gives the same text."""
+    """Encode a result without its pixels; the same result gives the same text."""
     raw = {"format": FORMAT, "version": VERSION, **described(finding), "sha256": dict(sha256)}
     return json.dumps(raw, indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def described(finding: Finding) -> dict[str, Any]:
-    """What a finding holds beside bytes and arrays, ready for JSON."""
+    """Everything in a result except bytes and arrays, ready for JSON."""
     return {
         "settings": asdict(finding.settings),
         "name": plain(finding.name),
@@ -78,14 +78,14 @@ def described(finding: Finding) -> dict[str, Any]:
 
 
 def _described(scores: Mapping[str, MapScores]) -> dict[str, dict[str, float | str | None]]:
-    return {key: {**each.values, "note": each.note} for key, each in scores.items()}
+    return {key: {**score.values, "note": score.note} for key, score in scores.items()}
 
 
 def parse(text: bytes) -> Manifest:
     """Read a manifest.
 
     Raises:
-        BundleError: it is none, of another version, or a value in it is not what it has to be.
+        BundleError: it is not a manifest, has another version, or holds an invalid value.
     """
     raw = _decoded(text)
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
@@ -95,8 +95,8 @@ def parse(text: bytes) -> Manifest:
     version = raw.get("version")
     if type(version) is not int or version not in READABLE:
         raise BundleError(
-            f"This bundle has format version {str(version)[:20]}, and only {' and '.join(map(str, READABLE))} can be "
-            "read here: open it with the camviz that wrote it."
+            f"This bundle has format version {str(version)[:20]}, but this camviz reads only "
+            f"{' and '.join(map(str, READABLE))}: open it with the camviz that wrote it."
         )
     if version == 1:
         raw = {**raw, "baselines": {}, "layers": [], "shapes": []}
@@ -114,34 +114,34 @@ def _damaged(why: str) -> BundleError:
 
 def _decoded(text: bytes) -> Any:  # noqa: ANN401
     def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is no number")
+        raise ValueError(f"{constant} is not a number")
 
     try:
-        return json.loads(text.decode("utf-8"), parse_constant=refuse, object_pairs_hook=_each_once)
+        return json.loads(text.decode("utf-8"), parse_constant=refuse, object_pairs_hook=_without_duplicates)
     except RecursionError as error:
         raise _damaged("it is nested too deeply") from error
     except ValueError as error:
-        raise _damaged("it is no JSON, holds a key twice, or a number that is none") from error
+        raise _damaged("it is not valid JSON, or a key occurs twice") from error
 
 
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key stands twice")
-    return found
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError("a key occurs twice")
+    return values
 
 
 def _parsed(raw: dict[str, Any]) -> Manifest:
     settings = _settings(raw["settings"])
     scores = {_text(key): _map_scores(value) for key, value in _a(dict, raw["scores"]).items()}
     if scores and set(scores) != {RESULT, *settings.recipe.layers}:
-        raise _damaged("its scores are not those of its maps")
+        raise _damaged("its scores do not match its maps")
     layers = tuple(_layer_facts(facts) for facts in _a(list, raw["layers"]))
     if layers and len(layers) != len(settings.recipe.layers):
-        raise _damaged("it describes other layers than it names")
+        raise _damaged("its layers and their descriptions do not match")
     top = tuple((_text(label), _share(share)) for label, share in _at_most(TOP, _a(list, raw["top"])))
     if [share for _, share in top] != sorted((share for _, share in top), reverse=True):
-        raise _damaged("its classes are not in the order of their probability")
+        raise _damaged("its classes are not in order of probability")
     return Manifest(
         settings=settings,
         name=_text(raw["name"]),
@@ -181,7 +181,7 @@ def _settings(raw: Any) -> Settings:  # noqa: ANN401
 def _recipe(raw: Any) -> Recipe:  # noqa: ANN401
     layers = tuple(_text(name) for name in _a(list, raw["layers"]))
     if not 1 <= len(layers) <= MAX_LAYERS or len(set(layers)) < len(layers):
-        raise _damaged(f"it names {len(layers)} layers, of 1 to {MAX_LAYERS} that differ")
+        raise _damaged(f"it names {len(layers)} layers, not 1 to {MAX_LAYERS} different ones")
     return Recipe(
         method=_one_of("method", METHODS, raw["method"]),
         layers=layers,
@@ -201,7 +201,7 @@ def _map_scores(raw: Any) -> MapScores:  # noqa: ANN401
 
 
 def _score(name: str, value: Any) -> float | None:  # noqa: ANN401
-    """A score; None was not computed. One that is unknown here may have any value."""
+    """A score, or None if it was not computed. A score unknown to this version may have any value."""
     low, high = SCORES[name].range if name in SCORES else (-math.inf, math.inf)
     return None if value is None else _number(value, low - _ROUNDING, high + _ROUNDING)
 
@@ -209,13 +209,13 @@ def _score(name: str, value: Any) -> float | None:  # noqa: ANN401
 def _one_of(what: str, known: Any, value: Any) -> Any:  # noqa: ANN401
     if _text(value) not in known:
         raise BundleError(
-            f"This bundle names a {what} that is unknown here, {value[:40]!r}: open it with a newer camviz."
+            f"This bundle names a {what} that is unknown to this camviz, {value[:40]!r}: open it with a newer one."
         )
     return value
 
 
 def _a(kind: type[Value], value: Any) -> Value:  # noqa: ANN401
-    """The value, if it is just of this type."""
+    """The value, if it has exactly this type."""
     if type(value) is not kind:
         raise TypeError(f"expected {kind.__name__}, got {type(value).__name__}")
     return value
@@ -232,15 +232,15 @@ def _few(kind: type[Value], value: Any) -> Value:  # noqa: ANN401
 
 
 def _text(value: Any) -> str:  # noqa: ANN401
-    """Text of one line, of a sane length."""
+    """One line of text of limited length."""
     text = _a(str, value)
     if len(text) > _MAX_TEXT or plain(text) != text:
-        raise ValueError("text that cannot be shown, or too long")
+        raise ValueError("text cannot be shown or is too long")
     return text
 
 
 def plain(text: str) -> str:
-    """One line of text that can be shown and stored: what is neither is replaced, such as a lone surrogate."""
+    """One line of text that can be shown and stored; other characters, such as lone surrogates, are replaced."""
     kept = ("\N{REPLACEMENT CHARACTER}" if category(char) in _NOT_SHOWN else char for char in text[:_MAX_TEXT])
     return "".join(kept)
 
@@ -252,12 +252,12 @@ def _share(value: Any) -> float:  # noqa: ANN401
 def _number(value: Any, low: float, high: float) -> float:  # noqa: ANN401
     number = float(value if type(value) is int else _a(float, value))
     if not math.isfinite(number) or not low <= number <= high:
-        raise ValueError(f"a number within [{low}, {high}] is wanted")
+        raise ValueError(f"expected a number in [{low}, {high}]")
     return number
 
 
 def _whole(value: Any) -> int:  # noqa: ANN401
     number = _a(int, value)
     if not 0 <= number <= _MAX_SEED:
-        raise ValueError("a whole number from 0 up is wanted")
+        raise ValueError("expected a whole number that is not negative")
     return number

@@ -1,9 +1,9 @@
-"""Write files into a user's folder: all of them or none, and never over a file of the user's.
+"""Write files into a user's folder: all of them or none, and never over one of the user's files.
 
-The folder holds a manifest, `.camviz-files.json`, which lists the files written there with their SHA-256. A file is
-camviz's only while its bytes are those listed; every other file is the user's. A write that is interrupted, even by
-`kill -9`, is finished or rolled back by the next run (see `camviz.results.output_transaction`). A lock on
-`.camviz-lock` keeps other processes out; the system releases it when its holder ends, however that happens.
+The folder holds a manifest, `.camviz-files.json`, which lists the files written there with their SHA-256. A file
+belongs to camviz only while its bytes match the list; every other file is the user's. The next run finishes or rolls
+back a write that was interrupted, even by `kill -9` (see `camviz.results.output_transaction`). A lock on `.camviz-lock`
+keeps other processes out; the system releases it when its holder exits for any reason.
 """
 
 from __future__ import annotations
@@ -59,15 +59,15 @@ def write_files(folder: Path, files: Mapping[str, bytes], force: bool = False) -
 
 @contextmanager
 def reserve(folder: Path, force: bool = False) -> Iterator[OutputFolder]:
-    """Lock a folder, made if need be, after finishing or rolling back a write that was interrupted.
+    """Lock a folder (created if missing), then finish or roll back an interrupted write.
 
     Args:
         folder: where to write; a link to a folder is followed.
-        force: whether to overwrite files of the user's that have the names of new files, and to replace a manifest
-            that cannot be read. No other file of the user's is ever touched.
+        force: whether to overwrite the user's files that have the names of new files, and to replace a manifest that
+            cannot be read. No other file of the user's is ever touched.
 
     Raises:
-        OutputFolderError: it is no folder, another process has reserved it, its manifest cannot be read, or the
+        OutputFolderError: it is not a folder, another process has reserved it, its manifest cannot be read, or the
             system refuses.
     """
     with _explained(f"{str(folder)!r} cannot be used", "check its name and permissions, or choose another folder"):
@@ -86,17 +86,17 @@ def reserve(folder: Path, force: bool = False) -> Iterator[OutputFolder]:
 
 
 class OutputFolder:
-    """A folder reserved for this process; `reserve` makes it."""
+    """A folder reserved for this process by `reserve`."""
 
     def __init__(self, path: Path, force: bool, manifest: Manifest) -> None:
         self._path, self._force, self._manifest = path, force, manifest
 
     def check(self, names: Iterable[str]) -> None:
-        """Find out whether files of these names could be written, before they are computed.
+        """Check that files with these names can be written, before computing them.
 
         Raises:
             ValueError: as in `write`.
-            OutputFolderError: a name is that of a link or a folder, or of a user's file without `force`.
+            OutputFolderError: a name belongs to a link or a folder, or to a user's file and `force` is False.
         """
         names = list(names)
         check_names(names)
@@ -104,14 +104,14 @@ class OutputFolder:
             self._in_the_way(names)
 
     def write(self, files: Mapping[str, bytes]) -> None:
-        """Replace the files that camviz wrote here by these: all of them or none.
+        """Replace the files that camviz wrote here with these: all of them or none.
 
         Args:
-            files: plain file names, and the content of each.
+            files: the content of each file, by plain file name.
 
         Raises:
-            ValueError: a name is no plain file name, starts with `.camviz-`, or differs from another by case only.
-            OutputFolderError: as in `check`, or the system refuses, such as on a full disk.
+            ValueError: a name is not a plain file name, starts with `.camviz-`, or differs from another by case only.
+            OutputFolderError: as in `check`, or the system refuses, for instance because the disk is full.
         """
         self.check(files)
         folder = self._path
@@ -120,10 +120,12 @@ class OutputFolder:
                 journal = self._journal(stage(folder, files))
                 commit(folder, journal)
             except BaseException:
-                # If stopped by hand, this may be just after the commit: what is on the disk decides.
+                # An interrupt may come just after the commit: the files on disk decide.
                 self._manifest = recover(folder, _read(folder, self._force))
                 raise
-        with _explained(f"{str(folder)!r} is half written", "run the same command again, which finishes it first"):
+        with _explained(
+            f"{str(folder)!r} is only partly written", "run the same command again, which finishes it first"
+        ):
             self._manifest = finish(folder, journal)
             clear_staging(folder)
 
@@ -137,7 +139,7 @@ class OutputFolder:
         return Manifest(new, False, old, forced)
 
     def _in_the_way(self, names: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
-        """Names and hashes of the files that have these names: camviz's, and, with `force`, the user's."""
+        """Hashes, by name, of existing files with these names: camviz's and, with `force`, the user's."""
         ours: dict[str, str] = {}
         users: dict[str, str] = {}
         for name in names:
@@ -157,7 +159,7 @@ class OutputFolder:
 
 
 def _read(folder: Path, force: bool) -> Manifest:
-    """The folder's manifest; an empty one if there is none, or if `force` is to replace one that cannot be read."""
+    """The folder's manifest; an empty one if there is none, or if it cannot be read and `force` is set."""
     path = folder / MANIFEST
     refuse_special(path)
     if not path.exists():
@@ -175,7 +177,7 @@ def _read(folder: Path, force: bool) -> Manifest:
 
 
 def _lock(folder: Path) -> int:
-    """Take the lock, and return its open file."""
+    """Take the lock and return its file descriptor."""
     path = folder / LOCK
     while True:
         refuse_special(path)
@@ -198,7 +200,7 @@ def _lock(folder: Path) -> int:
 
 def _unlock(folder: Path, descriptor: int) -> None:
     try:
-        if sys.platform != "win32":  # where open files cannot be removed
+        if sys.platform != "win32":  # Windows cannot remove open files
             with _explained(f"{str(folder / LOCK)!r} cannot be removed", "remove it by hand"):
                 (folder / LOCK).unlink(missing_ok=True)
     finally:
@@ -206,7 +208,7 @@ def _unlock(folder: Path, descriptor: int) -> None:
 
 
 def _is_open_at(descriptor: int, path: Path) -> bool:
-    """Whether the path still leads to this file: a lock's last holder removes it."""
+    """Whether the path still leads to this file; the lock's last holder may have removed it."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.lstat())
     except FileNotFoundError:
@@ -215,7 +217,7 @@ def _is_open_at(descriptor: int, path: Path) -> bool:
 
 @contextmanager
 def _explained(what: str, advice: str) -> Iterator[None]:
-    """Turn an error of the system into one sentence."""
+    """Turn a system error into one sentence."""
     try:
         yield
     except OSError as error:

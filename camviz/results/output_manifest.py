@@ -1,4 +1,4 @@
-"""The list of files that camviz wrote into a folder, as JSON. It may be anybody's: every value read is checked."""
+"""The list of files that camviz wrote into a folder, as JSON. It is untrusted: every value read is checked."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _SEPARATORS = re.compile(r"[/\\:\x00-\x1f\x7f]")
 
 
 class ManifestError(ValueError):
-    """A manifest that cannot be read; the message says what it is, to follow its path in a sentence."""
+    """A manifest that cannot be read; the message continues a sentence that starts with its path."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """The files of a result, each a name with its SHA-256 in hexadecimal digits.
+    """The files of a result: names with SHA-256 hashes in hexadecimal.
 
     Attributes:
         files: the result's files.
         finished: whether all of them are in place; if not, the manifest is the journal of a write.
-        old: files of camviz's that the unfinished write replaces, or removes.
-        forced: files of the user's that it overwrites, because the user asked for it.
+        old: camviz's files that the unfinished write replaces or removes.
+        forced: the user's files that it overwrites, as the user requested.
     """
 
     files: dict[str, str] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class Manifest:
     forced: dict[str, str] = field(default_factory=dict)
 
     def owns(self, name: str, sha256: str) -> bool:
-        """Whether a file with this content is one that camviz wrote."""
+        """Whether camviz wrote a file with this name and content."""
         return sha256 in (self.files.get(name), self.old.get(name))
 
     def completed(self) -> Manifest:
@@ -56,7 +56,7 @@ def parse(text: bytes) -> Manifest:
     """Read a manifest.
 
     Raises:
-        ManifestError: it is damaged, of another version, or names anything but files in its own folder.
+        ManifestError: it is damaged, has another version, or names anything but files in its own folder.
     """
     if len(text) > MAX_BYTES:
         raise ManifestError("is too large for a list of files")
@@ -66,7 +66,7 @@ def parse(text: bytes) -> Manifest:
         if type(version) is int and version != _VERSION:
             raise ManifestError("was written by another version of camviz")
         if type(version) is not int or type(raw["finished"]) is not bool:
-            raise ValueError("a value is not what it has to be")
+            raise ValueError("a value is invalid")
         return Manifest(_hashes(raw["files"]), raw["finished"], _hashes(raw["old"]), _hashes(raw["forced"]))
     except ManifestError:
         raise
@@ -75,10 +75,10 @@ def parse(text: bytes) -> Manifest:
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Accept only names that a manifest may list.
+    """Check that a manifest may list these names.
 
     Raises:
-        ValueError: a name is no plain file name or reserved, two differ by case only, or there are too many.
+        ValueError: a name is reserved or not a plain file name, two differ by case only, or there are too many.
     """
     names = list(names)
     for name in names:
@@ -93,17 +93,17 @@ def check_names(names: Iterable[str]) -> None:
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    values = dict(pairs)
+    if len(values) < len(pairs):
         raise ValueError("a key occurs twice")
-    return found
+    return values
 
 
 def _hashes(raw: dict[str, str]) -> dict[str, str]:
     if len(raw) > 2 * _MAX_FILES:  # old files may come from two results
         raise ValueError("too many files")
     if not all(_is_name(name) and SHA256.fullmatch(sha256) for name, sha256 in raw.items()):
-        raise ValueError("not a file's name, or not a hash")
+        raise ValueError("not a file name, or not a hash")
     return raw
 
 

@@ -1,7 +1,7 @@
 """The steps of a write into a folder: stage, commit, finish; and recovery by the next run.
 
-1. The new files are written to `.camviz-staging/`. It lies in the folder itself, because a folder's parent may be
-   read-only or on another file system.
+1. The new files are written to `.camviz-staging/`, inside the folder, because its parent may be read-only or on another
+   file system.
 2. The manifest is replaced by a journal: the manifest of the new files, marked as unfinished, with the hashes of the
    files that they replace. This rename is the commit. Without it, the next run drops the staged files; with it, the
    next run finishes the write.
@@ -26,9 +26,9 @@ from camviz.results.output_manifest import RESERVED, SHA256, Manifest
 
 MANIFEST, STAGING = f"{RESERVED}files.json", f"{RESERVED}staging"
 CREATE = os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-# Keys of the two staged manifests, which equal no file's name.
+# Keys of the two staged manifests; no file can have these names.
 _JOURNAL, _FINISHED = f"{MANIFEST}/journal", f"{MANIFEST}/finished"
-# The fingerprint of links, folders and devices, which equals no hash.
+# The fingerprint of links, folders and devices, different from any hash.
 _NOT_REGULAR = "not a regular file"
 
 
@@ -44,7 +44,7 @@ def stage(folder: Path, files: Mapping[str, bytes]) -> dict[str, str]:
 
 
 def commit(folder: Path, journal: Manifest) -> None:
-    """Put the journal in the manifest's place. Whatever may need room on the disk comes before that."""
+    """Replace the manifest with the journal. Everything that needs disk space happens before that."""
     _write(folder, _FINISHED, journal.completed().encoded())
     _write(folder, _JOURNAL, journal.encoded())
     _sync(folder / STAGING)
@@ -54,7 +54,7 @@ def commit(folder: Path, journal: Manifest) -> None:
 
 def finish(folder: Path, journal: Manifest) -> Manifest:
     """Put the staged files in place, remove old ones without a successor, and mark the manifest as finished."""
-    _sync(folder)  # the journal has to be durable before the first change
+    _sync(folder)  # the journal must be durable before the first change
     for name, new in journal.files.items():
         if fingerprint(folder / name) != new:
             _staged(folder, name).replace(folder / name)
@@ -77,7 +77,7 @@ def finish(folder: Path, journal: Manifest) -> Manifest:
 def recover(folder: Path, manifest: Manifest) -> Manifest:
     """Finish a write that was committed, or drop what was staged for one that was not.
 
-    A committed write whose files the user has changed since cannot be finished: its manifest stays marked as
+    A committed write cannot be finished if the user has changed its files since: its manifest stays marked as
     unfinished until the next write.
     """
     if not manifest.finished:
@@ -89,7 +89,7 @@ def recover(folder: Path, manifest: Manifest) -> Manifest:
 
 
 def clear_staging(folder: Path) -> None:
-    """Remove the staging folder, after an interruption too."""
+    """Remove the staging folder, even after an interruption."""
     check_staging(folder)
     if (folder / STAGING).exists():
         for path in (folder / STAGING).iterdir():
@@ -98,7 +98,7 @@ def clear_staging(folder: Path) -> None:
 
 
 def check_staging(folder: Path) -> None:
-    """Refuse a staging folder that holds anything but staged files, whole or not."""
+    """Refuse a staging folder that holds anything but staged files, complete or not."""
     staging = folder / STAGING
     kind = _kind(staging)
     if kind is None:
@@ -111,7 +111,7 @@ def check_staging(folder: Path) -> None:
 
 
 def refuse_special(path: Path) -> None:
-    """Refuse what is there and is no regular file."""
+    """Refuse a path that exists and is not a regular file."""
     kind = _kind(path)
     if kind not in (None, stat.S_IFREG):
         what = {stat.S_IFLNK: "a link", stat.S_IFDIR: "a folder"}.get(kind, "not a regular file")
@@ -119,7 +119,7 @@ def refuse_special(path: Path) -> None:
 
 
 def fingerprint(path: Path) -> str | None:
-    """A file's SHA-256 in hexadecimal digits, None if there is nothing; links are not followed, and equal no hash."""
+    """A file's SHA-256 in hexadecimal, None if it does not exist; links are not followed, and match no hash."""
     kind = _kind(path)
     if kind != stat.S_IFREG:
         return None if kind is None else _NOT_REGULAR
@@ -128,7 +128,7 @@ def fingerprint(path: Path) -> str | None:
 
 
 def _can_finish(folder: Path, journal: Manifest) -> bool:
-    """Whether each new file is in place, or staged with nothing in its place but the file that it is to replace."""
+    """Whether each new file is in place, or is staged and its place is empty or holds the file to be replaced."""
     for name, new in journal.files.items():
         now = fingerprint(folder / name)
         if now == new:
@@ -141,7 +141,7 @@ def _can_finish(folder: Path, journal: Manifest) -> bool:
 
 
 def _staged(folder: Path, key: str) -> Path:
-    """Where a file is staged: under a name that no user would choose, which tells it from a user's file."""
+    """Where a file is staged: under a name that no user would choose, so it cannot be mistaken for a user's file."""
     return folder / STAGING / hashlib.sha256(key.encode()).hexdigest()
 
 
@@ -160,7 +160,7 @@ def _write(folder: Path, key: str, data: bytes) -> None:
 
 
 def _kind(path: Path) -> int | None:
-    """What is there, as in `stat.S_IFMT`; None if there is nothing."""
+    """The file type, as in `stat.S_IFMT`; None if there is no file."""
     try:
         return stat.S_IFMT(path.lstat().st_mode)
     except FileNotFoundError:
@@ -173,14 +173,14 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _sync(folder: Path) -> None:
-    """Make what was renamed or removed in a folder durable; Windows cannot open folders for that."""
+    """Make renames and removals in a folder durable; Windows cannot open folders for that."""
     if sys.platform == "win32":
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems sync no folders
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems cannot sync folders
             raise
     finally:
         os.close(descriptor)

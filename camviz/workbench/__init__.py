@@ -1,1 +1,1 @@
-"""What is known of a picture in front of a network, each thing computed once, below any user interface."""
+"""Maps, scores and other facts about a picture and a network, each computed once; independent of any user interface."""

@@ -15,46 +15,46 @@ from torch import Tensor, nn
 Value = TypeVar("Value")
 Key = tuple[Hashable, ...]
 
-# What a small object costs beside its contents, about.
+# Approximate bytes of a small object without its contents.
 _OBJECT = 64
-# Seconds after which who waits for another thread's computation is asked whether to go on.
+# Seconds between checks whether to keep waiting for another thread's computation.
 _TICK = 0.1
 
 
 @dataclass(frozen=True)
-class _Kept(Generic[Value]):
-    """A result, and how many seconds of its thread's work it took."""
+class _Entry(Generic[Value]):
+    """A result, and the seconds of thread time that it took."""
 
     value: Value
     seconds: float
 
 
 class ByteCache:
-    """Keeps results until they take more than `max_bytes`, then drops those not used for longest.
+    """Keeps results until they take more than `max_bytes`, then drops the least recently used.
 
-    A result is computed once even if several threads ask for it together; if the computation fails, or is
-    stopped, the next in line tries.
+    A result is computed once even if several threads request it at the same time; if the computation fails or is
+    stopped, the next waiting thread tries.
 
     Attributes:
-        max_bytes: the bound.
-        hits: how often a kept result was there at once.
-        saved: seconds that computing all of these anew would have taken.
+        max_bytes: the limit.
+        hits: how often a cached result was returned at once.
+        saved: the seconds that computing these again would have taken.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.hits, self.saved = 0, 0.0
-        self._results: LRUCache[Key, _Kept[Any]] = LRUCache(max_bytes, getsizeof=nbytes)
+        self._results: LRUCache[Key, _Entry[Any]] = LRUCache(max_bytes, getsizeof=nbytes)
         self._lock = threading.Lock()
         self._computing: dict[Key, tuple[threading.Lock, list[None]]] = {}
 
     def get(self, key: Key, compute: Callable[[], Value], wait: Callable[[], object] | None = None) -> Value:
-        """Return the result kept under a key, computing it if there is none.
+        """Return the result cached under a key; compute it if there is none.
 
         Args:
-            key: its name.
-            compute: what to call for it.
-            wait: called now and then while another thread computes the same; what it raises ends the waiting.
+            key: its key.
+            compute: computes it.
+            wait: called now and then while another thread computes it; an exception from it ends the wait.
         """
         with self._lock:
             if key in self._results:
@@ -67,9 +67,9 @@ class ByteCache:
                 with self._lock:
                     if key in self._results:
                         return self._results[key].value
-                start = time.thread_time()  # which stands still while other work has its turn
+                start = time.thread_time()  # does not advance while other work has its turn
                 value = compute()
-                self._put(key, _Kept(value, time.thread_time() - start))
+                self._put(key, _Entry(value, time.thread_time() - start))
                 return value
             finally:
                 turn.release()
@@ -80,47 +80,47 @@ class ByteCache:
                     self._computing.pop(key, None)
 
     def put(self, key: Key, value: object) -> None:
-        """Keep a result that came along with another, unless it alone is larger than the whole cache."""
-        self._put(key, _Kept(value, 0.0))
+        """Cache a result that was computed along with another, unless it is larger than the whole cache."""
+        self._put(key, _Entry(value, 0.0))
 
     def find(self, key: Key) -> Any | None:  # noqa: ANN401
-        """The result kept under a key; None where there is none."""
+        """The result cached under a key; None if there is none."""
         with self._lock:
             return self._hit(key) if key in self._results else None
 
     def has(self, key: Key) -> bool:
-        """Whether a result is kept under a key."""
+        """Whether a result is cached under a key."""
         with self._lock:
             return key in self._results
 
     def forget(self, part: Hashable, place: int = 0) -> None:
-        """Drop every result whose key has this part at this place."""
+        """Drop every result whose key has this part at this position."""
         with self._lock:
             for key in [key for key in self._results if key[place : place + 1] == (part,)]:
                 del self._results[key]
 
     @property
     def size(self) -> int:
-        """Bytes taken now."""
+        """Bytes in use."""
         with self._lock:
             return int(self._results.currsize)
 
     def holdings(self) -> dict[Key, int]:
-        """What is kept now, and the bytes that each takes."""
+        """The keys of all cached results, and the bytes of each."""
         with self._lock:
-            # The plain cache's look-up, as the other one's would make everything used last.
+            # The base class's look-up: LRUCache's would mark every result as recently used.
             return {key: nbytes(Cache.__getitem__(self._results, key)) for key in self._results}
 
     def _hit(self, key: Key) -> Any:  # noqa: ANN401
-        kept = self._results[key]
+        entry = self._results[key]
         self.hits += 1
-        self.saved += kept.seconds
-        return kept.value
+        self.saved += entry.seconds
+        return entry.value
 
-    def _put(self, key: Key, kept: _Kept[Any]) -> None:
+    def _put(self, key: Key, entry: _Entry[Any]) -> None:
         with self._lock:
-            if nbytes(kept) <= self._results.maxsize:
-                self._results[key] = kept
+            if nbytes(entry) <= self._results.maxsize:
+                self._results[key] = entry
 
 
 def _acquire(lock: threading.Lock, wait: Callable[[], object] | None) -> None:
@@ -133,7 +133,7 @@ def _acquire(lock: threading.Lock, wait: Callable[[], object] | None) -> None:
 
 
 def nbytes(value: object) -> int:
-    """Bytes that a result takes: tensors, arrays, text and bytes, in dataclasses, tuples, lists and dicts.
+    """Approximate bytes of a result: tensors, arrays, text and bytes, in dataclasses, tuples, lists and dicts.
 
     A network counts by its parameters and buffers.
     """

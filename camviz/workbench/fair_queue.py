@@ -1,4 +1,4 @@
-"""One piece of heavy work at a time, fair by person."""
+"""One heavy task at a time, shared fairly between people."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-# Seconds after which who waits is told the place anew.
+# Seconds between reports of a waiting task's position.
 _TICK = 0.1
 
-# Called with how many pieces of work come before; an exception that it raises leaves the queue.
+# Called with the number of tasks ahead; an exception from it leaves the queue.
 Wait = Callable[[int], object]
 
 
@@ -24,13 +24,13 @@ class _Ticket:
 
 
 class Turns:
-    """A queue for work that would be slower side by side.
+    """A queue for tasks that would be slower in parallel.
 
-    One piece of work runs at a time. Who was served longest ago comes next, so that many requests of one person hold
-    up nobody else's, and a long piece of work gives way now and then to those who wait.
+    One task runs at a time. The person served longest ago comes next, so that one person's many requests delay nobody
+    else, and a long task gives way to waiting ones now and then.
 
     Args:
-        slice_seconds: how long a piece of work runs before it gives way.
+        slice_seconds: how long a task runs before it gives way.
     """
 
     def __init__(self, slice_seconds: float = 0.5) -> None:
@@ -38,12 +38,12 @@ class Turns:
         self._changed = threading.Condition()
         self._working: _Ticket | None = None
         self._waiting: list[_Ticket] = []  # by arrival
-        self._ranks: dict[Hashable, int] = {}  # by person: the longer ago served, the lower
+        self._ranks: dict[Hashable, int] = {}  # by person: lower if served longer ago
         self._last_rank = 0
 
     @property
     def waiting(self) -> int:
-        """How many pieces of work wait."""
+        """The number of waiting tasks."""
         with self._changed:
             return len(self._waiting)
 
@@ -52,12 +52,12 @@ class Turns:
         """Wait for a turn, and hold it in this block.
 
         Args:
-            person: who wants the work; it is fair between these.
-            wait: called at once if it is not one's turn, and then every tenth of a second, with the number of pieces
-                of work that come before.
+            person: who requested the task; turns are shared fairly between people.
+            wait: called with the number of tasks ahead: at once if it is not yet this task's turn, then every tenth of
+                a second.
 
         Yields:
-            a function that long work calls now and then: if its time is up and others wait, it lets them work first.
+            a function that a long task calls now and then: if its time is up and others wait, it lets them run first.
         """
         ticket = _Ticket(person)
         self._enter(ticket, wait)
@@ -78,7 +78,7 @@ class Turns:
     def _enter(self, ticket: _Ticket, wait: Wait) -> None:
         """Wait until it is this ticket's turn."""
         with self._changed:
-            # Who was never served is as near to the front as anybody, and behind those who came before.
+            # A new person gets the best rank among those waiting, behind earlier arrivals with that rank.
             ranks = [self._ranks[other.person] for other in self._waiting] or self._ranks.values()
             self._ranks.setdefault(ticket.person, min(ranks, default=0))
             self._waiting.append(ticket)
@@ -94,7 +94,7 @@ class Turns:
             raise
 
     def _begin(self, ticket: _Ticket, timeout: float) -> bool:
-        """Begin to work as soon as it is this ticket's turn; False if that is not within the timeout."""
+        """Start as soon as it is this ticket's turn; False if that takes longer than the timeout."""
         with self._changed:
             if not self._changed.wait_for(lambda: not self._working and self._in_order()[0] is ticket, timeout):
                 return False
@@ -103,7 +103,7 @@ class Turns:
             return True
 
     def _leave(self, ticket: _Ticket) -> None:
-        """Let the next one work, if this ticket's work is under way."""
+        """If this ticket is running, end its turn and let the next one run."""
         with self._changed:
             if self._working is not ticket:
                 return
@@ -118,12 +118,12 @@ class Turns:
             return self._in_order().index(ticket) + (self._working is not None)
 
     def _in_order(self) -> list[_Ticket]:
-        """Who waits, in the order in which they will be served: everybody's first ticket, then the second ones."""
-        seen: Counter[Hashable] = Counter()
+        """The waiting tickets in the order of their turns: everybody's first ticket, then everybody's second."""
+        counts: Counter[Hashable] = Counter()
         keys = {}
         for ticket in self._waiting:
-            keys[ticket] = (seen[ticket.person], self._ranks[ticket.person])
-            seen[ticket.person] += 1
+            keys[ticket] = (counts[ticket.person], self._ranks[ticket.person])
+            counts[ticket.person] += 1
         return sorted(self._waiting, key=keys.__getitem__)
 
     def _next_rank(self) -> int:

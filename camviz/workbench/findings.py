@@ -1,4 +1,4 @@
-"""A picture, its settings, and everything computed from them, as one value to keep and to share."""
+"""A picture, its settings and everything computed from them, as one value to keep and share."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ def find(
     Args:
         net: the network; its name replaces the one in the settings.
         data: the picture's bytes, as `camviz.load_image` reads them.
-        name: what the picture is called.
-        settings: what is asked for. The layers come back in the order in which the network reaches them.
-        progress: called with (passes done, all passes) by the methods that run the network again, through maps and
-            scores; what it raises stops the work.
+        name: the picture's name.
+        settings: what to compute. The result lists the layers in the order in which the network reaches them.
+        progress: called with (passes done, all passes) by methods that run the network again, for maps and scores; an
+            exception from it stops the work.
         scores: whether to compute the scores. Some run the whole method again, once for the merged map and once more
             for the layers.
-        host: where results are kept and work is done; None for one that is this call's own.
-        shapes: what the picture is known to hold, for the scores that ask for it: masks of the picture's size, or of
-            the size of the network's view.
+        host: where results are cached and work is done; None for a host of this call only.
+        shapes: the shapes that the picture is known to contain, for scores against a mask: masks of the size of the
+            picture or of the network's view.
 
     Raises:
-        ImageError: the bytes are no picture.
-        ValueError: an unknown method, layer, rule, fit or kind of noise, or a target that the network has not.
+        ImageError: the bytes are not a picture.
+        ValueError: an unknown method, layer, rule, fit, kind of noise or target.
     """
     host = host or PlainHost()
     more = extra_layers(net, [settings.recipe])
@@ -80,15 +80,15 @@ def in_order(of: Explained, recipe: Recipe) -> Recipe:
 
 
 def passes(of: Explained, recipe: Recipe, scores: bool = True) -> int:
-    """How often a slow method runs the network for its maps, and to score the merged map and each layer's."""
+    """How often a slow method runs the network: for its maps, and to score the merged map and each layer's map."""
     scored = (2 if len(recipe.layers) > 1 else 1) if scores else 0
     return (1 + scored) * sum(method_runs(of, recipe))
 
 
 def score_all(of: Explained, recipe: Recipe, progress: Progress | None = None) -> None:
-    """Compute every score of a recipe's merged map, of each layer's, and of the blind guesses, once its maps are known.
+    """Compute all scores of a recipe's merged map, layer maps and blind guesses, once its maps are known.
 
-    `progress` counts on from the maps: it is called with (passes done, all passes) of a slow method.
+    `progress` continues from the maps: it is called with (passes done, all passes) of a slow method.
     """
     runs, names, total = method_runs(of, recipe), score_names(of), passes(of, recipe)
     compute_scores(of, recipe, names, shifted(progress, sum(runs), total))
@@ -100,17 +100,17 @@ def score_all(of: Explained, recipe: Recipe, progress: Progress | None = None) -
 
 
 def baselines(recipe: Recipe) -> dict[str, Recipe]:
-    """The blind guesses that a recipe's map is held against, by the name of the method."""
+    """The blind guesses that a recipe's map is compared with, by the name of the method."""
     return {name: Recipe(name, recipe.layers[-1:]) for name in BASELINES}
 
 
 def alone(recipe: Recipe, layer: str) -> Recipe:
-    """The recipe for one of the layers by itself, where there is nothing to merge."""
+    """The recipe for a single layer, without a merge."""
     return Recipe(recipe.method, (layer,), seed=recipe.seed)
 
 
 def as_finding(of: Explained, recipe: Recipe, names: Sequence[str]) -> Finding:
-    """Everything that is known of a picture and a recipe, with those of some scores that were computed."""
+    """Everything known about a picture and a recipe, including those of the named scores that were computed."""
     probabilities = predict(of)
     # A single layer's map is the result itself.
     layers = {layer: alone(recipe, layer) if len(recipe.layers) > 1 else recipe for layer in recipe.layers}
@@ -125,8 +125,8 @@ def as_finding(of: Explained, recipe: Recipe, names: Sequence[str]) -> Finding:
         label=of.net.labels[of.target],
         probability=float(probabilities[of.target]),
         top=likeliest(probabilities, of.net.labels),
-        scores={key: scores_of_map(of, each, names) for key, each in maps.items()} if names else {},
-        baselines={key: known_scores(of, each, names) for key, each in baselines(recipe).items()} if names else {},
+        scores={key: scores_of_map(of, shown, names) for key, shown in maps.items()} if names else {},
+        baselines={key: known_scores(of, guess, names) for key, guess in baselines(recipe).items()} if names else {},
         layers=layer_facts(of, recipe),
         shapes=seen_shapes(of),
         merges=running_merges(of, recipe) if RULES[recipe.rule].needs != "maps" else None,
@@ -135,7 +135,7 @@ def as_finding(of: Explained, recipe: Recipe, names: Sequence[str]) -> Finding:
 
 
 def layer_facts(of: Explained, recipe: Recipe) -> tuple[LayerFacts, ...]:
-    """What there is to say of each of a recipe's layers."""
+    """Facts about each of a recipe's layers."""
     cap, twins = get_capture(of).select(recipe.layers), get_twins(of, recipe.method)
     return tuple(
         LayerFacts(
@@ -149,7 +149,7 @@ def layer_facts(of: Explained, recipe: Recipe) -> tuple[LayerFacts, ...]:
 
 
 def scores_of_map(of: Explained, recipe: Recipe, names: Sequence[str]) -> MapScores:
-    """The known scores of one map; of a layer's map with why it is blank, if it is."""
-    found = known_scores(of, recipe, names)
+    """The known scores of one map; for a blank layer, with the reason."""
+    scores = known_scores(of, recipe, names)
     blank = layer_map(of, recipe, recipe.layers[0])[1] if len(recipe.layers) == 1 else ""
-    return replace(found, note=joined((blank, found.note)))
+    return replace(scores, note=joined((blank, scores.note)))

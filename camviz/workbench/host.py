@@ -1,4 +1,4 @@
-"""What differs between the app, the command line, a notebook and a script: a host for the workbench's work."""
+"""A host for the workbench: everything that differs between the app, the command line, a notebook and a script."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ NETWORK_BYTES = 2 * 2**30
 
 
 class Host(Protocol):
-    """Where results are kept, whose turn it is, who is told the progress, and how work is cancelled.
+    """Where results are cached, whose turn it is, where progress is reported and how work is cancelled.
 
     Attributes:
-        results: pictures, and what was computed from them.
-        networks: networks; those not used for longest make room for new ones.
-        moved: names of the networks that run on the CPU because a GPU's memory did not suffice.
-        batch: noisy copies that go through a network together; None for as many as the device takes well.
+        results: pictures, and everything computed from them.
+        networks: networks; the least recently used make room for new ones.
+        moved: names of the networks that run on the CPU because the GPU's memory was too small.
+        batch: how many noisy copies go through a network together; None for a number that suits the device.
     """
 
     results: ByteCache
@@ -29,24 +29,24 @@ class Host(Protocol):
     batch: int | None
 
     def kept(self, key: Key, compute: Callable[[], Value]) -> Value:
-        """What is kept under a key, or else compute it and keep it."""
+        """Return the value cached under a key, or compute and cache it."""
         ...
 
     def kept_network(self, key: Key, compute: Callable[[], Value]) -> Value:
-        """The same among the networks."""
+        """Return the network cached under a key, or compute and cache it."""
         ...
 
     def working(self) -> AbstractContextManager[Callable[[], None]]:
-        """Wait for one's turn at heavy work, and hold it in this block, which must not wait for a kept result.
+        """Wait for a turn at heavy work and hold it in this block, which must not wait for a cached result.
 
         Yields:
-            a function that the work calls now and then: it lets others work in between, and raises to cancel the work.
+            a function that the work calls now and then: it lets others work, and raises to cancel the work.
         """
         ...
 
 
 class PlainHost:
-    """A host for one person: keeps results in its own memory, never waits, and cancels nothing by itself."""
+    """A host for one person: caches results in its own memory, never waits and never cancels work."""
 
     def __init__(self, batch: int | None = None) -> None:
         self.results = ByteCache(RESULT_BYTES)
@@ -55,25 +55,25 @@ class PlainHost:
         self.batch = batch
 
     def kept(self, key: Key, compute: Callable[[], Value]) -> Value:
-        """What is kept under a key, or else compute it and keep it."""
+        """Return the value cached under a key, or compute and cache it."""
         return self.results.get(key, compute)
 
     def kept_network(self, key: Key, compute: Callable[[], Value]) -> Value:
-        """The same among the networks."""
+        """Return the network cached under a key, or compute and cache it."""
         return self.networks.get(key, compute)
 
     @contextmanager
     def working(self) -> Iterator[Callable[[], None]]:
-        """Work at once, and never give way."""
+        """Start at once, and never give way."""
         yield lambda: None
 
 
 def telling(progress: Progress | None, give_way: Callable[[], None]) -> Progress:
-    """What tells a progress, and lets others work in between."""
+    """A progress callback that also lets others work in between."""
 
-    def told(done: int, total: int) -> None:
+    def report(done: int, total: int) -> None:
         if progress is not None:
             progress(done, total)
         give_way()
 
-    return told
+    return report

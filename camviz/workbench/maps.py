@@ -24,10 +24,10 @@ from camviz.workbench.pictures import Explained, SeenPicture
 
 
 def extra_layers(net: Net, recipes: Iterable[Recipe]) -> tuple[str, ...]:
-    """The layers that recipes merge and that are not among the network's own.
+    """The layers that recipes merge in addition to the network's own.
 
     Raises:
-        ValueError: an unknown method, or a recipe without layers or with one twice.
+        ValueError: an unknown method, or a recipe with no layers or a duplicate layer.
     """
     more: dict[str, None] = {}
     for recipe in recipes:
@@ -39,16 +39,16 @@ def extra_layers(net: Net, recipes: Iterable[Recipe]) -> tuple[str, ...]:
 
 
 def get_view(of: SeenPicture) -> NDArray[np.uint8]:
-    """The picture as the network sees it, uint8 (h, w, 3); an attack is against the class found in the clean view."""
+    """The picture as the network sees it, uint8 (h, w, 3); an attack targets the class predicted for the clean view."""
 
     def compute() -> NDArray[np.uint8]:
-        point = of.noise
-        if point is None:
+        perturbation = of.noise
+        if perturbation is None:
             return of.net.view(of.picture.pixels, of.fit)
         clean = get_view(of.clean)
-        attacked = likeliest(of.clean) if _needs_net(point.kind) else None
+        attacked = likeliest(of.clean) if _needs_net(perturbation.kind) else None
         with of.host.working():
-            return noise.apply(clean, point.kind, point.level, point.seed, of.net, attacked)
+            return noise.apply(clean, perturbation.kind, perturbation.level, perturbation.seed, of.net, attacked)
 
     return of.host.kept((*of.seen_key, "view"), compute)
 
@@ -58,14 +58,14 @@ def _needs_net(kind: str) -> bool:
 
 
 def view_uri(of: SeenPicture) -> str:
-    """The same as a data URI."""
+    """The picture as the network sees it, as a data URI."""
     return of.host.kept((*of.seen_key, "view as a data URI"), lambda: data_uri(get_view(of)))
 
 
 def predict(of: SeenPicture) -> NDArray[np.float32]:
     """The probability of each class (classes,); zeros where the network returns NaN.
 
-    Of a clean picture this keeps the capture of the likeliest class on the way; under noise the prediction is wanted
+    For a clean picture this also caches the capture of the likeliest class; under noise the prediction is needed
     first, and a capture takes three times as long.
     """
 
@@ -83,7 +83,7 @@ def predict(of: SeenPicture) -> NDArray[np.float32]:
 
 
 def is_predicted(of: SeenPicture) -> bool:
-    """Whether the prediction is known already."""
+    """Whether the prediction is already known."""
     return of.host.results.has((*of.seen_key, "probabilities"))
 
 
@@ -105,7 +105,7 @@ def get_capture(of: Explained) -> Capture:
     """The capture of all the network's layers.
 
     Raises:
-        ValueError: a layer that cannot be captured, or a class that the network has not.
+        ValueError: a layer that cannot be captured, or a class that the network does not have.
     """
 
     def compute() -> Capture:
@@ -117,7 +117,7 @@ def get_capture(of: Explained) -> Capture:
 
 
 def _without_network(cap: Capture) -> Capture:
-    """Make a capture fit to keep: it must not keep a network alive that has made room for others."""
+    """Prepare a capture for the cache, where it must not keep a dropped network alive."""
     return replace(cap, module=nn.Identity())
 
 
@@ -127,7 +127,7 @@ def sizes(of: Explained) -> dict[str, tuple[int, int]]:
 
 
 def layer_map(of: Explained, recipe: Recipe, layer: str, progress: Progress | None = None) -> tuple[Tensor, str]:
-    """A recipe's map of one layer (1, H, W), and why it is blank, if it is."""
+    """A recipe's map of one layer (1, H, W), and the reason if it is blank."""
     if not METHODS[recipe.method].is_slow:
         maps, notes = _all_at_once(of, recipe)
         index = of.layers.index(layer)
@@ -143,9 +143,9 @@ def layer_map(of: Explained, recipe: Recipe, layer: str, progress: Progress | No
 
 
 def _all_at_once(of: Explained, recipe: Recipe) -> tuple[Tensor, list[str]]:
-    """The maps (L, 1, H, W) of all captured layers by a method that needs no more passes, and why any is blank.
+    """The maps (L, 1, H, W) of all captured layers by a method without extra passes, and reasons for blank ones.
 
-    Always of all layers together: some methods search them together, and round differently for some of them.
+    Always all layers together: some methods process them jointly, and a subset would round differently.
     """
 
     def compute() -> tuple[Tensor, list[str]]:
@@ -156,7 +156,7 @@ def _all_at_once(of: Explained, recipe: Recipe) -> tuple[Tensor, list[str]]:
 
 
 def is_ready(of: Explained, recipe: Recipe) -> bool:
-    """Whether every layer map of a recipe is known."""
+    """Whether all layer maps of a recipe are known."""
     key = ("map", recipe.method, recipe.seed)
     if METHODS[recipe.method].is_slow:
         return all(of.has(*key, layer) for layer in recipe.layers)
@@ -164,7 +164,7 @@ def is_ready(of: Explained, recipe: Recipe) -> bool:
 
 
 def layer_maps(of: Explained, recipe: Recipe, progress: Progress | None = None) -> Tensor:
-    """The maps of a recipe's layers (L, 1, H, W), with the progress over all of them."""
+    """The maps of a recipe's layers (L, 1, H, W); `progress` covers all of them."""
     runs = method_runs(of, recipe)
     return torch.stack(
         [
@@ -175,9 +175,9 @@ def layer_maps(of: Explained, recipe: Recipe, progress: Progress | None = None) 
 
 
 def method_runs(of: Explained, recipe: Recipe) -> list[int]:
-    """How often a slow method runs the network for each of a recipe's layers, as its progress counts."""
+    """How many passes a slow method needs for each of a recipe's layers, in the units of its progress."""
     method = METHODS[recipe.method]
-    return [method.runs(each) for each in get_capture(of).select(recipe.layers).activations]
+    return [method.runs(activation) for activation in get_capture(of).select(recipe.layers).activations]
 
 
 def merged(of: Explained, recipe: Recipe) -> Tensor:
@@ -186,23 +186,23 @@ def merged(of: Explained, recipe: Recipe) -> Tensor:
 
 
 def merge_range(of: Explained, recipe: Recipe) -> tuple[float, float]:
-    """What the merged map's 0 and 1 were before it was stretched."""
+    """The values that became 0 and 1 when the merged map was stretched."""
     low, high = heights(layer_maps(of, recipe), recipe.rule, _chosen(of, recipe))
     return float(low[0, 0]), float(high[0, 0])
 
 
 def _chosen(of: Explained, recipe: Recipe) -> Capture:
-    """The capture of a recipe's layers alone."""
+    """The capture of only a recipe's layers."""
     return get_capture(of).select(recipe.layers)
 
 
 def running_merges(of: Explained, recipe: Recipe) -> NDArray[np.float32]:
-    """The merge down to each layer, float32 (L, h, w), in the order of the layers: the first is of all of them."""
+    """The merge down to each layer, float32 (L, h, w), in the order of the layers: the first merges all of them."""
     return running(layer_maps(of, recipe), recipe.rule, _chosen(of, recipe))[:, 0].cpu().numpy()
 
 
 def get_twins(of: Explained, method: str) -> dict[str, list[str]]:
-    """For each layer, the names of other methods that give the same map there."""
+    """For each layer, the names of other methods that give the same map."""
 
     def compute() -> dict[str, list[str]]:
         cap = get_capture(of)
@@ -212,11 +212,11 @@ def get_twins(of: Explained, method: str) -> dict[str, list[str]]:
 
 
 def negative_layers(of: Explained) -> dict[str, bool]:
-    """For each layer whether its activations fall below 0."""
+    """For each layer, whether some of its activations are below 0."""
 
     def compute() -> dict[str, bool]:
         cap = get_capture(of)
-        lowest = torch.stack([each.amin() for each in cap.activations]).tolist()
+        lowest = torch.stack([activation.amin() for activation in cap.activations]).tolist()
         return {layer: low < 0 for layer, low in zip(cap.layers, lowest, strict=True)}
 
     return of.kept("negative", compute=compute)

@@ -1,4 +1,4 @@
-"""Networks, loaded once, and moved to the CPU where a GPU's memory does not suffice; and how long they take."""
+"""Networks: loaded once, moved to the CPU if the GPU's memory is too small, and timed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def get_network(host: Host, name: str) -> Net:
-    """Load a network, unless it is kept."""
+    """Load a network, or return the cached one."""
     if name not in host.moved:
         try:
             return host.kept_network((name, "default"), lambda: _load(host, name, None))
@@ -35,14 +35,14 @@ def get_network(host: Host, name: str) -> Net:
 
 def _load(host: Host, name: str, device: str | None) -> Net:
     if device == "cpu":
-        torch.cuda.empty_cache()  # by now nothing holds on to what did not fit
+        torch.cuda.empty_cache()  # nothing refers to the failed allocation any more
     with host.working():
         return load_model(name, device)
 
 
 @contextmanager
 def on_full_memory(host: Host, net: Net, retry: Callable[[], object]) -> Iterator[None]:
-    """Should a GPU's memory not suffice in this block, move the network to the CPU and call `retry`."""
+    """If the GPU's memory runs out in this block, move the network to the CPU and call `retry`."""
     try:
         yield
     except RuntimeError as error:
@@ -56,22 +56,22 @@ def on_full_memory(host: Host, net: Net, retry: Callable[[], object]) -> Iterato
 
 
 def _move(host: Host, name: str, error: RuntimeError) -> None:
-    """Let a network run on the CPU from now on, as long as the host lives."""
-    _LOG.warning("%s leaves the GPU, whose memory does not suffice: %s", name, error)
+    """Run a network on the CPU for the rest of the host's lifetime."""
+    _LOG.warning("%s does not fit into the GPU's memory and moves to the CPU: %s", name, error)
     host.moved.add(name)
     host.networks.forget(name)
 
 
 @dataclass(frozen=True)
 class _Speed:
-    """Seconds that a forward pass of one image takes, and each many-pass method on each layer."""
+    """Seconds for a forward pass of one image, and for each slow method on each layer."""
 
     forward: float
     methods: dict[tuple[str, str], float]
 
 
 def expected_seconds(host: Host, net: Net, method: str, layers: tuple[str, ...]) -> float:
-    """How long a method will take on these layers, about; 0 if it answers at once."""
+    """Approximately how long a method takes on these layers; 0 for a fast method."""
     if not METHODS[method].is_slow:
         return 0.0
     costs = _speed(host, net).methods
@@ -79,12 +79,12 @@ def expected_seconds(host: Host, net: Net, method: str, layers: tuple[str, ...])
 
 
 def pass_seconds(host: Host, net: Net) -> float:
-    """How long a forward pass of one image takes, about."""
+    """Approximately how long a forward pass of one image takes."""
     return _speed(host, net).forward
 
 
 def _speed(host: Host, net: Net) -> _Speed:
-    """Time a forward pass; the second one counts, as the first is slower."""
+    """Time a second forward pass, as the first is slower."""
 
     def compute() -> _Speed:
         x = probe_input(net.preprocessing.size).to(net.device)

@@ -1,4 +1,4 @@
-"""How noise changes what a network sees in a picture, and how explanations follow: each copy measured once."""
+"""How noise changes a network's prediction and its explanations: each noisy copy is measured once."""
 
 from __future__ import annotations
 
@@ -51,22 +51,22 @@ def robustness(
 ) -> Robustness:
     """Perturb a picture and measure how an explanation follows the prediction.
 
-    The clean view is cut into segments, which are ranked by their mean map value; so they are on each perturbed copy,
-    with the map of the class that is predicted there. Rank-biased overlap tells how alike two rankings are.
+    The clean view is cut into segments, which are ranked by their mean map value. Each perturbed copy ranks them again,
+    with the map of the class predicted there. Rank-biased overlap says how similar two rankings are.
 
     Args:
         net: the network.
         image: uint8 (H, W, 3).
         kinds: names in `camviz.noise.KINDS`.
-        levels: each in [0, 1]; a copy at level 0 is the picture itself, and counts like any other.
+        levels: each in [0, 1]; a copy at level 0 is the picture itself, and counts like any other copy.
         method: a name in `camviz.METHODS`.
-        layers: the layers to merge into RefineCAM, or one; None for the network's own.
-        seeds: of the noise; kinds that draw nothing are computed once and stand in the table for each seed.
-        rule: how the layers are merged.
+        layers: the layers to merge into RefineCAM, or one layer; None for the network's default layers.
+        seeds: of the noise; kinds without random draws are computed once and listed in the table for each seed.
+        rule: the merging rule.
         fit: how the picture is fitted into the network's view; the noise acts on the view.
-        batch: copies in a batch; None for as many as memory holds, or a CPU takes well.
+        batch: copies in a batch; None for as many as fit into memory, or as suit a CPU.
         comparisons: whether to compare the maps pixel by pixel too.
-        progress: called with (copies done, all of them); what it raises stops the work.
+        progress: called with (copies done, all copies); an exception from it stops the work.
 
     Raises:
         ValueError: an unknown kind, method, rule or layer, a level outside [0, 1], nothing to do, or a picture that
@@ -80,8 +80,8 @@ def robustness(
     host = PlainHost(batch=batch)
     seen = SeenPicture(host, pixels_as_picture(image, ""), net, fit, more_layers=extra_layers(net, recipes.values()))
     of = seen.explaining(likeliest(seen))
-    found = outcomes(of, recipes, points, comparisons, progress)[method]
-    table, m = as_table(found), count_segments(of)
+    measured = outcomes(of, recipes, points, comparisons, progress)[method]
+    table, m = as_table(measured), count_segments(of)
     return Robustness(table, *summary(table), m, chance(m), minimum(m), of.target)
 
 
@@ -89,19 +89,19 @@ def get_segments(of: SeenPicture) -> NDArray[np.int64]:
     """The segment of each pixel of the clean view (h, w).
 
     Raises:
-        ValueError: a picture that cannot be cut.
+        ValueError: a picture that cannot be cut into segments.
     """
     clean = of.clean
     return of.host.kept((*clean.seen_key, "segments"), lambda: segment(get_view(clean)))
 
 
 def count_segments(of: SeenPicture) -> int:
-    """How many segments are ranked."""
+    """The number of segments."""
     return int(get_segments(of).max()) + 1
 
 
 def get_subject(of: Explained, recipes: Recipes, progress: Progress | None = None) -> Subject:
-    """A clean picture and its explanations, which are computed if they are not known; `progress` hears of slow ones."""
+    """A clean picture and its explanations, computed if not yet known; `progress` is called for slow methods."""
     labels = get_segments(of)
     for recipe in recipes.values():
         layer_maps(of, recipe, progress)
@@ -130,22 +130,22 @@ def outcomes(
     comparisons: bool = True,
     progress: Progress | None = None,
 ) -> dict[str, list[Outcome]]:
-    """Measure a piece: what its perturbations do to each explanation of a clean picture.
+    """Measure a piece of a sweep: how its perturbations change each explanation of a clean picture.
 
-    Explanations that were not measured yet are measured together, from the same captures.
+    Explanations that are not yet measured are measured together, from the same captures.
 
     Args:
         of: the clean picture and the class predicted on it.
         recipes: how to explain, by name.
         piece: the perturbations.
         comparisons: whether to compare the maps pixel by pixel too.
-        progress: called with (perturbed copies done, all of them); what it raises stops the work.
+        progress: called with (perturbed copies done, all copies); an exception from it stops the work.
 
     Raises:
-        ValueError: a picture that cannot be cut into segments, or what `measure` raises.
+        ValueError: a picture that cannot be cut into segments, or any error of `measure`.
     """
-    looked_up = {name: of.host.results.find(_key(of, recipe, piece, comparisons)) for name, recipe in recipes.items()}
-    known: dict[str, list[Outcome]] = {name: found for name, found in looked_up.items() if found is not None}
+    cached = {name: of.host.results.find(_key(of, recipe, piece, comparisons)) for name, recipe in recipes.items()}
+    known: dict[str, list[Outcome]] = {name: value for name, value in cached.items() if value is not None}
     missing = {name: recipe for name, recipe in recipes.items() if name not in known}
 
     def compute() -> dict[str, list[Outcome]]:

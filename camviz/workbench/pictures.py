@@ -1,4 +1,4 @@
-"""A picture, as a network sees it, and with a class to explain in it: the values that all work is asked of."""
+"""A picture, a picture as a network sees it, and one with a class to explain: the inputs of all work."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Picture:
     """A picture to explain.
 
     Attributes:
-        id: what its results are kept under, as `picture_id` makes it, or the SHA-256 of a synthetic sample's number.
-        title: what it is called.
-        credit: whose it is, or "".
+        id: the key of its results, from `picture_id`, or the SHA-256 of a synthetic sample's number.
+        title: its name.
+        credit: its author, or "".
         pixels: uint8 (H, W, 3).
-        shapes: what it is known to hold; the first one is the one that it is named after.
-        synthetic: whether it was drawn here.
-        data: the bytes that it came as; b"" for one that was drawn here.
+        shapes: the shapes that it is known to contain; it is named after the first.
+        synthetic: whether camviz drew it.
+        data: its original bytes; b"" if camviz drew it.
     """
 
     id: str
@@ -46,12 +46,12 @@ class SeenPicture:
     """A picture as a network sees it, noisy or not.
 
     Attributes:
-        host: where its results are kept and its work is done.
+        host: where its results are cached and its work is done.
         picture: the picture.
         net: the network.
         fit: how the picture is fitted into the network's view.
-        noise: what is done to the view; None for nothing.
-        more_layers: layers to capture beside the network's own.
+        noise: the perturbation of the view; None for none.
+        more_layers: layers to capture besides the network's own.
     """
 
     host: Host = field(repr=False)
@@ -63,12 +63,12 @@ class SeenPicture:
 
     @property
     def seen_key(self) -> tuple[Hashable, ...]:
-        """What tells it from every other, without holding on to picture or network."""
+        """A key that identifies it without keeping a reference to the picture or the network."""
         return self.picture.id, network_key(self.net), self.fit, self.noise, self.more_layers
 
     @property
     def clean(self) -> SeenPicture:
-        """The same without noise."""
+        """The same picture without noise."""
         return replace(self, noise=None)
 
     @property
@@ -77,13 +77,13 @@ class SeenPicture:
         return (*self.net.layers, *self.more_layers)
 
     def explaining(self, target: int) -> Explained:
-        """Ask for a class in it."""
+        """The picture with a class to explain."""
         return Explained(self.host, self.picture, self.net, self.fit, self.noise, self.more_layers, target)
 
 
 @dataclass(frozen=True, eq=False)
 class Explained(SeenPicture):
-    """What is explained: a picture, as a network sees it, and a class.
+    """A picture as a network sees it, and the class to explain.
 
     Attributes:
         target: the class, an index in the network's labels.
@@ -93,28 +93,28 @@ class Explained(SeenPicture):
 
     @property
     def key(self) -> tuple[Hashable, ...]:
-        """What tells it from every other, likewise."""
+        """A key that identifies it, like `seen_key`."""
         return *self.seen_key, self.target
 
     def kept(self, *parts: Hashable, compute: Callable[[], Value]) -> Value:
-        """What was computed of it under these names, or else compute it."""
+        """Return the value cached for it under these names, or compute it."""
         return self.host.kept((*self.key, *parts), compute)
 
     def has(self, *parts: Hashable) -> bool:
-        """Whether that was computed."""
+        """Whether a value is cached for it under these names."""
         return self.host.results.has((*self.key, *parts))
 
 
 def network_key(net: Net) -> str:
-    """A network and where it runs, as results do not leave their device."""
+    """A key for a network and its device, as results do not move between devices."""
     return f"{net.info.name} on {net.device}"
 
 
 def picture_id(data: bytes, shapes: Sequence[KnownShape] = ()) -> str:
-    """The SHA-256 of a picture's bytes and of what it is known to hold.
+    """The SHA-256 of a picture's bytes and of its known shapes.
 
-    The shapes count, as scores depend on them: a bundle that claims shapes in a picture must not change the results of
-    those who use the same picture without them.
+    The shapes count because scores depend on them: a bundle that claims shapes in a picture must not change the results
+    of people who use the same picture without them.
     """
     digest = hashlib.sha256(data)
     for shape in shapes:
@@ -123,10 +123,10 @@ def picture_id(data: bytes, shapes: Sequence[KnownShape] = ()) -> str:
 
 
 def read_picture(host: Host, data: bytes, title: str, credit: str = "", shapes: tuple[KnownShape, ...] = ()) -> Picture:
-    """Read a picture from its bytes; `shapes` are what it is known to hold.
+    """Read a picture from its bytes; `shapes` are its known shapes.
 
     Raises:
-        ImageError: it is not one.
+        ImageError: the bytes are not a picture.
     """
     digest = picture_id(data, shapes)
     pixels = host.results.get((digest, "pixels"), lambda: load_image(data))
@@ -134,28 +134,28 @@ def read_picture(host: Host, data: bytes, title: str, credit: str = "", shapes: 
 
 
 def draw_picture(host: Host, title: str, number: str, draw: Callable[[], Sample]) -> Picture:
-    """Draw a synthetic sample, unless it is kept under its number."""
+    """Draw a synthetic sample, or take the one cached under its number."""
     sample = host.results.get(("shapes", number), draw)
     digest = hashlib.sha256(f"shapes {number}".encode()).hexdigest()
     return Picture(digest, title, "", sample.image, known_shapes(sample), synthetic=True)
 
 
 def known_shapes(sample: Sample) -> tuple[KnownShape, ...]:
-    """What a synthetic sample holds."""
+    """The shapes in a synthetic sample."""
     return tuple(KnownShape(CLASSES[shape.label], shape.mask) for shape in sample.shapes)
 
 
 def pixels_as_picture(pixels: NDArray[np.uint8], title: str) -> Picture:
-    """A picture from its pixels, uint8 (H, W, 3)."""
+    """Make a picture from its pixels, uint8 (H, W, 3)."""
     digest = hashlib.sha256(repr(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes()).hexdigest()
     return Picture(digest, title, "", pixels)
 
 
 def picture_bytes(of: SeenPicture) -> bytes:
-    """The bytes that the picture came as; a synthetic one's PNG."""
+    """The picture's original bytes; a PNG for a synthetic sample."""
     return of.picture.data or of.host.kept((of.picture.id, "png"), lambda: as_png(of.picture.pixels))
 
 
 def forget(host: Host, picture_id: str) -> None:
-    """Drop a picture and everything that was derived from it."""
+    """Drop a picture and everything derived from it."""
     host.results.forget(picture_id)

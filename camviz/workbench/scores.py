@@ -22,21 +22,21 @@ from camviz.workbench.true_shapes import get_true_shape
 
 
 def score_names(of: Explained) -> list[str]:
-    """The scores that can be computed of its maps, in the order of the registry."""
+    """The scores that can be computed for its maps, in the order of the registry."""
     return available(mask=get_true_shape(of) is not None)
 
 
 def stages(names: Sequence[str]) -> list[list[str]]:
-    """Scores in the order in which they are best computed, those that cost alike together.
+    """Scores in the best order to compute them, grouped by cost.
 
-    First what costs nothing, then what runs a method again, then what removes pixels.
+    First those that cost nothing, then those that run a method again, then those that remove pixels.
     """
     orders = {(SCORES[name].cost, SCORES[name].runs_method) for name in names}
     return [[n for n in names if (SCORES[n].cost, SCORES[n].runs_method) == order] for order in sorted(orders)]
 
 
 def runs_slow_method(recipe: Recipe, name: str) -> bool:
-    """Whether a score of a recipe's map takes long, as it runs a slow method again."""
+    """Whether a score of a recipe's map runs a slow method again."""
     return SCORES[name].runs_method and METHODS[recipe.method].is_slow
 
 
@@ -46,29 +46,30 @@ def are_known(of: Explained, recipe: Recipe, names: Sequence[str]) -> bool:
 
 
 def known_scores(of: Explained, recipe: Recipe, names: Sequence[str]) -> MapScores:
-    """Those scores of a recipe's map that are known."""
-    found = {name: of.host.results.find((*of.key, "score", recipe, name)) for name in names}
-    return _map_scores(found)
+    """The known ones of these scores of a recipe's map."""
+    cached = {name: of.host.results.find((*of.key, "score", recipe, name)) for name in names}
+    return _map_scores(cached)
 
 
 def compute_scores(of: Explained, recipe: Recipe, names: Sequence[str], progress: Progress | None = None) -> MapScores:
-    """Scores of a recipe's map, of which only those that are not known yet are computed.
+    """Return scores of a recipe's map, computing only those that are not yet known.
 
     Args:
-        of: what is explained.
-        recipe: how.
-        names: which scores, names in `camviz.SCORES`.
-        progress: called with (passes done, all passes) by a slow method that runs again; what it raises stops the work.
+        of: the picture and class.
+        recipe: the recipe.
+        names: names in `camviz.SCORES`.
+        progress: called with (passes done, all passes) when a slow method runs again; an exception from it stops the
+            work.
     """
     keys = {name: (*of.key, "score", recipe, name) for name in names}
-    found: dict[str, Scored | None] = {name: of.host.results.find(key) for name, key in keys.items()}
-    missing = tuple(name for name, value in found.items() if value is None)
+    scores: dict[str, Scored | None] = {name: of.host.results.find(key) for name, key in keys.items()}
+    missing = tuple(name for name, value in scores.items() if value is None)
     if missing:
         new = of.kept("scores", recipe, missing, compute=lambda: _compute(of, recipe, missing, progress))
         for name, value in new.items():
             of.host.results.put(keys[name], value)
-        found |= new
-    return _map_scores(found)
+        scores |= new
+    return _map_scores(scores)
 
 
 def _compute(of: Explained, recipe: Recipe, names: Sequence[str], progress: Progress | None) -> dict[str, Scored]:
@@ -77,40 +78,40 @@ def _compute(of: Explained, recipe: Recipe, names: Sequence[str], progress: Prog
     mask = None if truth is None else torch.from_numpy(truth.mask)[None].to(map_.device)
     method_progress = progress if METHODS[recipe.method].is_slow else None
     with of.host.working() as give_way:
-        told = telling(method_progress, give_way)
+        report = telling(method_progress, give_way)
         evidence = Evidence(
             of.net.module,
             cap.x,
             map_[None],
             cap.target,
-            explains=[partial(_again, of, recipe, told)],
+            explains=[partial(_again, of, recipe, report)],
             mask=mask,
             seed=recipe.seed,
             logits=cap.logits,
             progress=telling(None, give_way),
             known={name: value for name, value in known.items() if value is not None},
         )
-        found = [evidence.scored(name) for name in names]
-    values = _on_cpu([each.values for each in found])
-    return {name: Scored(v, each.notes) for name, v, each in zip(names, values, found, strict=True)}
+        scores = [evidence.scored(name) for name in names]
+    values = _on_cpu([score.values for score in scores])
+    return {name: Scored(v, score.notes) for name, v, score in zip(names, values, scores, strict=True)}
 
 
 def _on_cpu(values: list[Tensor]) -> list[Tensor]:
-    """The values (M, B) of several scores on the CPU; a GPU is waited for once."""
-    if all(each.device.type == "cpu" for each in values):
+    """Move the values (M, B) of several scores to the CPU, waiting for a GPU only once."""
+    if all(value.device.type == "cpu" for value in values):
         return values
-    return list(torch.stack([each.float() for each in values]).cpu())
+    return list(torch.stack([value.float() for value in values]).cpu())
 
 
-def _again(of: Explained, recipe: Recipe, told: Progress, x: Tensor, target: Tensor) -> Tensor:
-    return explain(of.net.module, x, target, recipe, told)
+def _again(of: Explained, recipe: Recipe, progress: Progress, x: Tensor, target: Tensor) -> Tensor:
+    return explain(of.net.module, x, target, recipe, progress)
 
 
-def _map_scores(found: dict[str, Scored | None]) -> MapScores:
-    """One map's scores as numbers: without those that are unknown, and None where a score is undefined."""
-    known = {name: each for name, each in found.items() if each is not None}
-    values = {name: float(each.values[0, 0]) for name, each in known.items()}
+def _map_scores(scores: dict[str, Scored | None]) -> MapScores:
+    """One map's scores as numbers: without unknown scores, and None for an undefined one."""
+    known = {name: score for name, score in scores.items() if score is not None}
+    values = {name: float(score.values[0, 0]) for name, score in known.items()}
     return MapScores(
         {name: value if math.isfinite(value) else None for name, value in values.items()},
-        joined(each.notes[0][0] for each in known.values()),
+        joined(score.notes[0][0] for score in known.values()),
     )

@@ -1,4 +1,4 @@
-"""What a picture is known to hold, as the network sees it."""
+"""The shapes that a picture is known to contain, as the network sees them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class TrueShape:
 
     Attributes:
         label: its class, in words.
-        explained: whether that is the class explained; if not, the map has no reason to show it.
+        explained: whether this is the explained class; if not, the map has no reason to show it.
         mask: bool (h, w), as the network sees it.
     """
 
@@ -27,17 +27,17 @@ class TrueShape:
 
 
 def seen_shapes(of: SeenPicture) -> tuple[KnownShape, ...]:
-    """What the picture is known to hold, as the network sees it: masks bool (h, w)."""
+    """The shapes that the picture is known to contain, as the network sees them: masks bool (h, w)."""
 
     def compute() -> tuple[KnownShape, ...]:
-        return tuple(KnownShape(each.label, of.net.view(each.mask, of.fit)) for each in of.picture.shapes)
+        return tuple(KnownShape(shape.label, of.net.view(shape.mask, of.fit)) for shape in of.picture.shapes)
 
     return of.host.kept((*of.clean.seen_key, "shapes"), compute)
 
 
 def get_true_shape(of: Explained) -> TrueShape | None:
-    """The shape of the class explained, else the first; None where none is known, or it leaves nothing to find."""
-    shown = shape_to_show(seen_shapes(of), of.net.labels[of.target])
-    if shown is None or not shown.mask.any() or shown.mask.all():
+    """The shape of the explained class, else the first; None if none is known or it fills all or none of the view."""
+    shape = shape_to_show(seen_shapes(of), of.net.labels[of.target])
+    if shape is None or not shape.mask.any() or shape.mask.all():
         return None
-    return TrueShape(shown.label, shown.label == of.net.labels[of.target], shown.mask)
+    return TrueShape(shape.label, shape.label == of.net.labels[of.target], shape.mask)
