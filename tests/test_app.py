@@ -226,8 +226,7 @@ def full_gpu(monkeypatch):
 
     yield fill
     host = sharing.shared_host()
-    for name in host.moved:
-        host.networks.forget(name)
+    host.networks.forget(lambda key: key.network in host.moved)
     host.moved.clear()
 
 
@@ -245,7 +244,7 @@ def test_a_network_leaves_a_gpu_that_is_full_and_nothing_chosen_is_lost(app, ful
     assert not on_the_cpu(app)
     devices, load = [], networks.load_model
     monkeypatch.setattr(networks, "load_model", lambda *args: devices.append(args[1:]) or load(*args))
-    sharing.shared_host().results.forget(picture_id("Rocket"))
+    forget(picture_id("Rocket"))
     full_gpu(maps, "capture", error)
     app.selectbox(key="sample").set_value("Rocket").run()
     assert not app.exception
@@ -258,7 +257,7 @@ def test_a_network_leaves_a_gpu_that_is_full_and_nothing_chosen_is_lost(app, ful
 
 
 def test_a_network_too_large_for_the_gpu_is_loaded_on_the_cpu(app, full_gpu):
-    sharing.shared_host().networks.forget("efficientnet-lite1")
+    sharing.shared_host().networks.forget(lambda key: key.network == "efficientnet-lite1")
     full_gpu(networks, "load_model", torch.OutOfMemoryError("simulated"))
     app.selectbox(key="model").set_value("efficientnet-lite1").run()
     assert not app.exception
@@ -317,7 +316,7 @@ def test_a_model_is_downloaded_once_with_progress_and_then_explains(app, weights
     assert shares == sorted(shares)
     assert shares[-1] == 1
     app.selectbox(key="model").set_value("efficientnet-lite0").run()
-    sharing.shared_host().networks.forget("mobilenet_v3_large")
+    sharing.shared_host().networks.forget(lambda key: key.network == "mobilenet_v3_large")
     app.selectbox(key="model").set_value("mobilenet_v3_large").run()
     assert "features" in strip(app)
     assert len(weights_server) == 1

@@ -21,6 +21,7 @@ from camviz.samples import SAMPLES
 from camviz.ui.reproduce import opened
 from camviz.ui.server.sharing import shared_host
 from camviz.workbench import networks
+from camviz.workbench.cache_keys import Kind
 from camviz.workbench.findings import find
 from camviz.workbench.pictures import known_shapes, picture_id
 
@@ -59,9 +60,9 @@ def bare(monkeypatch):
 @pytest.fixture
 def anew():
     """Nothing that was computed from a bundle is at hand, before and after."""
-    shared_host().results.forget("finding", place=2)
+    shared_host().results.forget(lambda key: key.kind is Kind.RESULT)
     yield
-    shared_host().results.forget("finding", place=2)
+    shared_host().results.forget(lambda key: key.kind is Kind.RESULT)
 
 
 def upload(app, data, name="mine.camviz.zip"):
@@ -215,7 +216,7 @@ def test_a_slow_method_can_be_stopped_and_begun_again(app, made, monkeypatch):
     given(app, slow)
     assert told == [1, 2]
     assert "agree" in app.success[0].value
-    shared_host().results.forget("finding", place=2)
+    shared_host().results.forget(lambda key: key.kind is Kind.RESULT)
     app.session_state["bundle_stopped"] = app.session_state["bundle_open"].id
     app.run()
     assert "Stopped" in app.info[0].value
@@ -233,17 +234,17 @@ def test_a_shape_is_scored_against_the_mask_that_the_bundle_holds_and_forgotten_
     assert "agree" in app.success[0].value
     mass = f"<td>{found.scores['merged']['mass']:.3f}</td>"
     assert shown(app).count(mass) == 2 * 2, "stored and now, of the result and of its only layer"
-    held = {key[0] for key in shared_host().results.holdings()}
+    held = {key.picture for key in shared_host().results.holdings()}
     assert picture_id(PICTURE, found.shapes) in held
     next(button for button in app.button if button.label == "Forget this bundle").click().run()
-    assert picture_id(PICTURE, found.shapes) not in {key[0] for key in shared_host().results.holdings()}
+    assert picture_id(PICTURE, found.shapes) not in {key.picture for key in shared_host().results.holdings()}
 
 
 @pytest.mark.usefixtures("bare")
 def test_it_stays_open_on_other_pages_is_not_computed_twice_and_can_be_forgotten(app, made, monkeypatch):
     given(app, made)
     digest = app.session_state["bundle_open"].id
-    assert any(key[0] == digest for key in shared_host().results.holdings())
+    assert any(key.picture == digest for key in shared_host().results.holdings())
     monkeypatch.setattr(opened, "find", lambda *args, **options: pytest.fail("computed again"))
     app.switch_page("pages/explore.py").run()
     app.switch_page("pages/reproduce.py").run()
@@ -251,7 +252,7 @@ def test_it_stays_open_on_other_pages_is_not_computed_twice_and_can_be_forgotten
     next(button for button in app.button if button.label == "Forget this bundle").click().run()
     assert not app.exception
     assert rows(app) == []
-    assert not any(key[0] == digest for key in shared_host().results.holdings())
+    assert not any(key.picture == digest for key in shared_host().results.holdings())
 
 
 def go_on(app):

@@ -20,6 +20,7 @@ from camviz.ui.robustness import run as sweeprun
 from camviz.ui.robustness import sweep
 from camviz.ui.server.sharing import shared_host
 from camviz.workbench import maps
+from camviz.workbench.cache_keys import Kind
 from camviz.workbench.noisy_copies import outcomes
 
 APP = str(Path(__file__).parent.parent / "app.py")
@@ -271,6 +272,6 @@ def test_forgetting_a_picture_forgets_its_robustness():
     of = coffee()
     recipes = {"a": camviz.Recipe("gradcam", of.net.layers[-1:])}
     outcomes(of, recipes, [Perturbation("blur", 0.5)])
-    assert any("outcomes" in key for key in shared_host().results._results if key[0] == of.picture.id)
+    assert any(key.kind is Kind.OUTCOMES for key in shared_host().results.holdings() if key.picture == of.picture.id)
     forget(of.picture.id)
-    assert not [key for key in shared_host().results._results if key[0] == of.picture.id]
+    assert not [key for key in shared_host().results.holdings() if key.picture == of.picture.id]

@@ -9,6 +9,7 @@ import torch
 
 from camviz.network.capture import capture
 from camviz.workbench.byte_cache import ByteCache, nbytes
+from camviz.workbench.cache_keys import Key, Kind
 
 
 def test_stays_under_its_bound_and_drops_what_was_not_used_for_longest():
@@ -67,11 +68,11 @@ def test_a_failed_computation_is_tried_again_and_leaves_nothing():
 def test_forget_drops_all_of_one_picture_and_nothing_else():
     cache = ByteCache(10_000)
     for picture in ("mine", "other"):
-        for part in ("view", "map"):
-            cache.put((picture, part), np.zeros(10))
-    cache.forget("mine")
-    assert [cache.has((picture, "map")) for picture in ("mine", "other")] == [False, True]
-    assert list(cache.holdings()) == [("other", "view"), ("other", "map")]
+        for kind in (Kind.VIEW, Kind.MAP):
+            cache.put(Key(kind, picture), np.zeros(10))
+    cache.forget(lambda key: key.picture == "mine")
+    assert [cache.has(Key(Kind.MAP, picture)) for picture in ("mine", "other")] == [False, True]
+    assert list(cache.holdings()) == [Key(Kind.VIEW, "other"), Key(Kind.MAP, "other")]
     assert cache.size == sum(cache.holdings().values())
     assert 80 * 2 < cache.size < 80 * 2 + 600
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Generic, TypeVar
 
@@ -12,8 +12,9 @@ import numpy as np
 from cachetools import Cache, LRUCache
 from torch import Tensor, nn
 
+from camviz.workbench.cache_keys import Key
+
 Value = TypeVar("Value")
-Key = tuple[Hashable, ...]
 
 # Approximate bytes of a small object without its contents.
 _OBJECT = 64
@@ -93,10 +94,10 @@ class ByteCache:
         with self._lock:
             return key in self._results
 
-    def forget(self, part: Hashable, place: int = 0) -> None:
-        """Drop every result whose key has this part at this position."""
+    def forget(self, matches: Callable[[Key], bool]) -> None:
+        """Drop every result whose key matches."""
         with self._lock:
-            for key in [key for key in self._results if key[place : place + 1] == (part,)]:
+            for key in [key for key in self._results if matches(key)]:
                 del self._results[key]
 
     @property

@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from camviz.methods.registry import Progress
-from camviz.workbench.byte_cache import ByteCache, Key, Value
+from camviz.workbench.byte_cache import ByteCache, Value
+from camviz.workbench.cache_keys import Key
 
 RESULT_BYTES = 512 * 2**20
 NETWORK_BYTES = 2 * 2**30

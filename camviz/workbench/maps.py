@@ -19,6 +19,7 @@ from camviz.network.batching import run_network
 from camviz.network.capture import Capture, capture
 from camviz.recipe import Recipe
 from camviz.render import data_uri
+from camviz.workbench.cache_keys import Kind
 from camviz.workbench.host import telling
 from camviz.workbench.pictures import Explained, SeenPicture
 
@@ -50,7 +51,7 @@ def get_view(of: SeenPicture) -> NDArray[np.uint8]:
         with of.host.working():
             return noise.apply(clean, perturbation.kind, perturbation.level, perturbation.seed, of.net, attacked)
 
-    return of.host.kept((*of.seen_key, "view"), compute)
+    return of.host.kept(of.seen_cache_key(Kind.VIEW), compute)
 
 
 def _needs_net(kind: str) -> bool:
@@ -59,7 +60,7 @@ def _needs_net(kind: str) -> bool:
 
 def view_uri(of: SeenPicture) -> str:
     """The picture as the network sees it, as a data URI."""
-    return of.host.kept((*of.seen_key, "view as a data URI"), lambda: data_uri(get_view(of)))
+    return of.host.kept(of.seen_cache_key(Kind.VIEW_URI), lambda: data_uri(get_view(of)))
 
 
 def predict(of: SeenPicture) -> NDArray[np.float32]:
@@ -76,15 +77,15 @@ def predict(of: SeenPicture) -> NDArray[np.float32]:
                 with torch.inference_mode():
                     return _probabilities(run_network(of.net.module, x))
             cap = capture(of.net.module, x, layers=of.layers)
-        of.host.results.put((*of.explaining(int(cap.target)).key, "capture"), _without_network(cap))
+        of.host.results.put(of.explaining(int(cap.target)).cache_key(Kind.CAPTURE), _without_network(cap))
         return _probabilities(cap.logits)
 
-    return of.host.kept((*of.seen_key, "probabilities"), compute)
+    return of.host.kept(of.seen_cache_key(Kind.PROBABILITIES), compute)
 
 
 def is_predicted(of: SeenPicture) -> bool:
     """Whether the prediction is already known."""
-    return of.host.results.has((*of.seen_key, "probabilities"))
+    return of.host.results.has(of.seen_cache_key(Kind.PROBABILITIES))
 
 
 def likeliest(of: SeenPicture) -> int:
@@ -113,7 +114,7 @@ def get_capture(of: Explained) -> Capture:
         with of.host.working():
             return _without_network(capture(of.net.module, x, of.target, of.layers))
 
-    return replace(of.kept("capture", compute=compute), module=of.net.module)
+    return replace(of.kept(Kind.CAPTURE, compute=compute), module=of.net.module)
 
 
 def _without_network(cap: Capture) -> Capture:
@@ -139,7 +140,7 @@ def layer_map(of: Explained, recipe: Recipe, layer: str, progress: Progress | No
             maps, notes = cam_with_notes(cap, recipe.method, recipe.seed, telling(progress, give_way))
         return maps[0], notes[0][0]
 
-    return of.kept("map", recipe.method, recipe.seed, layer, compute=compute)
+    return of.kept(Kind.MAP, recipe.method, recipe.seed, layer, compute=compute)
 
 
 def _all_at_once(of: Explained, recipe: Recipe) -> tuple[Tensor, list[str]]:
@@ -152,12 +153,12 @@ def _all_at_once(of: Explained, recipe: Recipe) -> tuple[Tensor, list[str]]:
         maps, notes = cam_with_notes(get_capture(of), recipe.method, recipe.seed)
         return maps, [note for (note,) in notes]
 
-    return of.kept("map", recipe.method, recipe.seed, compute=compute)
+    return of.kept(Kind.MAP, recipe.method, recipe.seed, compute=compute)
 
 
 def is_ready(of: Explained, recipe: Recipe) -> bool:
     """Whether all layer maps of a recipe are known."""
-    key = ("map", recipe.method, recipe.seed)
+    key = (Kind.MAP, recipe.method, recipe.seed)
     if METHODS[recipe.method].is_slow:
         return all(of.has(*key, layer) for layer in recipe.layers)
     return of.has(*key)
@@ -208,7 +209,7 @@ def get_twins(of: Explained, method: str) -> dict[str, list[str]]:
         cap = get_capture(of)
         return dict(zip(cap.layers, twins(cap, method), strict=True))
 
-    return of.kept("twins", method, compute=compute)
+    return of.kept(Kind.TWINS, method, compute=compute)
 
 
 def negative_layers(of: Explained) -> dict[str, bool]:
@@ -219,4 +220,4 @@ def negative_layers(of: Explained) -> dict[str, bool]:
         lowest = torch.stack([activation.amin() for activation in cap.activations]).tolist()
         return {layer: low < 0 for layer, low in zip(cap.layers, lowest, strict=True)}
 
-    return of.kept("negative", compute=compute)
+    return of.kept(Kind.NEGATIVE, compute=compute)

@@ -15,6 +15,7 @@ from camviz.models import Net, load_model
 from camviz.models.registry import probe_input
 from camviz.network.batching import is_out_of_memory
 from camviz.network.capture import capture
+from camviz.workbench.cache_keys import Key, Kind
 from camviz.workbench.host import Host
 from camviz.workbench.pictures import network_key
 
@@ -25,12 +26,18 @@ def get_network(host: Host, name: str) -> Net:
     """Load a network, or return the cached one."""
     if name not in host.moved:
         try:
-            return host.kept_network((name, "default"), lambda: _load(host, name, None))
+            return host.kept_network(
+                Key(Kind.NETWORK, network=name, settings=("default",)), lambda: _load(host, name, None)
+            )
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             _move(host, name, error)
-    return host.kept_network((name, "cpu"), lambda: _load(host, name, "cpu"))
+    return host.kept_network(_key(name, "cpu"), lambda: _load(host, name, "cpu"))
+
+
+def _key(name: str, device: str) -> Key:
+    return Key(Kind.NETWORK, network=name, settings=(device,))
 
 
 def _load(host: Host, name: str, device: str | None) -> Net:
@@ -49,7 +56,7 @@ def on_full_memory(host: Host, net: Net, retry: Callable[[], object]) -> Iterato
         if not is_out_of_memory(error) or (net.device.type == "cpu" and net.info.name in host.moved):
             raise
         _move(host, net.info.name, error)
-        host.results.forget(network_key(net), place=1)
+        host.results.forget(lambda key: key.network == network_key(net))
     else:
         return
     retry()
@@ -59,7 +66,7 @@ def _move(host: Host, name: str, error: RuntimeError) -> None:
     """Run a network on the CPU for the rest of the host's lifetime."""
     _LOG.warning("%s does not fit into the GPU's memory and moves to the CPU: %s", name, error)
     host.moved.add(name)
-    host.networks.forget(name)
+    host.networks.forget(lambda key: key.network == name)
 
 
 @dataclass(frozen=True)
@@ -94,4 +101,4 @@ def _speed(host: Host, net: Net) -> _Speed:
         costs = {(n, layer): passes(cap.select([layer]), n) * cap.seconds for n in slow for layer in net.layers}
         return _Speed(cap.seconds, costs)
 
-    return host.kept_network((network_key(net), "seconds"), compute)
+    return host.kept_network(Key(Kind.SPEED, network=network_key(net)), compute)

@@ -26,7 +26,7 @@ from camviz.noise.measure import (
 from camviz.noise.rank_overlap import chance, minimum, overlaps
 from camviz.noise.segments import segment, segment_means
 from camviz.recipe import Recipe
-from camviz.workbench.byte_cache import Key
+from camviz.workbench.cache_keys import Key, Kind
 from camviz.workbench.host import PlainHost, telling
 from camviz.workbench.maps import extra_layers, get_view, layer_maps, likeliest, merged
 from camviz.workbench.pictures import Explained, SeenPicture, pixels_as_picture
@@ -92,7 +92,7 @@ def get_segments(of: SeenPicture) -> NDArray[np.int64]:
         ValueError: a picture that cannot be cut into segments.
     """
     clean = of.clean
-    return of.host.kept((*clean.seen_key, "segments"), lambda: segment(get_view(clean)))
+    return of.host.kept(clean.seen_cache_key(Kind.SEGMENTS), lambda: segment(get_view(clean)))
 
 
 def count_segments(of: SeenPicture) -> int:
@@ -155,11 +155,11 @@ def outcomes(
             return measure(subject, piece, telling(progress, give_way), batch, comparisons)
 
     if missing:
-        known |= of.kept("measured", tuple(missing.items()), tuple(piece), comparisons, compute=compute)
+        known |= of.kept(Kind.SWEPT, tuple(missing.items()), tuple(piece), comparisons, compute=compute)
         for name, recipe in missing.items():
             of.host.results.put(_key(of, recipe, piece, comparisons), known[name])
     return {name: known[name] for name in recipes}
 
 
 def _key(of: Explained, recipe: Recipe, piece: Sequence[Perturbation], comparisons: bool) -> Key:
-    return (*of.key, "outcomes", recipe, tuple(piece), comparisons)
+    return of.cache_key(Kind.OUTCOMES, recipe, tuple(piece), comparisons)

@@ -15,6 +15,7 @@ from camviz.noise.measure import Perturbation
 from camviz.results.finding import KnownShape, as_png
 from camviz.shapes import CLASSES, Sample
 from camviz.workbench.byte_cache import Value
+from camviz.workbench.cache_keys import Key, Kind
 from camviz.workbench.host import Host
 
 
@@ -63,8 +64,12 @@ class SeenPicture:
 
     @property
     def seen_key(self) -> tuple[Hashable, ...]:
-        """A key that identifies it without keeping a reference to the picture or the network."""
+        """What identifies it, without a reference to the picture or the network."""
         return self.picture.id, network_key(self.net), self.fit, self.noise, self.more_layers
+
+    def seen_cache_key(self, kind: Kind) -> Key:
+        """The cache key of something computed from it, whatever class is explained."""
+        return Key(kind, self.picture.id, network_key(self.net), (self.fit, self.noise, self.more_layers))
 
     @property
     def clean(self) -> SeenPicture:
@@ -93,16 +98,21 @@ class Explained(SeenPicture):
 
     @property
     def key(self) -> tuple[Hashable, ...]:
-        """A key that identifies it, like `seen_key`."""
+        """What identifies it, like `seen_key`."""
         return *self.seen_key, self.target
 
-    def kept(self, *parts: Hashable, compute: Callable[[], Value]) -> Value:
-        """Return the value cached for it under these names, or compute it."""
-        return self.host.kept((*self.key, *parts), compute)
+    def cache_key(self, kind: Kind, *details: Hashable) -> Key:
+        """The cache key of something computed from it and its class."""
+        seen = self.seen_cache_key(kind)
+        return replace(seen, settings=(*seen.settings, self.target, *details))
 
-    def has(self, *parts: Hashable) -> bool:
-        """Whether a value is cached for it under these names."""
-        return self.host.results.has((*self.key, *parts))
+    def kept(self, kind: Kind, *details: Hashable, compute: Callable[[], Value]) -> Value:
+        """Return what is cached for it, or compute it."""
+        return self.host.kept(self.cache_key(kind, *details), compute)
+
+    def has(self, kind: Kind, *details: Hashable) -> bool:
+        """Whether it is cached."""
+        return self.host.results.has(self.cache_key(kind, *details))
 
 
 def network_key(net: Net) -> str:
@@ -129,13 +139,13 @@ def read_picture(host: Host, data: bytes, title: str, credit: str = "", shapes: 
         ImageError: the bytes are not a picture.
     """
     digest = picture_id(data, shapes)
-    pixels = host.results.get((digest, "pixels"), lambda: load_image(data))
+    pixels = host.results.get(Key(Kind.PIXELS, digest), lambda: load_image(data))
     return Picture(digest, title, credit, pixels, shapes, data=data)
 
 
 def draw_picture(host: Host, title: str, number: str, draw: Callable[[], Sample]) -> Picture:
     """Draw a synthetic sample, or take the one cached under its number."""
-    sample = host.results.get(("shapes", number), draw)
+    sample = host.results.get(Key(Kind.SAMPLE, settings=(number,)), draw)
     digest = hashlib.sha256(f"shapes {number}".encode()).hexdigest()
     return Picture(digest, title, "", sample.image, known_shapes(sample), synthetic=True)
 
@@ -153,9 +163,9 @@ def pixels_as_picture(pixels: NDArray[np.uint8], title: str) -> Picture:
 
 def picture_bytes(of: SeenPicture) -> bytes:
     """The picture's original bytes; a PNG for a synthetic sample."""
-    return of.picture.data or of.host.kept((of.picture.id, "png"), lambda: as_png(of.picture.pixels))
+    return of.picture.data or of.host.kept(Key(Kind.PNG, of.picture.id), lambda: as_png(of.picture.pixels))
 
 
 def forget(host: Host, picture_id: str) -> None:
     """Drop a picture and everything derived from it."""
-    host.results.forget(picture_id)
+    host.results.forget(lambda key: key.picture == picture_id)

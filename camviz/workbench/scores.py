@@ -15,6 +15,7 @@ from camviz.metrics import SCORES, Evidence, Scored, available
 from camviz.metrics.arcc import joined
 from camviz.recipe import Recipe, explain
 from camviz.results.finding import MapScores
+from camviz.workbench.cache_keys import Kind
 from camviz.workbench.host import telling
 from camviz.workbench.maps import get_capture, merged
 from camviz.workbench.pictures import Explained
@@ -42,12 +43,12 @@ def runs_slow_method(recipe: Recipe, name: str) -> bool:
 
 def are_known(of: Explained, recipe: Recipe, names: Sequence[str]) -> bool:
     """Whether scores of a recipe's map are known."""
-    return all(of.has("score", recipe, name) for name in names)
+    return all(of.has(Kind.SCORE, recipe, name) for name in names)
 
 
 def known_scores(of: Explained, recipe: Recipe, names: Sequence[str]) -> MapScores:
     """The known ones of these scores of a recipe's map."""
-    cached = {name: of.host.results.find((*of.key, "score", recipe, name)) for name in names}
+    cached = {name: of.host.results.find(of.cache_key(Kind.SCORE, recipe, name)) for name in names}
     return _map_scores(cached)
 
 
@@ -61,11 +62,11 @@ def compute_scores(of: Explained, recipe: Recipe, names: Sequence[str], progress
         progress: called with (passes done, all passes) when a slow method runs again; an exception from it stops the
             work.
     """
-    keys = {name: (*of.key, "score", recipe, name) for name in names}
+    keys = {name: of.cache_key(Kind.SCORE, recipe, name) for name in names}
     scores: dict[str, Scored | None] = {name: of.host.results.find(key) for name, key in keys.items()}
     missing = tuple(name for name, value in scores.items() if value is None)
     if missing:
-        new = of.kept("scores", recipe, missing, compute=lambda: _compute(of, recipe, missing, progress))
+        new = of.kept(Kind.SCORES, recipe, missing, compute=lambda: _compute(of, recipe, missing, progress))
         for name, value in new.items():
             of.host.results.put(keys[name], value)
         scores |= new
@@ -74,7 +75,7 @@ def compute_scores(of: Explained, recipe: Recipe, names: Sequence[str], progress
 
 def _compute(of: Explained, recipe: Recipe, names: Sequence[str], progress: Progress | None) -> dict[str, Scored]:
     cap, map_, truth = get_capture(of), merged(of, recipe), get_true_shape(of)
-    known = {name: of.host.results.find((*of.key, "score", recipe, name)) for name in SCORES}
+    known = {name: of.host.results.find(of.cache_key(Kind.SCORE, recipe, name)) for name in SCORES}
     mask = None if truth is None else torch.from_numpy(truth.mask)[None].to(map_.device)
     method_progress = progress if METHODS[recipe.method].is_slow else None
     with of.host.working() as give_way:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from camviz.results.finding import KnownShape, shape_to_show
+from camviz.workbench.cache_keys import Kind
 from camviz.workbench.pictures import Explained, SeenPicture
 
 
@@ -32,7 +33,7 @@ def seen_shapes(of: SeenPicture) -> tuple[KnownShape, ...]:
     def compute() -> tuple[KnownShape, ...]:
         return tuple(KnownShape(shape.label, of.net.view(shape.mask, of.fit)) for shape in of.picture.shapes)
 
-    return of.host.kept((*of.clean.seen_key, "shapes"), compute)
+    return of.host.kept(of.clean.seen_cache_key(Kind.SHAPES), compute)
 
 
 def get_true_shape(of: Explained) -> TrueShape | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -22,6 +22,7 @@ from camviz.ui.server.streamlit_internals import Slot, UploadedFile
 from camviz.ui.sidebar import model_and_method
 from camviz.ui.sidebar.noise import STEP
 from camviz.ui.sidebar.picture import make_own
+from camviz.workbench.cache_keys import Key, Kind
 from camviz.workbench.findings import find
 from camviz.workbench.pictures import forget, network_key, picture_id, read_picture
 
@@ -119,7 +120,7 @@ def compute_again(opened: Opened, net: Net, wait: Callable[[], Progress | None],
             ":material/layers:",
         )
         return None
-    key: tuple[Hashable, ...] = (opened.id, network_key(net), "finding")
+    key = Key(Kind.RESULT, opened.id, network_key(net))
     progress = None if shared_host().results.has(key) else wait()
     try:
         return shared_host().kept(key, lambda: _find(opened.stored, net, progress))

@@ -14,7 +14,8 @@ import streamlit as st
 import torch
 
 from camviz.ui.server.streamlit_internals import Slot, browser_token, session_id, yield_point
-from camviz.workbench.byte_cache import ByteCache, Key, Value
+from camviz.workbench.byte_cache import ByteCache, Value
+from camviz.workbench.cache_keys import Key
 from camviz.workbench.fair_queue import Turns
 from camviz.workbench.host import NETWORK_BYTES, RESULT_BYTES
 

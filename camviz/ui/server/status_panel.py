@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 from collections import Counter
-from collections.abc import Hashable
 from html import escape
 
 import psutil
@@ -13,15 +12,18 @@ import torch
 
 from camviz.ui.server.sharing import shared_host
 from camviz.ui.server.streamlit_internals import Slot
+from camviz.workbench.cache_keys import Kind
 
-# The kinds of cached results, by the part of the key that names them; all others are scores.
+# What cached results are counted as; all others as scores.
 _KINDS = {
-    "capture": "captures",
-    "map": "maps",
-    "panels": "pictures",
-    "pixels": "pictures",
-    "view": "pictures",
-    "shapes": "pictures",
+    Kind.CAPTURE: "captures",
+    Kind.MAP: "maps",
+    Kind.PIXELS: "pictures",
+    Kind.PNG: "pictures",
+    Kind.SAMPLE: "pictures",
+    Kind.SHAPES: "pictures",
+    Kind.VIEW: "pictures",
+    Kind.VIEW_URI: "pictures",
 }
 
 
@@ -36,7 +38,7 @@ def engine_html(device: torch.device) -> str:
     kept = host.results
     used, total = memory(device)
     waiting = host.queue.waiting
-    networks = [key for key in host.networks.holdings() if "seconds" not in key]
+    networks = [key for key in host.networks.holdings() if key.kind is Kind.NETWORK]
     rows = [
         ("Computes on", escape(device_name(device))),
         ("Memory", _bar(used, total)),
@@ -78,14 +80,10 @@ def _held() -> dict[str, tuple[int, int]]:
     count: Counter[str] = Counter()
     size: Counter[str] = Counter()
     for key, taken in shared_host().results.holdings().items():
-        kind = _kind(key)
+        kind = _KINDS.get(key.kind, "scores")
         count[kind] += 1
         size[kind] += taken
     return {kind: (count[kind], size[kind]) for kind in sorted(count)}
-
-
-def _kind(key: tuple[Hashable, ...]) -> str:
-    return next((_KINDS[part] for part in key if isinstance(part, str) and part in _KINDS), "scores")
 
 
 def _bar(used: int, total: int) -> str:

@@ -1,0 +1,48 @@
+"""The keys of everything that a host caches."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from enum import Enum, auto
+
+
+class Kind(Enum):
+    """What a cached value is."""
+
+    NETWORK = auto()
+    SPEED = auto()  # of a network
+    SAMPLE = auto()  # a drawn sample, by its number
+    PIXELS = auto()  # of a picture
+    PNG = auto()
+    VIEW = auto()  # of a picture as a network sees it
+    VIEW_URI = auto()
+    SHAPES = auto()
+    SEGMENTS = auto()
+    PROBABILITIES = auto()
+    CAPTURE = auto()  # of that, and a class
+    MAP = auto()
+    TWINS = auto()
+    NEGATIVE = auto()
+    SCORE = auto()
+    SCORES = auto()  # several, computed together
+    OUTCOMES = auto()  # of a piece of a sweep, for one explanation
+    SWEPT = auto()  # the same, for several
+    RESULT = auto()  # of a bundle, computed again
+
+
+@dataclass(frozen=True)
+class Key:
+    """Identifies a cached value without holding a reference to a picture or a network.
+
+    Attributes:
+        kind: what it is.
+        picture: the id of the picture it depends on, or "".
+        network: the network it depends on, or "".
+        settings: everything else it depends on.
+    """
+
+    kind: Kind
+    picture: str = ""
+    network: str = ""
+    settings: tuple[Hashable, ...] = ()
