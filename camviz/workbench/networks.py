@@ -26,9 +26,7 @@ def get_network(host: Host, name: str) -> Net:
     """Load a network, or return the cached one."""
     if name not in host.moved:
         try:
-            return host.kept_network(
-                Key(Kind.NETWORK, network=name, settings=("default",)), lambda: _load(host, name, None)
-            )
+            return host.kept_network(_key(name, "default"), lambda: _load(host, name, None))
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
