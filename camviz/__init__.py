@@ -76,7 +76,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401
-    """Names of earlier versions."""
+    """Resolve deprecated names."""
     if name == "compare":
         warnings.warn("camviz.compare is now camviz.check_agreement", DeprecationWarning, stacklevel=2)
         return check_agreement

@@ -1,4 +1,4 @@
-"""Where the hottest pixels of a map are: outlines, boxes and centres of the regions that they form."""
+"""Where a map is hottest: outlines, boxes and centres of the regions that its hottest pixels form."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from camviz.maps import require_unit_range
 
-# What the viewer, the report and the CSV file offer.
+# The shares that the viewer, the report and the CSV file offer.
 SHARES = (0.05, 0.1, 0.2)
 
 Box = tuple[int, int, int, int]
@@ -24,17 +24,17 @@ Outline = NDArray[np.int32]
 
 @dataclass(frozen=True, eq=False)
 class HotRegion:
-    """Some of the hottest pixels that touch each other, by a side or by a corner.
+    """A connected region of the hottest pixels, which touch by a side or a corner.
 
-    Coordinates are pixel numbers, x to the right and y down; (0, 0) is the middle of the pixel at the top left.
+    Coordinates are pixel indices, x to the right and y down; (0, 0) is the centre of the top left pixel.
 
     Attributes:
-        contour: int (n, 2), the corners (x, y) of a polygon along the region's outermost pixels; these belong to it.
-        holes: the same for each gap inside the region, along the region's pixels around the gap.
-        box: x, y, width and height of the smallest box that holds the region, in pixels.
-        pixels: how many there are.
+        contour: int (n, 2), the corners (x, y) of a polygon along the region's outermost pixels, which it includes.
+        holes: a contour for each hole in the region, along the region's pixels around the hole.
+        box: x, y, width and height of the smallest box around the region, in pixels.
+        pixels: the number of pixels.
         area: their share of the map.
-        centre: (x, y), the mean of the pixels' places, weighted by heat.
+        centre: (x, y), the mean position of the pixels, weighted by heat.
     """
 
     contour: Outline = field(repr=False)
@@ -50,14 +50,13 @@ class Hotspots:
     """The hottest share of a map's pixels.
 
     Attributes:
-        share: the share asked for.
-        area: the share covered, which is larger where pixels tie at the threshold, and smaller where too few are
-            above 0.
-        pixels: how many pixels that is.
+        share: the requested share.
+        area: the share covered: larger if pixels tie at the threshold, smaller if too few are above 0.
+        pixels: the number of pixels covered.
         threshold: the lowest value among them; NaN for a blank map.
         centre: (x, y) of all of them, weighted by heat; NaN for a blank map.
-        regions: what they form, the largest first.
-        note: "" or why `area` is not `share`.
+        regions: the regions they form, largest first.
+        note: "", or why `area` differs from `share`.
     """
 
     share: float
@@ -70,31 +69,30 @@ class Hotspots:
 
     @property
     def contours(self) -> tuple[Outline, ...]:
-        """The outer contour of each region, int (n, 2)."""
+        """Each region's outer contour, int (n, 2)."""
         return tuple(region.contour for region in self.regions)
 
     @property
     def boxes(self) -> tuple[Box, ...]:
-        """x, y, width and height of each region."""
+        """Each region's x, y, width and height."""
         return tuple(region.box for region in self.regions)
 
 
 def hotspots(map_: Tensor | ArrayLike, share: float) -> Hotspots:
-    """Find the hottest share of a map's pixels, and the regions that they form.
+    """Find the hottest share of a map's pixels and the regions that they form.
 
-    With n = share * H * W, rounded to a whole number and at least 1, these are the pixels that are at least as hot as
-    the n-th hottest. All pixels that tie with it are included; pixels at 0 never are.
+    With n = share * H * W, rounded to a whole number and at least 1, these are the pixels at least as hot as the n-th
+    hottest. Pixels that tie with it are included; pixels at 0 never are.
 
     Args:
         map_: (H, W) in [0, 1], a tensor on any device or an array.
-        share: above 0 and at most 1: 0.05 asks for the hottest 5 %.
+        share: above 0 and at most 1: 0.05 is the hottest 5 %.
 
     Returns:
-        the regions; none, and a note, for a blank map. A constant map above 0 is one region that covers all of it, and
-        a note says so.
+        the regions. A blank map has none, and a constant map above 0 is a single region; a note says so.
 
     Raises:
-        ValueError: a map that is not (H, W), not finite or leaves [0, 1], or a share outside (0, 1].
+        ValueError: a map that is not (H, W), not finite or not within [0, 1], or a share outside (0, 1].
     """
     values, share = _checked_map(map_), _checked_share(share)
     if not (values > 0).any():
@@ -112,9 +110,9 @@ def hotspots(map_: Tensor | ArrayLike, share: float) -> Hotspots:
 def _checked_map(map_: Tensor | ArrayLike) -> NDArray[Any]:
     tensor = map_.detach().cpu() if isinstance(map_, Tensor) else torch.from_numpy(np.array(map_))
     if tensor.ndim != 2 or not tensor.numel() or tensor.is_complex():
-        raise ValueError(f"the map must be (H, W) of real numbers, got {tensor.dtype} {tuple(tensor.shape)}")
+        raise ValueError(f"the map must be real and (H, W), got {tensor.dtype} {tuple(tensor.shape)}")
     if not bool(torch.isfinite(tensor).all()):
-        raise ValueError("the map holds NaN or infinite values, so its hottest pixels are unknown")
+        raise ValueError("the map has NaN or infinite values, so its hottest pixels are undefined")
     require_unit_range(tensor)
     return tensor.numpy() if tensor.dtype in (torch.float32, torch.float64) else tensor.float().numpy()
 
@@ -126,16 +124,16 @@ def _checked_share(share: Any) -> float:  # noqa: ANN401
 
 
 def _regions(hot: NDArray[np.bool_], values: NDArray[Any]) -> tuple[tuple[HotRegion, ...], Place]:
-    """The connected regions of the hot pixels (H, W), the largest first, and the centre of all of them."""
-    import cv2  # takes about 0.1 s, which `import camviz` need not
+    """The connected regions of the hot pixels (H, W), largest first, and the centre of all of them."""
+    import cv2  # takes about 0.1 s, which `import camviz` should not
 
     mask = hot.astype(np.uint8)
     count, labelled, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     labels = np.asarray(labelled, np.int32)
     outlines, holes = _outlines(mask, labels, count)
     rows, columns = np.nonzero(hot)
-    heat, of = values[hot].astype(np.float64), labels[hot]
-    totals, x, y = (np.bincount(of, heat * weight, count) for weight in (1, columns, rows))
+    heat, pixel_labels = values[hot].astype(np.float64), labels[hot]
+    totals, x, y = (np.bincount(pixel_labels, heat * weight, count) for weight in (1, columns, rows))
     regions = [
         HotRegion(
             outlines[label],
@@ -155,13 +153,13 @@ def _regions(hot: NDArray[np.bool_], values: NDArray[Any]) -> tuple[tuple[HotReg
 def _outlines(
     mask: NDArray[np.uint8], labels: NDArray[np.int32], count: int
 ) -> tuple[dict[int, Outline], list[list[Outline]]]:
-    """For each label the outer contour and those of its holes; a contour runs along the region's own pixels."""
+    """Each label's outer contour and those of its holes; a contour runs along the region's own pixels."""
     import cv2
 
-    found, hierarchy = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    contours, hierarchy = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     outer: dict[int, Outline] = {}
     holes: list[list[Outline]] = [[] for _ in range(count)]
-    for contour, (*_, parent) in zip(found, hierarchy[0], strict=True):
+    for contour, (*_, parent) in zip(contours, hierarchy[0], strict=True):
         points = np.asarray(contour, np.int32).reshape(-1, 2)
         label = int(labels[points[0, 1], points[0, 0]])
         if parent < 0:
@@ -172,14 +170,14 @@ def _outlines(
 
 
 def _note(values: NDArray[Any], pixels: int, wanted: int) -> str:
-    """Say why more or fewer pixels are covered than were wanted."""
+    """Say why more or fewer pixels are covered than wanted."""
     if pixels == wanted:
         return ""
     if pixels < wanted:
         return f"only {_percent(pixels / values.size)} of the pixels are above 0"
     if pixels == values.size and values.min() == values.max():
         return "the map is the same everywhere, so no part is hotter than the rest"
-    return f"equal values are kept together: {_percent(pixels / values.size)} of the pixels"
+    return f"pixels of equal value stay together: {_percent(pixels / values.size)} are covered"
 
 
 def _percent(share: float) -> str:

@@ -1,4 +1,4 @@
-"""Untrusted bytes -> a safe RGB array, and that array -> the square view that a model sees."""
+"""Turn untrusted bytes into a safe RGB array, and that array into the square view that a model sees."""
 
 import io
 import re
@@ -19,7 +19,7 @@ Pixel = TypeVar("Pixel", np.uint8, np.bool_)
 
 _READABLE = "use a PNG, JPEG, WebP, BMP, GIF or TIFF picture"
 _TIFF = {info.name: tag for tag, info in TiffTags.TAGS_V2.items()}
-_TURNS = {  # EXIF orientation -> what makes the picture upright
+_TURNS = {  # EXIF orientation -> the transposition that makes the picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -31,15 +31,15 @@ _TURNS = {  # EXIF orientation -> what makes the picture upright
 
 
 class ImageError(ValueError):
-    """A picture that cannot be read; its text is one sentence for the person who offered it."""
+    """A picture cannot be read; the message is one sentence for the user who supplied it."""
 
 
 def load_image(source: str | Path | bytes | BinaryIO) -> NDArray[np.uint8]:
-    """Read a picture from anywhere into the array a person expects to see.
+    """Read a picture from a path, bytes or a file into an RGB array that looks as a person expects.
 
-    The format is told by content. EXIF rotation is applied, transparency is laid on white, an animation gives
-    its first frame. 16-bit grey is scaled (65535 -> 255); 32-bit grey has no agreed white point and is
-    stretched from its minimum to its maximum, unless it is float within [0, 1], which is scaled by 255.
+    The format is detected from the content. EXIF rotation is applied, transparency is put on white, and an
+    animation yields its first frame. 16-bit grey is scaled (65535 -> 255); 32-bit grey has no agreed white point
+    and is stretched from its minimum to its maximum, unless it is float within [0, 1], which is scaled by 255.
 
     Args:
         source: a path, the bytes themselves, or a binary file object (read from its start).
@@ -48,46 +48,46 @@ def load_image(source: str | Path | bytes | BinaryIO) -> NDArray[np.uint8]:
         uint8 (H, W, 3), C-contiguous, owning its memory.
 
     Raises:
-        ImageError: no such file, not one of the formats, damaged, or above 40 megapixels.
+        ImageError: no such file, an unsupported format, a damaged file, or more than 40 megapixels.
     """
     with _open(source) as stream, warnings.catch_warnings():
-        # The ceiling below is lower than Pillow's. (Threads may mix up the filters: at worst this one stays.)
+        # Our limit below is lower than Pillow's. (Threads may mix up the filters: at worst this one stays.)
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:
             return _decode(stream)
         except ImageError:
             raise
         except UnidentifiedImageError as error:
-            raise ImageError(f"This picture can't be read here, or it is damaged: {_READABLE}.") from error
-        except Image.DecompressionBombError as error:  # raised while opening, so the two sides are not known
+            raise ImageError(f"This picture is damaged or in an unsupported format: {_READABLE}.") from error
+        except Image.DecompressionBombError as error:  # raised while opening, so width and height are unknown
             claim = re.search(r"(\d+) pixels", str(error))
-            raise _too_large(f"{int(claim[1]) / 1e6:.1f} megapixels" if claim else "far more") from error
+            raise _too_large(f"{int(claim[1]) / 1e6:.1f} megapixels" if claim else "far too many pixels") from error
         except Exception as error:
-            # Deliberately everything: on hostile bytes decoders raise struct.error, KeyError, MemoryError...
-            raise ImageError("This picture is damaged or cut short: save or download it again.") from error
+            # Deliberately broad: on hostile bytes, decoders raise struct.error, KeyError, MemoryError...
+            raise ImageError("This picture is damaged or truncated: save or download it again.") from error
 
 
 def _open(source: str | Path | bytes | BinaryIO) -> BinaryIO:
-    """A stream of the source that may be closed without closing the caller's own file object."""
+    """Return a stream of the source that can be closed without closing the caller's own file object."""
     if isinstance(source, bytes | bytearray | memoryview):
         return io.BytesIO(source)
     if isinstance(source, str | Path):
         try:
-            if Path(source).is_file():  # no directory, and no device or pipe that never ends
+            if Path(source).is_file():  # not a directory, nor a device or pipe that never ends
                 return Path(source).open("rb")
         except OSError as error:
             raise ImageError(f"{str(source)!r} cannot be opened: check its name and permissions.") from error
         raise ImageError(f"There is no file {str(source)!r}: check the name.")
     if not hasattr(source, "read"):
-        raise ImageError(f"A picture is a path, bytes or a binary file, not {type(source).__name__}: pass one.")
+        raise ImageError(f"A picture must be a path, bytes or a binary file, not {type(source).__name__}.")
     try:
         if source.seekable():  # a Streamlit upload is read again on every rerun
             source.seek(0)
         data = source.read()
     except (AttributeError, OSError, ValueError) as error:
-        raise ImageError("The file object cannot be read: pass one that is open for reading.") from error
+        raise ImageError("The file object cannot be read: open it for reading.") from error
     if not isinstance(data, bytes):
-        raise ImageError("The file object gives text instead of bytes: open it in binary mode, 'rb'.")
+        raise ImageError("The file object returns text instead of bytes: open it in binary mode, 'rb'.")
     return io.BytesIO(data)
 
 
@@ -105,13 +105,13 @@ def _decode(stream: BinaryIO) -> NDArray[np.uint8]:
         return _to_array(rgb if turn is None else rgb.transpose(turn))
 
 
-def _too_large(claim: str) -> ImageError:
-    limit = f"at most {MAX_PIXELS // 1_000_000} megapixels can be read"
-    return ImageError(f"This picture claims {claim}, but {limit}: make it smaller first.")
+def _too_large(size: str) -> ImageError:
+    limit = f"the limit is {MAX_PIXELS // 1_000_000} megapixels"
+    return ImageError(f"This picture has {size}, but {limit}: make it smaller first.")
 
 
 def _match_transparent_colour(picture: Image.Image) -> None:
-    """Bring a PNG's transparent colour to 8 bits, as Pillow does with the pixels; call it before load."""
+    """Convert a PNG's transparent colour to 8 bits, as Pillow does with the pixels; call this before load."""
     colour = picture.info.get("transparency")
     if picture.format != "PNG" or colour is None:
         return
@@ -125,14 +125,14 @@ def _match_transparent_colour(picture: Image.Image) -> None:
 def _turn(picture: Image.Image) -> Image.Transpose | None:
     try:
         return _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
-    except (SyntaxError, ValueError):  # a garbled EXIF block should not cost a sound picture
+    except (SyntaxError, ValueError):  # a garbled EXIF block is no reason to reject an intact picture
         return None
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:
     if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
         return Image.fromarray(_to_grey(picture)).convert("RGB")
-    if picture.mode == "La":  # Pillow has no way from premultiplied grey to RGBA
+    if picture.mode == "La":  # Pillow cannot convert premultiplied grey to RGBA
         picture = picture.convert("LA")
     if picture.has_transparency_data:
         rgba = picture.convert("RGBA")
@@ -143,7 +143,7 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
 
 
 def _to_array(rgb: Image.Image) -> NDArray[np.uint8]:
-    """Copy by strips: Pillow would hold the whole picture in bytes twice more on the way."""
+    """Copy in strips: otherwise Pillow would hold two more copies of the whole picture."""
     result = np.empty((rgb.height, rgb.width, 3), np.uint8)
     for top in range(0, rgb.height, 256):
         bottom = min(top + 256, rgb.height)
@@ -164,7 +164,7 @@ def _to_grey(picture: Image.Image) -> NDArray[np.uint8]:
         black, white = float(values.min()), float(values.max())
         within_unit = picture.mode == "F" and black >= 0 and white <= 1
         grey = _scale(values, 0, 1) if within_unit else _scale(values, black, white)
-    if tags.get(_TIFF["PhotometricInterpretation"]) == 0:  # white is zero; Pillow minds it up to 8 bits only
+    if tags.get(_TIFF["PhotometricInterpretation"]) == 0:  # white is zero; Pillow handles this only up to 8 bits
         np.subtract(255, grey, out=grey)
     if "transparency" in picture.info:
         grey[values == picture.info["transparency"]] = 255
@@ -172,7 +172,7 @@ def _to_grey(picture: Image.Image) -> NDArray[np.uint8]:
 
 
 def _scale(values: NDArray[Any], black: float, white: float) -> NDArray[np.uint8]:
-    """Map [black, white] to [0, 255], or all to black without a range; in pieces, as float64 is large."""
+    """Map [black, white] to [0, 255], or everything to black if the range is empty; in pieces, as float64 is large."""
     result = np.zeros(values.size, np.uint8)
     if white > black:
         step = 1 << 20
@@ -186,12 +186,12 @@ def fit_view(image: NDArray[Pixel], size: int, resize: int, fit: Fit, resample: 
     """Fit a picture or its mask into the square that a model sees.
 
     "crop" is torchvision's evaluation transform, Resize(resize) then CenterCrop(size), antialiased by Pillow;
-    "squeeze" resizes the whole picture whatever its aspect; "pad" centres the whole picture on neutral grey.
+    "squeeze" resizes the whole picture regardless of aspect ratio; "pad" centres the whole picture on neutral grey.
 
     Args:
         image: uint8 (H, W, 3), or a bool mask (H, W), which is sampled nearest and padded with False.
-        size: side of the view, in pixels; an image of (size, size) is returned as it is.
-        resize: shorter side before the crop, in pixels, at least size; only "crop" uses it.
+        size: side of the view, in pixels; an image of (size, size) is returned unchanged.
+        resize: shorter side before the crop, in pixels, at least `size`; only used by "crop".
         fit: "crop", "squeeze" or "pad".
         resample: Pillow's filter.
 
@@ -199,7 +199,7 @@ def fit_view(image: NDArray[Pixel], size: int, resize: int, fit: Fit, resample: 
         (size, size, 3) or (size, size), of the image's dtype.
 
     Raises:
-        ValueError: another fit, dtype or shape, or a resize below size.
+        ValueError: an unknown fit, an unsupported dtype or shape, or `resize` below `size`.
     """
     height, width = _checked_shape(image)
     if fit not in get_args(Fit):
@@ -228,12 +228,12 @@ def _checked_shape(image: NDArray[Any]) -> tuple[int, int]:
 
 
 def _crop(image: NDArray[Pixel], size: int, resize: int, resample: Image.Resampling) -> NDArray[Pixel]:
-    """Resize the whole, then crop: given the crop as a box, Pillow 13 may swap its two passes."""
+    """Resize the whole picture, then crop: given the crop as a box, Pillow 13 may swap its two passes."""
     shorter = min(image.shape[:2])
 
     def middle(side: int) -> slice:
-        # Resized as a whole, 1 x 40,000,000 would be 256 x 10^10. Beyond 64:1 the ends are far from the crop:
-        # drop an even number of squares at each, which keeps sampling points and rounding where they were.
+        # Resized whole, 1 x 40,000,000 would become 256 x 10^10. Beyond 64:1 the ends are far from the crop: drop
+        # an even number of squares at each end, which leaves sampling points and rounding unchanged.
         ends = 2 * shorter * max(0, (side - 64 * shorter) // (4 * shorter))
         return slice(ends, side - ends)
 
@@ -246,11 +246,11 @@ def _crop(image: NDArray[Pixel], size: int, resize: int, resample: Image.Resampl
 def _resample(image: NDArray[Pixel], rows: int, columns: int, resample: Image.Resampling) -> NDArray[Pixel]:
     if image.dtype == np.bool_:
         return image[_nearest(image.shape[0], rows)[:, None], _nearest(image.shape[1], columns)]
-    # A filter's table takes some 40 bytes per source pixel of a side: past JPEG's longest side average first.
+    # A filter's table takes about 40 bytes per source pixel of a side: beyond JPEG's longest side, average first.
     gap = 3.0 if max(image.shape) > 65_535 else None
     return np.array(Image.fromarray(image).resize((columns, rows), resample, reducing_gap=gap))
 
 
 def _nearest(side: int, count: int) -> NDArray[np.int64]:
-    """For each of count pixels the one of side under its centre, in integers and so without rounding."""
+    """For each of `count` pixels, the source pixel (of `side`) under its centre, in exact integer arithmetic."""
     return (2 * np.arange(count, dtype=np.int64) + 1) * side // (2 * count)

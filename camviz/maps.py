@@ -1,4 +1,4 @@
-"""What every map has in common: the input's resolution, and values from 0 to 1."""
+"""What all maps have in common: the input's resolution, and values from 0 to 1."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from torch.nn import functional as F
 
 # Differences below this share of a map's largest value are rounding, not structure.
 _FLAT = 1e-6
-# How far a value may lie outside [0, 1] and still be rounding.
+# How far outside [0, 1] a value can lie and still count as rounding.
 _ROUNDING = 1e-6
-# A largest value from here to 255 looks like 8-bit grey levels.
+# A maximum between this and 255 suggests 8-bit grey levels.
 _BYTES_FROM = 10
 
 
 def require_unit_range(*groups: Tensor) -> None:
     """Raise a ValueError unless all maps lie in [0, 1].
 
-    Maps that hold NaN or an infinity pass: whoever is given one says what becomes of it. All groups are checked with
-    one device synchronisation.
+    Maps with NaN or infinite values pass; callers handle those themselves. All groups are checked with one device
+    synchronisation.
 
     Args:
         groups: real tensors (..., H, W) on one device.
 
     Raises:
-        ValueError: a map leaves [0, 1] by more than 1e-6; the message says how to bring it there.
+        ValueError: a map leaves [0, 1] by more than 1e-6; the message says how to fix it.
     """
     ends = [torch.aminmax(maps.detach().flatten(-2), dim=-1) for maps in groups if maps.numel()]
     if not ends:
@@ -40,24 +40,24 @@ def require_unit_range(*groups: Tensor) -> None:
 
 
 def _remedy(low: float, high: float) -> str:
-    """Say how maps with values from `low` to `high` get into [0, 1]."""
+    """Say how to bring maps with values from `low` to `high` into [0, 1]."""
     if low < -_ROUNDING:
-        return "there are negative values, so apply ReLU and normalise"
+        return "some values are negative, so apply ReLU and normalise"
     if _BYTES_FROM < high <= 255:
         return "this looks like a 0-255 heat map: divide it by 255"
-    return "normalise each map, for instance by (map - min) / (max - min)"
+    return "normalise each map, for instance with (map - min) / (max - min)"
 
 
 def normalise(maps: Tensor) -> Tensor:
     """Stretch each map to [0, 1]: (map - min) / (max - min) over its last two dimensions.
 
-    A constant map, and one that holds NaN or an infinity, becomes zeros.
+    A map that is constant, or has NaN or infinite values, becomes zeros.
     """
     low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
     span = high - low  # NaN or infinite if any value is
     shows = (span < torch.inf) & (span > _FLAT * torch.maximum(high, -low))
     stretched = (maps - low).div_(torch.where(shows, span, torch.inf))
-    # A look at the flags saves a CPU a pass over the maps; a GPU would have to be waited for.
+    # On a CPU, checking the flags saves a pass over the maps; on a GPU it would force a synchronisation.
     if stretched.device.type == "cpu" and bool(shows.all()):
         return stretched
     return torch.where(shows, stretched, 0.0)
@@ -66,7 +66,7 @@ def normalise(maps: Tensor) -> Tensor:
 def upsample(maps: Tensor, size: Sequence[int]) -> Tensor:
     """Resize maps (..., h, w) bilinearly, with half-pixel centres: (..., H, W) for a `size` of (H, W).
 
-    Two matrix products, which take two thirds of the time of PyTorch's own function. NaN and infinities spread.
+    Uses two matrix products, which take two thirds of the time of PyTorch's function. NaN and infinities spread.
     """
     (height, width), (h, w) = size, maps.shape[-2:]
     return _weights(h, height, maps.device).mT @ maps @ _weights(w, width, maps.device)
@@ -74,7 +74,7 @@ def upsample(maps: Tensor, size: Sequence[int]) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _weights(count: int, wanted: int, device: torch.device) -> Tensor:
-    """What each of `count` places in a row gives to each of those `wanted`: (count, wanted)."""
-    with torch.inference_mode(False):  # they are kept, and may be asked for by gradients next
-        alone = torch.eye(count, device=device)[None]
-        return F.interpolate(alone, size=wanted, mode="linear", align_corners=False)[0]
+    """The weight of each of `count` input places in each of `wanted` output places: (count, wanted)."""
+    with torch.inference_mode(False):  # cached, and gradients may use them next
+        impulses = torch.eye(count, device=device)[None]
+        return F.interpolate(impulses, size=wanted, mode="linear", align_corners=False)[0]

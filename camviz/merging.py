@@ -1,4 +1,4 @@
-"""Maps of several layers -> one map."""
+"""Merge the maps of several layers into one map."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch import Tensor
 from camviz.maps import normalise, require_unit_range
 from camviz.network.capture import Capture
 
-# What a rule reads: the layers' maps alone, or beside them maps of a second method, another pass through the network,
-# or the picture. All but the first come from a capture.
+# What a rule reads: only the layers' maps, or also the maps of a second method, another pass through the network, or
+# the picture. Everything but the layers' maps comes from a capture.
 Need = Literal["maps", "second method", "another pass", "picture"]
-# Maps (L, B, H, W) from the deepest layer to the shallowest -> the merge down to each of them (L, B, H, W).
+# Maps (L, B, H, W) from the deepest layer to the finest -> the merge down to each of them (L, B, H, W).
 MapsMerge = Callable[[Tensor], Tensor]
-# The same for a rule that also reads the capture that the maps came from.
+# Like `MapsMerge`, for a rule that also reads the capture the maps came from.
 CaptureMerge = Callable[[Tensor, Capture], Tensor]
 F = TypeVar("F", bound=MapsMerge | CaptureMerge)
 
@@ -28,12 +28,12 @@ class Rule:
 
     Attributes:
         name: its key in `RULES`.
-        title: its name in print.
+        title: its display name.
         sentence: what it does, in one plain sentence.
-        verb: how one map joins those before it, in print: "×" or "mean with".
+        verb: how a map is combined with the ones before it, for display: "×" or "mean with".
         reference: its source.
         needs: what it reads.
-        merge: the function itself, of the maps alone or with their capture.
+        merge: the function; takes the maps, or the maps and their capture.
     """
 
     name: str
@@ -54,7 +54,7 @@ _MISSING = {
 
 
 def rule(name: str, title: str, sentence: str, verb: str, reference: str, *, needs: Need = "maps") -> Callable[[F], F]:
-    """Register a function of maps, and of their capture if it needs more than maps, as a merging rule."""
+    """Register a function of maps, and of their capture if it needs more than the maps, as a merging rule."""
 
     def register(merge: F) -> F:
         RULES[name] = Rule(name, title, sentence, verb, reference, needs, merge)
@@ -78,7 +78,7 @@ def product(maps: Tensor) -> Tensor:
 @rule(
     "geometric mean",
     "Geometric mean",
-    "The product's root: the same places in the same order, less contrast.",
+    "The root of the product: same places, same order, less contrast.",
     "×, then root, with",
     "research code of arXiv 2605.14641",
 )
@@ -90,9 +90,9 @@ def geometric_mean(maps: Tensor) -> Tensor:
 @rule(
     "minimum",
     "Minimum",
-    "At each place the darkest layer decides.",
+    "The darkest layer decides at each place.",
     "minimum with",
-    "a plain alternative to compare with",
+    "a simple alternative for comparison",
 )
 def minimum(maps: Tensor) -> Tensor:
     """The smallest of the maps so far."""
@@ -102,9 +102,9 @@ def minimum(maps: Tensor) -> Tensor:
 @rule(
     "mean",
     "Mean",
-    "Bright wherever some layer is bright: no layer can veto.",
+    "Bright wherever any layer is bright: no layer can veto.",
     "mean with",
-    "a plain alternative to compare with",
+    "a simple alternative for comparison",
 )
 def mean(maps: Tensor) -> Tensor:
     """The mean of the maps so far."""
@@ -117,61 +117,59 @@ def _counts(maps: Tensor) -> Tensor:
 
 
 def running(maps: Tensor, rule: str = "product", cap: Capture | None = None) -> Tensor:
-    """Merge from the deepest layer up: entry l holds all layers from the deepest to l, stretched to [0, 1].
+    """Merge from the deepest layer up: entry l merges every layer from the deepest to l, stretched to [0, 1].
 
     Args:
-        maps: float (L, B, H, W) in [0, 1], ordered from the shallow layer to the deep one.
+        maps: float (L, B, H, W) in [0, 1], ordered from the finest layer to the deepest.
         rule: a name in `RULES`.
-        cap: the capture that the maps came from, for rules that need more than maps.
+        cap: the capture the maps came from, for rules that need more than the maps.
 
     Returns:
-        float32 (L, B, H, W) in [0, 1]; the last entry is the deepest map itself, the first all layers.
+        float32 (L, B, H, W) in [0, 1]; the last entry is the deepest map itself, the first merges all layers.
 
     Raises:
-        ValueError: an unknown rule, one that needs a capture without one, or maps that are not (L, B, H, W) or
-            leave [0, 1].
+        ValueError: an unknown rule, a missing capture, or maps that are not (L, B, H, W) or not within [0, 1].
     """
     return _stretched(_merge(maps, rule, cap).flip(0))
 
 
 def heights(maps: Tensor, rule: str = "product", cap: Capture | None = None) -> tuple[Tensor, Tensor]:
-    """The least and the largest value of each running merge before it is stretched: both float32 (L, B).
+    """The lowest and highest value of each running merge before stretching: both float32 (L, B).
 
     Args:
         maps: as for `running`.
-        rule: likewise.
-        cap: likewise.
+        rule: as for `running`.
+        cap: as for `running`.
 
     Raises:
-        ValueError: likewise.
+        ValueError: as for `running`.
     """
     merged = _merge(maps, rule, cap).flip(0)
     return merged.amin((-2, -1)), merged.amax((-2, -1))
 
 
 def refine(maps: Tensor, rule: str = "product", cap: Capture | None = None) -> Tensor:
-    """Merge the maps of several layers into one: RefineCAM, the product of all, stretched to [0, 1].
+    """Merge the maps of several layers into one, by default with RefineCAM: their product, stretched to [0, 1].
 
-    Source: "How to Evaluate and Refine your CAM", arXiv 2605.14641. The other rules are variants of its
-    authors' research code or plain alternatives to compare with.
+    Source: "How to Evaluate and Refine your CAM", arXiv 2605.14641. The other rules are variants from its
+    authors' research code, or simple alternatives for comparison.
 
     Args:
-        maps: float (L, B, H, W) in [0, 1], ordered from the shallow layer to the deep one.
+        maps: float (L, B, H, W) in [0, 1], ordered from the finest layer to the deepest.
         rule: a name in `RULES`.
-        cap: the capture that the maps came from, for rules that need more than maps.
+        cap: the capture the maps came from, for rules that need more than the maps.
 
     Returns:
         float32 (B, H, W) in [0, 1]; zeros where the layers have no region in common.
 
     Raises:
-        ValueError: an unknown rule, one that needs a capture without one, or maps that are not (L, B, H, W) or
-            leave [0, 1].
+        ValueError: an unknown rule, a missing capture, or maps that are not (L, B, H, W) or not within [0, 1].
     """
     return _stretched(_merge(maps, rule, cap)[-1])
 
 
 def _merge(maps: Tensor, rule: str, cap: Capture | None) -> Tensor:
-    """The running merge as it is, from the deepest map alone to all of them."""
+    """The running merge before stretching, from the deepest map alone to all of them."""
     if rule not in RULES:
         raise ValueError(f"unknown merging rule {rule!r}; choose from {', '.join(RULES)}")
     if maps.ndim != 4 or not len(maps):
@@ -182,13 +180,13 @@ def _merge(maps: Tensor, rule: str, cap: Capture | None) -> Tensor:
         return cast(MapsMerge, chosen.merge)(ordered)
     if cap is None:
         raise ValueError(
-            f"the merging rule {rule!r} needs {_MISSING[chosen.needs]} beside the maps: give the capture, or use "
+            f"the merging rule {rule!r} also needs {_MISSING[chosen.needs]}: pass the capture, or use "
             "camviz.explain with a Recipe"
         )
     return cast(CaptureMerge, chosen.merge)(ordered, cap)
 
 
 def _stretched(merged: Tensor) -> Tensor:
-    """Normalise; but all ones everywhere is the uniform baseline, which stays as it is."""
+    """Normalise, except maps of all ones: that is the uniform baseline."""
     ones = (merged.amin((-2, -1), keepdim=True) == 1) & (merged.amax((-2, -1), keepdim=True) == 1)
     return torch.where(ones, 1.0, normalise(merged))

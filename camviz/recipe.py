@@ -1,4 +1,4 @@
-"""The whole way from an image to one map, as one value that can be stored, compared and used as a key."""
+"""Recipes: every step from an image to one map, as a value that can be stored, compared and used as a key."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def explain(module: nn.Module, x: Tensor, target: Tensor, recipe: Recipe, progre
 
 
 def explain_capture(cap: Capture, recipe: Recipe, progress: Progress | None = None) -> Tensor:
-    """The same from a capture that holds at least the recipe's layers: no forward pass from the image."""
+    """Like `explain`, from a capture that includes the recipe's layers, so the capture pass is not repeated."""
     chosen = cap.select(recipe.layers)
     maps, _ = cam_with_notes(chosen, recipe.method, recipe.seed, progress)
     return refine(maps, recipe.rule, chosen)

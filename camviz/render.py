@@ -1,4 +1,4 @@
-"""Maps -> pictures."""
+"""Turn maps into pictures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-# Perceptually uniform: equal steps of the map look like equal steps. By name in matplotlib, with what people are told.
+# Perceptually uniform: equal steps of the map look equal. matplotlib's name -> display name.
 COLORMAPS = {
     "inferno": "Inferno",
     "viridis": "Viridis",
@@ -20,7 +20,7 @@ COLORMAPS = {
     "gray": "Grey",
 }
 COLORMAP = "inferno"
-# For differences, whose middle is none.
+# For differences, where the middle means no difference.
 DIVERGING = "RdBu_r"
 OPACITY = 0.67
 
@@ -35,13 +35,13 @@ def overlay(
 ) -> NDArray[np.uint8]:
     """Lay a coloured map (H, W) in [0, 1] over the grey version of a view, uint8 (H, W, 3).
 
-    The photograph's own colours are left out, so that every colour seen belongs to the map; where the map is low,
-    more of the photograph shows.
+    The photograph is grey so that every visible colour belongs to the map; where the map is low, more of the photograph
+    shows.
     """
     values = map_.detach().float().cpu().numpy()
     steps = (values * 255).round().astype(np.uint8)
     grey = view.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
-    low, high = opacity**3, 1 - (1 - opacity) ** 1.6  # covered where the map is 0, and where it is 1
+    low, high = opacity**3, 1 - (1 - opacity) ** 1.6  # opacity where the map is 0, and where it is 1
     cover = (low + (high - low) * values)[..., None]
     mixed = (1 - cover) * grey[..., None] + cover * palette(colormap)[steps]
     return mixed.round().clip(0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Photographs that come with scikit-image, free to use."""
+"""Free photographs included in scikit-image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Sample:
 
     @property
     def path(self) -> Path:
-        """Where the photograph lies in the installed package."""
+        """The photograph's path in the installed package."""
         return Path(skimage.__file__).parent / "data" / self.file
 
 

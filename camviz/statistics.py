@@ -1,4 +1,4 @@
-"""Statistics over many images, one value an image and method: which methods differ, and by how much."""
+"""Statistics over many images, with one value per image and method: which methods differ, and by how much."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-# Values of an image that differ by no more than this share of the table's largest are the same but for rounding.
+# Values of an image count as equal if they differ by at most this share of the table's largest value.
 _ROUNDING = 1e-6
-# Up to so many images the signed-rank test is exact; beyond, the normal approximation will do.
+# The signed-rank test is exact up to this many images; beyond, the normal approximation is good enough.
 _EXACT = 100
 _CHUNK = 1000  # bootstrap draws held in memory at a time
-DRAWS = 10_000  # of a bootstrap, if nothing else is said
+DRAWS = 10_000  # default number of bootstrap draws
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A statistic of n images, with its confidence interval from low to high, NaN with fewer than 2 images."""
+    """A statistic of n images and its confidence interval from low to high, which is NaN for fewer than 2 images."""
 
     value: float
     low: float
@@ -36,12 +36,12 @@ class Pair:
     """Two methods compared by the Wilcoxon signed-rank test.
 
     Attributes:
-        first: a method.
-        second: another.
+        first: one method.
+        second: the other method.
         p: the raw two-sided p-value.
-        corrected: the same after Holm's correction over all pairs.
-        effect: matched-pairs rank-biserial correlation, in [-1, 1]; positive: the first is higher.
-        median: of first - second over the images, in the table's units.
+        corrected: the p-value after Holm's correction over all pairs.
+        effect: matched-pairs rank-biserial correlation, in [-1, 1]; positive if the first is higher.
+        median: the median of first - second over the images, in the table's units.
     """
 
     first: str
@@ -57,13 +57,13 @@ class Comparison:
     """Methods compared over the same images.
 
     Attributes:
-        n: the images used.
-        dropped: the images left out, since some method has no value there.
-        methods: those tested, in the table's order; of identical ones the first.
-        merged: for each of them the names of the methods identical to it.
+        n: the number of images used.
+        dropped: the number of images left out because a method has no value there.
+        methods: the methods tested, in the table's order; only the first of identical ones.
+        merged: for each tested method, the names of the methods identical to it.
         friedman: the Friedman test's p-value (chi-squared approximation); None with fewer than 3 methods.
-        ranks: each method's average rank; 1 is best, ties share theirs.
-        pairs: every two methods.
+        ranks: each method's average rank; 1 is best, ties share a rank.
+        pairs: every pair of methods.
     """
 
     n: int
@@ -90,21 +90,21 @@ def bootstrap(
     """Percentile bootstrap over images (Efron, Annals of Statistics 1979).
 
     Args:
-        values: (n,), or (n, k) with k values an image that are drawn together; images with a NaN are left out.
-        statistic: of many draws at once, (draws, n) or (draws, n, k) -> (draws,). A product of two means, as
-            RM = C * R, is `lambda rows: rows.mean(1).prod(1)`.
+        values: (n,), or (n, k) for k values per image that are drawn together; images with a NaN are left out.
+        statistic: computed for many draws at once, (draws, n) or (draws, n, k) -> (draws,). A product of two means
+            such as RM = C * R is `lambda rows: rows.mean(1).prod(1)`.
         level: the interval's confidence, in (0, 1).
-        draws: how many samples of n images, with replacement.
-        seed: of the draws.
+        draws: the number of samples of n images, drawn with replacement.
+        seed: the seed of the draws.
 
     Raises:
-        ValueError: values of another shape, a level outside (0, 1), or no draws.
+        ValueError: values of the wrong shape, a level outside (0, 1), or no draws.
     """
     rows = np.asarray(values, dtype=np.float64)
     if rows.ndim not in (1, 2):
         raise ValueError(f"values must be (n,) or (n, k), got {rows.shape}")
     if not 0 < level < 1 or draws < 1:
-        raise ValueError(f"level must lie in (0, 1) and draws be at least 1, got {level} and {draws}")
+        raise ValueError(f"level must be in (0, 1) and draws at least 1, got {level} and {draws}")
     rows = rows[~np.isnan(rows if rows.ndim == 1 else rows.sum(1))]
     n = len(rows)
     value = float(statistic(rows[None])[0]) if n else np.nan
@@ -118,13 +118,13 @@ def bootstrap(
 
 
 def compare(table: pd.DataFrame) -> Comparison:
-    """Test whether methods differ (Friedman) and which (Wilcoxon signed-rank for each pair, Holm's correction).
+    """Test whether methods differ (Friedman), and which ones (Wilcoxon signed-rank per pair, Holm's correction).
 
     Source: Demšar, "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR 2006.
 
     Args:
-        table: one row an image, one column a method, higher is better. Rows without a finite value for every
-            method are dropped; methods with the same values on every image are tested once.
+        table: one row per image, one column per method; higher is better. Rows without a finite value for every
+            method are dropped; methods with identical values on every image are tested once.
 
     Raises:
         ValueError: fewer than 2 methods, or fewer than 2 images on which every method has a value.
@@ -168,17 +168,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def signed_rank(differences: Array) -> tuple[float, float]:
     """Wilcoxon's signed-rank test with Pratt's treatment of zeros: ranked with the rest, then dropped.
 
-    The test's tables hold only without zeros and ties, and with either SciPy takes to the normal approximation from
-    14 images on. So the distribution over all signs is counted here, exactly, whatever the ranks.
+    The test's published tables assume no zeros or ties; with either, SciPy uses the normal approximation from 14 images
+    on. So the distribution over all signs is counted exactly here, whatever the ranks.
 
-    Sources: Pratt, JASA 1959; for the effect Kerby, "The simple difference formula", Comprehensive Psychology 2014.
+    Sources: Pratt, JASA 1959; effect size: Kerby, "The simple difference formula", Comprehensive Psychology 2014.
 
     Args:
-        differences: (n,), one an image.
+        differences: (n,), one per image.
 
     Returns:
-        The two-sided p-value, 1 without any difference; and the rank-biserial correlation, (W+ - W-) / (W+ + W-):
-        1 where all images that differ are positive, 0 without any difference.
+        The two-sided p-value, 1 if nothing differs; and the rank-biserial correlation, (W+ - W-) / (W+ + W-):
+        1 if every nonzero difference is positive, 0 if nothing differs.
     """
     ranks = stats.rankdata(np.abs(differences)) * (differences != 0)
     if not ranks.any():
@@ -192,11 +192,11 @@ def signed_rank(differences: Array) -> tuple[float, float]:
 
 
 def groups(comparison: Comparison, alpha: float = 0.05) -> list[tuple[str, ...]]:
-    """The bars of a critical-difference diagram: which methods cannot be told apart.
+    """The bars of a critical-difference diagram: which methods cannot be distinguished.
 
     Returns:
-        The longest runs of two or more methods, neighbours in average rank, best first, among which no pair differs
-        significantly; all methods where the Friedman test is not significant.
+        The longest runs of two or more methods, adjacent in average rank and best first, in which no pair differs
+        significantly; all methods if the Friedman test is not significant.
     """
     order, beats = _best_first(comparison), _beats(comparison, alpha)
     runs: list[tuple[str, ...]] = []
@@ -212,7 +212,7 @@ def groups(comparison: Comparison, alpha: float = 0.05) -> list[tuple[str, ...]]
 
 
 def fewest_images(methods: int, alpha: float = 0.05) -> int:
-    """The smallest number of images on which two of so many methods can differ significantly.
+    """The smallest number of images on which two of this many methods can differ significantly.
 
     No two-sided p-value on n images is below 2 / 2^n, and Holm multiplies the smallest by the k (k - 1) / 2 pairs.
     """
@@ -220,20 +220,20 @@ def fewest_images(methods: int, alpha: float = 0.05) -> int:
 
 
 def in_words(comparison: Comparison, alpha: float = 0.05) -> list[str]:
-    """What a comparison says, in a few plain sentences; p-values below alpha are significant."""
-    told = _outcome(comparison, alpha) if len(comparison.methods) > 1 else []
+    """Summarise a comparison in a few plain sentences; p-values below alpha are significant."""
+    sentences = _outcome(comparison, alpha) if len(comparison.methods) > 1 else []
     for method, twins in comparison.merged.items():
         if twins:
-            give = "gives" if len(twins) == 1 else "give"
-            told.append(f"{_listed(twins)} {give} the very same numbers as {method} here, so they are tested as one.")
+            verb = "gives" if len(twins) == 1 else "give"
+            sentences.append(f"{_listed(twins)} {verb} the same numbers as {method} here, so they are tested as one.")
     if comparison.dropped:
         left_out = "1 image is" if comparison.dropped == 1 else f"{comparison.dropped} images are"
-        told.append(f"{left_out} left out: not every method has a value there.")
-    return told
+        sentences.append(f"{left_out} left out: not every method has a value there.")
+    return sentences
 
 
 def _settled(values: Array, tolerance: float) -> Array:
-    """Make equal those values of an image, a row of (n, k), that are no further apart than the tolerance."""
+    """Make values of an image, a row of (n, k), equal if they differ by no more than the tolerance."""
     order = values.argsort(1)
     ordered = np.take_along_axis(values, order, 1)
     apart = np.diff(ordered, axis=1, prepend=-np.inf) > tolerance
@@ -243,10 +243,10 @@ def _settled(values: Array, tolerance: float) -> Array:
 
 
 def _pairs(methods: Sequence[str], columns: Array, tolerance: float) -> list[Pair]:
-    """Test every two methods, columns (k, n)."""
+    """Test every pair of methods, columns (k, n)."""
     names = list(itertools.combinations(methods, 2))
     differences = [first - second for first, second in itertools.combinations(columns, 2)]
-    # In whole steps, since sizes that differ by rounding alone tie.
+    # In whole steps, so that differences that vary only by rounding tie.
     tests = [signed_rank(np.rint(difference / tolerance)) for difference in differences]
     corrected = holm([p for p, _ in tests])
     return [
@@ -256,9 +256,9 @@ def _pairs(methods: Sequence[str], columns: Array, tolerance: float) -> list[Pai
 
 
 def _exact_p(ranks: Array, smaller: float) -> float:
-    """Twice the chance that the positive ranks sum to at most `smaller` where each sign is tossed."""
+    """Twice the probability that the positive ranks sum to at most `smaller` when every sign is a coin toss."""
     doubled = (2 * ranks).astype(int)  # shared ranks are halves
-    chances = np.zeros(doubled.sum() + 1)  # of each sum
+    chances = np.zeros(doubled.sum() + 1)  # the probability of each sum
     chances[0] = 1
     for rank in doubled:
         chances = (chances + np.roll(chances, rank)) / 2
@@ -270,7 +270,7 @@ def _best_first(comparison: Comparison) -> list[str]:
 
 
 def _beats(comparison: Comparison, alpha: float) -> set[tuple[str, str]]:
-    """The significant pairs, (higher, lower): none where the Friedman test sees no difference."""
+    """The significant pairs, (higher, lower); none if the Friedman test finds no difference."""
     if comparison.friedman is not None and comparison.friedman >= alpha:
         return set()
     different = [pair for pair in comparison.pairs if pair.corrected < alpha]
@@ -278,34 +278,37 @@ def _beats(comparison: Comparison, alpha: float) -> set[tuple[str, str]]:
 
 
 def _outcome(comparison: Comparison, alpha: float) -> list[str]:
-    """The sentences on the tests, of two methods or more."""
+    """The sentences about the tests, for two or more methods."""
     n, order, beats = comparison.n, _best_first(comparison), _beats(comparison, alpha)
     top = comparison.ranks[order[0]]
     best = [method for method in order if comparison.ranks[method] == top]
     share = "has" if len(best) == 1 else "share"
-    told = [_overall(comparison, alpha), f"{_listed(best)} {share} the best average rank ({top:.1f} of {len(order)})."]
+    sentences = [
+        _overall(comparison, alpha),
+        f"{_listed(best)} {share} the best average rank ({top:.1f} of {len(order)}).",
+    ]
     needed = fewest_images(len(order), alpha)
     if n < needed:
-        return [*told, f"With {len(order)} methods no two can be told apart on fewer than {needed} images."]
+        return [*sentences, f"At least {needed} images are needed to distinguish any two of {len(order)} methods."]
     for method in best:
         beaten = [other for other in order if (method, other) in beats]
-        told += [f"{method} does better than {_listed(beaten)}, beyond chance."] if beaten else []
+        sentences += [f"{method} does significantly better than {_listed(beaten)}."] if beaten else []
     if not beats and len(order) > 2:
-        return [*told, f"No two of the {len(order)} methods can be told apart on {n} images."]
-    return told + [f"{_listed(run)} cannot be told apart on {n} images." for run in groups(comparison, alpha)]
+        return [*sentences, f"No two of the {len(order)} methods can be distinguished on {n} images."]
+    return sentences + [f"{_listed(run)} cannot be distinguished on {n} images." for run in groups(comparison, alpha)]
 
 
 def _overall(comparison: Comparison, alpha: float) -> str:
-    """Whether there is any difference, and by which test."""
+    """Say whether the methods differ at all, and by which test."""
     if comparison.friedman is None:
-        p, what, test = comparison.pairs[0].p, "the two methods", "Wilcoxon signed-rank test"
+        p, subject, test = comparison.pairs[0].p, "the two methods", "Wilcoxon signed-rank test"
     else:
-        p, what, test = comparison.friedman, "the methods", "Friedman test"
-    more = "more" if p < alpha else "no more"
-    told = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-    return f"On {comparison.n} images {what} differ {more} than chance would have it ({test}, {told})."
+        p, subject, test = comparison.friedman, "the methods", "Friedman test"
+    verb = "differ" if p < alpha else "do not differ"
+    p_value = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    return f"On {comparison.n} images {subject} {verb} significantly ({test}, {p_value})."
 
 
 def _listed(names: Sequence[str]) -> str:
-    """As in a sentence: "a", "a and b", "a, b and c"."""
+    """Join names as in a sentence: "a", "a and b", "a, b and c"."""
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

@@ -1,4 +1,4 @@
-"""Sweeps over pictures, explanations and noise, which can be stopped and gone on with; and one value a picture."""
+"""Sweeps over pictures, explanations and noise that can be stopped and resumed, and their averages per picture."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from camviz.workbench.maps import extra_layers, likeliest
 from camviz.workbench.noisy_copies import outcomes
 from camviz.workbench.pictures import SeenPicture, pixels_as_picture
 
-# Copies measured between two stops. Fixed, so that a sweep that was stopped gives what an unbroken one gives.
+# Copies measured between two possible stops. Fixed, so that a resumed sweep gives the same results as an unbroken one.
 PART = 16
 
 
@@ -33,7 +33,7 @@ class Case:
 
 
 def parts(points: Sequence[Perturbation], size: int = PART) -> list[tuple[Perturbation, ...]]:
-    """Cut the perturbations of a picture into pieces between which a sweep can stop."""
+    """Split a picture's perturbations into pieces; a sweep can stop between them."""
     return [tuple(points[start : start + size]) for start in range(0, len(points), size)]
 
 
@@ -45,63 +45,66 @@ def sweep(
     done: Collection[tuple[str, int]] = (),
     progress: Progress | None = None,
 ) -> Iterator[tuple[tuple[str, int], pd.DataFrame]]:
-    """Perturb each picture in every way, and measure every explanation.
+    """Apply every perturbation to each picture, and measure every explanation.
 
     Args:
         net: the network.
-        cases: the pictures, their names all different.
+        cases: the pictures, with unique names.
         recipes: how to explain, by name.
         points: the perturbations.
-        done: pieces that are known already, as yielded before; these are passed over.
-        progress: called with (perturbed copies done, all of them); what it raises stops the work.
+        done: keys of pieces that were yielded before; these are skipped.
+        progress: called with (perturbed copies done, total); an exception from it stops the work.
 
     Yields:
-        piece by piece, which it is (picture, number), and its rows: `Outcome`'s fields after "image" and "method".
+        for each piece its key (picture name, number) and its rows: "image", "method", then the fields of `Outcome`.
 
     Raises:
-        ValueError: two pictures of the same name, or what `camviz.robustness` raises.
+        ValueError: two pictures with the same name, or as `camviz.robustness`.
     """
     names = [case.name for case in cases]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
-        raise ValueError(f"two pictures are called {', '.join(sorted(twice))}; give each its own name")
+        raise ValueError(f"several pictures are called {', '.join(sorted(twice))}; give each a unique name")
     pieces, more = parts(points), extra_layers(net, recipes.values())
     for number, case in enumerate(cases):
         seen = SeenPicture(PlainHost(), pixels_as_picture(case.image, case.name), net, case.fit, more_layers=more)
         for index, piece in enumerate(pieces):
             if (case.name, index) in done:
                 continue
-            told = _within(progress, number * len(points) + index * PART, len(piece), len(cases) * len(points))
-            of = seen.explaining(likeliest(seen))
-            yield (case.name, index), rows(case.name, outcomes(of, recipes, piece, progress=told))
+            piece_progress = _within(
+                progress, number * len(points) + index * PART, len(piece), len(cases) * len(points)
+            )
+            explained = seen.explaining(likeliest(seen))
+            yield (case.name, index), rows(case.name, outcomes(explained, recipes, piece, progress=piece_progress))
 
 
 def _within(progress: Progress | None, before: int, count: int, total: int) -> Progress | None:
-    """Make the progress within a piece of `count` copies, of which fewer may be computed, one within the sweep."""
-    return None if progress is None else lambda done, of: progress(before + count * done // of, total)
+    """Convert progress within a piece of `count` copies (fewer may be computed) to progress within the sweep."""
+    return None if progress is None else lambda done, computed: progress(before + count * done // computed, total)
 
 
 def rows(image: str, outcomes: Mapping[str, Sequence]) -> pd.DataFrame:
-    """The outcomes of one picture as a table, with its name and each explanation's."""
-    tables = [as_table(found).assign(image=image, method=name) for name, found in outcomes.items()]
+    """The outcomes of one picture as a table, with columns for the picture's and each explanation's name."""
+    tables = [as_table(results).assign(image=image, method=name) for name, results in outcomes.items()]
     table = pd.concat(tables, ignore_index=True)
     return table[["image", "method", *table.columns.drop(["image", "method"])]]
 
 
 def per_image(table: pd.DataFrame) -> pd.DataFrame:
-    """One value a picture and explanation: levels and seeds are no independent samples, so they are averaged.
+    """Average per picture and explanation: levels and seeds are not independent samples.
 
     Args:
-        table: what `sweep` yields, put together.
+        table: the rows that `sweep` yields, concatenated.
 
     Returns:
-        one row an explanation and picture (index "method", "image"): consistency, responsiveness, rm, NaN where
-        undefined, the share of copies that flipped, and the overlap on these for the class predicted at first.
+        one row per explanation and picture (index "method", "image"): consistency, responsiveness and rm, NaN where
+        undefined; the share of copies that flipped; and these copies' overlap for the class predicted on the clean
+        picture.
     """
-    found = {}
+    averages = {}
     for key, group in table.groupby(["method", "image"], sort=False):
         flipped = group[group.flipped]
-        found[key] = (*summary(group), float(group.flipped.mean()), float(flipped.overlap_same.mean()))
+        averages[key] = (*summary(group), float(group.flipped.mean()), float(flipped.overlap_same.mean()))
     columns = ["consistency", "responsiveness", "rm", "flips", "same_class"]
-    index = pd.MultiIndex.from_tuples(list(found), names=["method", "image"])
-    return pd.DataFrame(list(found.values()), index=index, columns=columns)
+    index = pd.MultiIndex.from_tuples(list(averages), names=["method", "image"])
+    return pd.DataFrame(list(averages.values()), index=index, columns=columns)

@@ -1,4 +1,4 @@
-"""camviz's own version, and those of everything that a map's numbers depend on."""
+"""The version of camviz, and of everything that a map's numbers depend on."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ __version__ = "1.0.0"
 
 
 def versions() -> dict[str, str]:
-    """The versions of camviz, torch, torchvision, numpy, pillow and Python that run now."""
+    """The running versions of camviz, torch, torchvision, numpy, pillow and Python."""
     packages = {name: version(name) for name in ("torch", "torchvision", "numpy", "pillow")}
     return {"camviz": __version__, **packages, "python": platform.python_version()}

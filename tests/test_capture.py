@@ -301,7 +301,7 @@ X = noise_images(2)
         (seeded(Vector), X, None, ["spare"], r"'spare' was not called"),
         (seeded(Vector), X, None, ["fc"], r"'fc' must give .*\(B, K, h, w\), got torch.float64 \(2, 5\)"),
         (seeded(Plain), X, None, [], "at least one layer"),
-        (seeded(Plain), X, None, ["conv1", "conv1"], r"each once, got \['conv1', 'conv1'\]"),
+        (seeded(Plain), X, None, ["conv1", "conv1"], r"none twice, got \['conv1', 'conv1'\]"),
         (seeded(Plain).train(), X, None, ["conv1"], r"Plain is in training mode.*eval\(\)"),
         (halfway_training(), X, None, ["conv1"], r"'head.3' is in training mode"),
         (seeded(Plain), X[0], None, ["conv1"], r"x must be .*got torch.float64 \(3, 12, 16\)"),

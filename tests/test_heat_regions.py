@@ -120,7 +120,7 @@ def test_ties_are_included_and_the_true_share_is_told():
     map_[0, 0] = 1
     found = hotspots(map_, 0.05)
     assert (found.share, found.pixels, found.area, found.threshold) == (0.05, 40, 0.4, 0.5)
-    assert found.note == "equal values are kept together: 40 % of the pixels"
+    assert found.note == "pixels of equal value stay together: 40 % are covered"
 
 
 def test_zeros_are_never_hot():
@@ -182,14 +182,14 @@ def test_shares_that_are_none(share):
 @pytest.mark.parametrize(
     ("map_", "words"),
     [
-        (np.zeros((1, 4, 4)), r"must be \(H, W\) of real numbers, got torch.float64 \(1, 4, 4\)"),
+        (np.zeros((1, 4, 4)), r"must be real and \(H, W\), got torch.float64 \(1, 4, 4\)"),
         (np.zeros(4), r"must be \(H, W\)"),
         (np.zeros((0, 4)), r"must be \(H, W\)"),
-        (np.zeros((2, 2), complex), "real numbers"),
+        (np.zeros((2, 2), complex), "must be real"),
         ([[0, math.nan]], "NaN or infinite"),
         ([[0, math.inf]], "NaN or infinite"),
         (255 * smooth(0), "0-255 heat map: divide it by 255"),
-        (smooth(0) - 0.5, "negative values, so apply ReLU"),
+        (smooth(0) - 0.5, "values are negative, so apply ReLU"),
     ],
 )
 def test_maps_that_are_none(map_, words):

@@ -317,7 +317,7 @@ def test_uniform_is_ones_and_no_reason_is_given():
     assert notes == [["", ""]]
 
 
-FINITE = "hold NaN or infinite"
+FINITE = "have NaN or infinite"
 NO_GRADIENT = "every gradient is 0"
 NEGATIVE = "nowhere positive"
 FLAT = "same everywhere"

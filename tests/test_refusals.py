@@ -74,8 +74,8 @@ NAMES = list(judged(ramps()))
     [
         (lambda maps: 255 * maps, "from 0 to 255: this looks like a 0-255 heat map: divide it by 255"),
         (lambda maps: (255 * maps).to(torch.uint8), "this looks like a 0-255 heat map: divide it by 255"),
-        (lambda maps: maps - 0.5, "from -0.5 to (0.5|1): there are negative values, so apply ReLU and normalise"),
-        (lambda maps: 255 * (maps - 0.5), "there are negative values, so apply ReLU and normalise"),
+        (lambda maps: maps - 0.5, "from -0.5 to (0.5|1): some values are negative, so apply ReLU and normalise"),
+        (lambda maps: 255 * (maps - 0.5), "some values are negative, so apply ReLU and normalise"),
         (lambda maps: 1.5 * maps, "from 0 to 1\\.5: normalise each map"),
         (lambda maps: 1e4 * maps, "from 0 to 1e\\+04: normalise each map"),
         (lambda maps: maps + torch.tensor([0, 2e-6]).view(2, 1, 1), "normalise each map"),
@@ -125,7 +125,7 @@ def test_maps_of_every_type_are_checked(dtype):
 def test_huge_finite_values_are_refused():
     maps = ramps()
     maps[0, 0, :2] = torch.tensor([3e38, -3e38])  # their difference is no float32
-    with pytest.raises(ValueError, match="negative values"):
+    with pytest.raises(ValueError, match="values are negative"):
         require_unit_range(maps)
 
 

@@ -157,7 +157,7 @@ def test_progress(method, batch):
         ({"seeds": (-1,)}, r"seed must be a whole number from 0 up, got -1"),
         ({"method": "gradcan"}, r"unknown method 'gradcan'; choose from .*gradcam"),
         ({"layers": "conv3"}, r"Watching has no layer 'conv3'; did you mean conv"),
-        ({"layers": ["relu1", "fc"]}, r"'fc' must give a tensor \(B, K, h, w\)"),
+        ({"layers": ["relu1", "fc"]}, r"'fc' must return a tensor \(B, K, h, w\)"),
         ({"rule": "sum"}, r"unknown merging rule 'sum'; choose from product"),
         ({"image": np.full((SIDE, SIDE, 3), 7, np.uint8)}, r"single colour.*Choose another picture"),
         ({"image": np.full((SIDE, SIDE), 7, np.uint8)}, r"image"),

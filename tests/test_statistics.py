@@ -160,7 +160,7 @@ def test_all_methods_identical():
     found = compare(pd.DataFrame({"A": [0, 0], "B": [0, 0], "C": [0, 0]}))
     assert (found.methods, found.merged, found.friedman, found.pairs) == (("A",), {"A": ("B", "C")}, None, [])
     assert groups(found) == []
-    assert in_words(found) == ["B and C give the very same numbers as A here, so they are tested as one."]
+    assert in_words(found) == ["B and C give the same numbers as A here, so they are tested as one."]
 
 
 def test_images_without_a_value_are_dropped():
@@ -230,45 +230,45 @@ def test_fewest_images(methods, images):
 
 def test_words():
     assert in_words(made("AC AD AE BC BD BE", merged={"B": ("X", "Y"), "D": ("Z",)}, dropped=1)) == [
-        "On 24 images the methods differ more than chance would have it (Friedman test, p = 0.001).",
+        "On 24 images the methods differ significantly (Friedman test, p = 0.001).",
         "A has the best average rank (1.0 of 5).",
-        "A does better than C, D and E, beyond chance.",
-        "A and B cannot be told apart on 24 images.",
-        "C, D and E cannot be told apart on 24 images.",
-        "X and Y give the very same numbers as B here, so they are tested as one.",
-        "Z gives the very same numbers as D here, so they are tested as one.",
+        "A does significantly better than C, D and E.",
+        "A and B cannot be distinguished on 24 images.",
+        "C, D and E cannot be distinguished on 24 images.",
+        "X and Y give the same numbers as B here, so they are tested as one.",
+        "Z gives the same numbers as D here, so they are tested as one.",
         "1 image is left out: not every method has a value there.",
     ]
 
 
 def test_words_without_a_difference():
     assert in_words(made("AB", friedman=0.25)) == [
-        "On 24 images the methods differ no more than chance would have it (Friedman test, p = 0.250).",
+        "On 24 images the methods do not differ significantly (Friedman test, p = 0.250).",
         "A has the best average rank (1.0 of 5).",
-        "No two of the 5 methods can be told apart on 24 images.",
+        "No two of the 5 methods can be distinguished on 24 images.",
     ]
 
 
 def test_words_of_too_few_images():
     table = pd.DataFrame(np.arange(7) + np.random.default_rng(0).random((9, 7)) / 2, columns=list("ABCDEFG"))
     assert in_words(compare(table)) == [
-        "On 9 images the methods differ more than chance would have it (Friedman test, p < 0.001).",
+        "On 9 images the methods differ significantly (Friedman test, p < 0.001).",
         "G has the best average rank (1.0 of 7).",
-        "With 7 methods no two can be told apart on fewer than 10 images.",
+        "At least 10 images are needed to distinguish any two of 7 methods.",
     ]
 
 
 def test_words_of_two_methods():
     table = pd.DataFrame({"Grad-CAM": np.arange(8.0), "Eigen-CAM": np.arange(8.0) - 1 - np.arange(8) / 10})
     assert in_words(compare(table)) == [
-        "On 8 images the two methods differ more than chance would have it (Wilcoxon signed-rank test, p = 0.008).",
+        "On 8 images the two methods differ significantly (Wilcoxon signed-rank test, p = 0.008).",
         "Grad-CAM has the best average rank (1.0 of 2).",
-        "Grad-CAM does better than Eigen-CAM, beyond chance.",
+        "Grad-CAM does significantly better than Eigen-CAM.",
     ]
     mixed = pd.DataFrame({"A": [1, 2, 3, 4, 5, 6], "B": [2, 1, 4, 3, 6, 5]})
     assert in_words(compare(mixed))[1:] == [
         "A and B share the best average rank (1.5 of 2).",
-        "A and B cannot be told apart on 6 images.",
+        "A and B cannot be distinguished on 6 images.",
     ]
 
 

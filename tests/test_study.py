@@ -155,7 +155,7 @@ def test_the_clean_map_of_a_slow_method_can_be_stopped(net):
 
 def test_names_must_differ(net):
     cases = [Case("b", small(1)), Case("a", small(2)), Case("b", small(3)), Case("c", small(4)), Case("a", small(5))]
-    with pytest.raises(ValueError, match=r"two pictures are called a, b; give each its own name"):
+    with pytest.raises(ValueError, match=r"several pictures are called a, b; give each a unique name"):
         next(sweep(net, cases, RECIPES, POINTS))
 
 

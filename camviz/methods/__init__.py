@@ -1,4 +1,4 @@
-"""CAM methods: a capture -> maps in [0, 1] at the input's resolution."""
+"""CAM methods: they turn a capture into maps in [0, 1] at the input's resolution."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class BlankMapWarning(UserWarning):
 def cam(cap: Capture, method: str = "gradcam++", seed: int = 0, progress: Progress | None = None) -> Tensor:
     """Turn a capture into one map per layer: ReLU, bilinear upsampling, stretching to [0, 1].
 
-    A map that would be constant or not finite is zeros, and a `BlankMapWarning` says why.
+    A map that would be constant or not finite becomes zeros, and a `BlankMapWarning` says why.
 
     Args:
         cap: what `camviz.capture` returned.
         method: a name in `camviz.METHODS`.
         seed: for the methods that draw random numbers.
-        progress: called with (passes done, all passes) by the methods that run the network again; what it
-            raises stops the work.
+        progress: called with (passes done, total) by methods that run the network again; an exception from it
+            stops the work.
 
     Returns:
         float32 (L, B, H, W) in [0, 1], in the order of `cap.layers`.
@@ -43,8 +43,8 @@ def cam(cap: Capture, method: str = "gradcam++", seed: int = 0, progress: Progre
         ValueError: an unknown method.
     """
     maps, notes = cam_with_notes(cap, method, seed, progress)
-    for layer, of_layer in zip(cap.layers, notes, strict=True):
-        for image, note in enumerate(of_layer):
+    for layer, layer_notes in zip(cap.layers, notes, strict=True):
+        for image, note in enumerate(layer_notes):
             if note:
                 warnings.warn(f"{method}, layer {layer}, image {image}: {note}", BlankMapWarning, stacklevel=2)
     return maps
@@ -53,7 +53,7 @@ def cam(cap: Capture, method: str = "gradcam++", seed: int = 0, progress: Progre
 def cam_with_notes(
     cap: Capture, method: str = "gradcam++", seed: int = 0, progress: Progress | None = None
 ) -> tuple[Tensor, Notes]:
-    """Like `cam`, and beside the maps a note for each layer and image: why it is blank, "" where it is not."""
+    """Like `cam`, with a note for each layer and image that says why its map is blank, or "" if it is not."""
     chosen = get_method(method)
     runs = [chosen.runs(a) for a in cap.activations]
     raws = chosen.raw(cap, seed, [shifted(progress, sum(runs[:index]), sum(runs)) for index in range(len(runs))])
@@ -65,27 +65,26 @@ def cam_with_notes(
 
 
 def twins(cap: Capture, method: str, tolerance: float = 1e-4) -> list[list[str]]:
-    """Name, for each layer, the other methods of no extra passes that give the same map there.
+    """For each layer, name the other methods without extra passes that give the same map there.
 
-    On global average pooling followed by one linear layer, Grad-CAM, XGrad-CAM and HiResCAM agree on the
-    last layer (measured: to 2e-7).
+    With global average pooling followed by one linear layer, Grad-CAM, XGrad-CAM and HiResCAM agree on the last layer
+    (measured: to 2e-7).
     """
     if METHODS[method].is_slow:
         return [[] for _ in cap.layers]
-    mine = cam_with_notes(cap, method)[0]
-    shows = mine.flatten(1).any(1)
+    reference = cam_with_notes(cap, method)[0]
+    shows = reference.flatten(1).any(1)
     others = [name for name, m in METHODS.items() if name != method and m.uses_gradient and not m.is_slow]
-    same = [((cam_with_notes(cap, name)[0] - mine).abs().amax((1, 2, 3)) <= tolerance) & shows for name in others]
-    of_layers = torch.stack(same, 1).tolist()
-    return [list(compress(others, of_layer)) for of_layer in of_layers]
+    same = [((cam_with_notes(cap, name)[0] - reference).abs().amax((1, 2, 3)) <= tolerance) & shows for name in others]
+    return [list(compress(others, matches)) for matches in torch.stack(same, 1).tolist()]
 
 
 def _notes(cap: Capture, method: Method, raws: Sequence[Tensor], shows: Sequence[Sequence[bool]]) -> Notes:
-    """Say for each layer and image why its map is blank, or "" if it shows something."""
+    """For each layer and image, say why its map is blank, or "" if it shows something."""
     blank = [(index, image) for index, row in enumerate(shows) for image, fine in enumerate(row) if not fine]
     notes = [["" for _ in row] for row in shows]
     if blank:
-        # All at once: each look at the device makes the CPU wait for it.
+        # All at once: each read from the device makes the CPU wait for it.
         facts = torch.stack([_facts(cap, method, index, image, raws[index][image]) for index, image in blank]).tolist()
         for (index, image), facts_of_map in zip(blank, facts, strict=True):
             notes[index][image] = _why_blank(*facts_of_map)
@@ -93,7 +92,7 @@ def _notes(cap: Capture, method: Method, raws: Sequence[Tensor], shows: Sequence
 
 
 def _facts(cap: Capture, method: Method, index: int, image: int, raw: Tensor) -> Tensor:
-    """What `_why_blank` needs to know of a raw map (h, w), in its order: bool (4,)."""
+    """The arguments of `_why_blank` for a raw map (h, w), in order: bool (4,)."""
     finite = torch.isfinite(raw).all()
     depends = cap.gradients[index][image].any() if method.uses_gradient else torch.ones_like(finite)
     layer = cap.activations[index][image]
@@ -102,11 +101,11 @@ def _facts(cap: Capture, method: Method, index: int, image: int, raw: Tensor) ->
 
 
 def _why_blank(finite: bool, depends: bool, varies: bool, positive: bool) -> str:
-    """Say why a map is blank: whether it was finite, the class depends on the layer, it varied, and was positive."""
+    """Say why a map is blank, given whether it is finite, the class depends on the layer, it varies and is positive."""
     if not finite:
-        return "the activations or gradients hold NaN or infinite values here"
+        return "the activations or gradients have NaN or infinite values"
     if not depends:
         return "the class score does not depend on this layer: every gradient is 0"
     if varies and not positive:
-        return "nothing here speaks for the class: the map is nowhere positive, and ReLU removes the rest"
-    return "the map is the same everywhere, so it shows no place"
+        return "nothing in this layer supports the class: the map is nowhere positive, and ReLU removes the rest"
+    return "the map is constant, so it singles out no region"

@@ -1,4 +1,4 @@
-"""Maps that know nothing: what a score must beat before it means something."""
+"""Blind guesses: baselines that a method's score must beat to mean anything."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CENTRE_SIGMA = 0.25
 @method(
     "random",
     "Random",
-    "Noise on the layer's grid, drawn anew for every image: a map that explains nothing.",
+    "Noise on the layer's grid, different for every image: a map that explains nothing.",
     "baseline",
     class_specific=False,
     uses_gradient=False,
@@ -36,14 +36,14 @@ def random(cap: Capture, index: int, seed: int, progress: Progress | None) -> Te
 @method(
     "centre",
     "Centre",
-    "A blob in the middle, whatever the image: photographers centre their subjects, so it often looks right.",
+    "A blob in the middle of every image: photographers centre their subjects, so it often looks right.",
     "baseline",
     class_specific=False,
     uses_gradient=False,
     finished=True,
 )
 def centre(cap: Capture, index: int, seed: int, progress: Progress | None) -> Tensor:  # noqa: ARG001
-    """A Gaussian (B, H, W) around the centre, of a quarter of each side as standard deviation, in [0, 1]."""
+    """A centred Gaussian (B, H, W) in [0, 1] with a standard deviation of a quarter of each side."""
     profiles = []
     for side in cap.x.shape[-2:]:
         offset = (torch.arange(side, device=cap.x.device) + 0.5) / side - 0.5
@@ -55,7 +55,7 @@ def centre(cap: Capture, index: int, seed: int, progress: Progress | None) -> Te
 @method(
     "uniform",
     "Uniform",
-    "The same everywhere: every pixel counts alike.",
+    "The same everywhere: every pixel counts equally.",
     "baseline",
     class_specific=False,
     uses_gradient=False,

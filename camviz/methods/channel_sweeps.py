@@ -1,4 +1,4 @@
-"""Methods that run the network again for every channel of a layer, or for the strongest ones."""
+"""Methods that run the network once for each channel of a layer, or for each of the strongest ones."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ STRONGEST = 32
 
 
 def _every(activations: Tensor) -> Tensor:
-    """All channels of a layer (B, K, h, w), by number: (B, K)."""
+    """The indices of all channels of a layer: (B, K, h, w) -> (B, K)."""
     batch, count = activations.shape[:2]
     return torch.arange(count, device=activations.device).expand(batch, count)
 
 
 def _strongest(activations: Tensor) -> Tensor:
-    """The channels that differ most from place to place, by number: (B, K, h, w) -> (B, n)."""
+    """The indices of the channels that vary most across the picture: (B, K, h, w) -> (B, n)."""
     spread = activations.float().flatten(2).var(2, correction=0)
     return spread.topk(min(STRONGEST, spread.shape[1])).indices.sort(1).values
 
@@ -32,7 +32,7 @@ def _strongest(activations: Tensor) -> Tensor:
 @method(
     "scorecam",
     "Score-CAM",
-    "Shows the network the image through each channel in turn, and weighs the channel by the class score.",
+    "Masks the image with each channel in turn, and weights the channel by the class score.",
     "Wang et al., CVPR Workshops 2020, arXiv 1910.01279",
     cost="many passes",
     uses_gradient=False,
@@ -45,21 +45,21 @@ def scorecam(cap: Capture, index: int, seed: int, progress: Progress | None) -> 
 @method(
     "scorecam-fast",
     f"Score-CAM, {STRONGEST} strongest",
-    f"Score-CAM with the {STRONGEST} channels that vary most by place: close to it on the deepest layer only.",
+    f"Score-CAM with only the {STRONGEST} most varied channels: close to Score-CAM on the deepest layer only.",
     "Wang et al., CVPR Workshops 2020, arXiv 1910.01279",
     cost="many passes",
     uses_gradient=False,
     channels=STRONGEST,
 )
 def scorecam_fast(cap: Capture, index: int, seed: int, progress: Progress | None) -> Tensor:  # noqa: ARG001
-    """As Score-CAM, over the channels of the largest variance; the softmax runs over these."""
+    """Like Score-CAM, over the channels with the largest variance; the softmax runs over these."""
     return _scorecam(cap, index, _strongest(cap.activations[index]), progress)
 
 
 @method(
     "ablationcam",
     "Ablation-CAM",
-    "Switches each channel off in turn, and weighs it by how far the class score drops.",
+    "Switches each channel off in turn, and weights it by how far the class score drops.",
     "Desai and Ramaswamy, WACV 2020",
     cost="many passes",
     uses_gradient=False,
@@ -72,14 +72,14 @@ def ablationcam(cap: Capture, index: int, seed: int, progress: Progress | None) 
 @method(
     "ablationcam-fast",
     f"Ablation-CAM, {STRONGEST} strongest",
-    f"Ablation-CAM with the {STRONGEST} channels that vary most by place: close to it on the deepest layer only.",
+    f"Ablation-CAM with only the {STRONGEST} most varied channels: close to Ablation-CAM on the deepest layer only.",
     "Desai and Ramaswamy, WACV 2020",
     cost="many passes",
     uses_gradient=False,
     channels=STRONGEST,
 )
 def ablationcam_fast(cap: Capture, index: int, seed: int, progress: Progress | None) -> Tensor:  # noqa: ARG001
-    """As Ablation-CAM, over the channels of the largest variance."""
+    """Like Ablation-CAM, over the channels with the largest variance."""
     return _ablationcam(cap, index, _strongest(cap.activations[index]), progress)
 
 
@@ -92,10 +92,10 @@ def _scorecam(cap: Capture, index: int, channels: Tensor, progress: Progress | N
         masked = cap.x[image] * normalise(upsample(activations[image, some], size))[:, None]
         return _of_class(run_network(cap.module, masked.to(cap.x.dtype)), cap, image)
 
-    blank = activations.amax((2, 3)) == activations.amin((2, 3))  # all of these show the network nothing
+    blank = activations.amax((2, 3)) == activations.amin((2, 3))  # masks that hide the whole image
     step = chunk_size(cap.x, multiply_adds(cap.module, cap.x[:1]))
-    found = _per_channel(scores, channels, blank.gather(1, channels), step, progress)
-    return _weighted(activations, channels, found.softmax(1))
+    table = _per_channel(scores, channels, blank.gather(1, channels), step, progress)
+    return _weighted(activations, channels, table.softmax(1))
 
 
 @torch.no_grad()
@@ -115,30 +115,30 @@ def _ablationcam(cap: Capture, index: int, channels: Tensor, progress: Progress 
 
 
 def passes(cap: Capture, name: str) -> float:
-    """How many whole forward passes of one image a many-pass method costs on this capture, about.
+    """Roughly how many full forward passes of one image a many-pass method costs on this capture.
 
-    Score-CAM runs the network from its input, Ablation-CAM only from the layer on.
+    Score-CAM runs the whole network, Ablation-CAM only the part after the layer.
     """
     shares = [1 - t / cap.seconds if name.startswith("ablationcam") else 1.0 for t in cap.reached]
     return sum(METHODS[name].runs(a) * share for a, share in zip(cap.activations, shares, strict=True))
 
 
 def _of_class(logits: Tensor, cap: Capture, image: int) -> Tensor:
-    """Of logits (n, classes) those of the class explained for an image: (n,)."""
-    return logits.index_select(1, cap.target[image : image + 1])[:, 0]  # a number would have to be fetched first
+    """From logits (n, classes), those of the class explained for an image: (n,)."""
+    return logits.index_select(1, cap.target[image : image + 1])[:, 0]  # a Python int would have to be fetched first
 
 
 def _per_channel(
     scores: Callable[[int, Tensor], Tensor], channels: Tensor, alike: Tensor, step: int, progress: Progress | None
 ) -> Tensor:
-    """Fill a table (B, n) with `scores(image, some of its channels)`, `step` at a time, telling the progress.
+    """Fill a table (B, n) with `scores(image, some of its channels)`, `step` at a time, reporting progress.
 
-    Of the channels (B, n) of an image that are `alike` (B, n) one is asked for all.
+    For the channels of an image that are `alike` (B, n), one is scored and its score used for all.
     """
     batch, count = channels.shape
     table = torch.empty(batch, count, device=channels.device)
 
-    def of_places(image: int, places: Tensor, part: slice) -> Tensor:
+    def part_scores(image: int, places: Tensor, part: slice) -> Tensor:
         return scores(image, channels[image, places[part]])
 
     for image, same in enumerate(alike.tolist()):
@@ -146,8 +146,8 @@ def _per_channel(
         places = torch.tensor(
             [n for n, is_same in enumerate(same) if n <= first or not is_same], device=channels.device
         )
-        for part, found in in_chunks(partial(of_places, image, places), len(places), step):
-            table[image, places[part]] = found.float()
+        for part, values in in_chunks(partial(part_scores, image, places), len(places), step):
+            table[image, places[part]] = values.float()
             if progress is not None:
                 last = part.stop == len(places)
                 progress(image * count + (count if last else part.stop), batch * count)
@@ -157,6 +157,6 @@ def _per_channel(
 
 
 def _weighted(activations: Tensor, channels: Tensor, weights: Tensor) -> Tensor:
-    """Sum some channels (B, n) of a layer (B, K, h, w), times their weights (B, n) -> (B, h, w)."""
+    """Sum chosen channels (B, n) of a layer (B, K, h, w) with weights (B, n) -> (B, h, w)."""
     chosen = activations.gather(1, channels[..., None, None].expand(-1, -1, *activations.shape[2:]))
     return torch.einsum("bk,bkhw->bhw", weights, chosen)

@@ -1,4 +1,4 @@
-"""Methods that are a short formula of activations A and gradients G, both (B, K, h, w)."""
+"""Methods given by a short formula of activations A and gradients G, both (B, K, h, w)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def _weighted(weights: Tensor, activations: Tensor) -> Tensor:
 @gradient_method(
     "gradcam++",
     "Grad-CAM++",
-    "Weighs each channel by its positive gradients, with more weight where few pixels carry the evidence.",
+    "Weights each channel by its positive gradients, with more weight if only a few pixels carry the evidence.",
     "Chattopadhyay et al., WACV 2018, arXiv 1710.11063, eq. 19",
 )
 def gradcam_plus_plus(a: Tensor, g: Tensor) -> Tensor:
     """w_k = sum of alpha ReLU(G), alpha = G^2 / (2 G^2 + (sum A_k) G^3 + 1e-6), 0 where G is 0."""
     g = g.relu()  # where G is not positive, the sum's terms are 0
-    # Divided by G^2, above and below: G / (1e-6 / G^2 + (sum A_k) G + 2), which is 0 where G is 0.
+    # Numerator and denominator divided by G^2: G / (1e-6 / G^2 + (sum A_k) G + 2), which is 0 where G is 0.
     below = (g * g).reciprocal_().mul_(1e-6).addcmul_(a.sum((2, 3), keepdim=True), g).add_(2)
     return _weighted(g.div_(below).sum((2, 3)), a)
 
@@ -31,7 +31,7 @@ def gradcam_plus_plus(a: Tensor, g: Tensor) -> Tensor:
 @gradient_method(
     "gradcam",
     "Grad-CAM",
-    "Weighs each channel by its mean gradient: channels that raise the class score count most.",
+    "Weights each channel by its mean gradient: channels that raise the class score count most.",
     "Selvaraju et al., ICCV 2017, arXiv 1610.02391",
 )
 def gradcam(a: Tensor, g: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ def gradcam_elementwise(a: Tensor, g: Tensor) -> Tensor:
 @gradient_method(
     "layercam",
     "LayerCAM",
-    "Weighs each pixel by its own positive gradient, which stays sharp in shallow layers.",
+    "Weights each pixel by its own positive gradient, which stays sharp in finer layers.",
     "Jiang et al., IEEE TIP 2021, doi 10.1109/TIP.2021.3089943",
 )
 def layercam(a: Tensor, g: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ def layercam(a: Tensor, g: Tensor) -> Tensor:
 @joint_method(
     "eigencam",
     "Eigen-CAM",
-    "Shows the strongest pattern in the activations; it does not know the class.",
+    "Shows the strongest pattern in the activations, whatever the class.",
     "Muhammad and Yeasin, IJCNN 2020, arXiv 2008.00299",
     class_specific=False,
 )
@@ -98,7 +98,7 @@ def eigencam(activations: list[Tensor], gradients: list[Tensor]) -> list[Tensor]
 @joint_method(
     "eigengradcam",
     "EigenGrad-CAM",
-    "Shows the strongest pattern in gradient times activation, so it does know the class.",
+    "Shows the strongest pattern in gradient times activation, so it depends on the class.",
     "Gildenblat et al., pytorch-grad-cam, 2021",
 )
 def eigengradcam(activations: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:

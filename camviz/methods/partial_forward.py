@@ -1,4 +1,4 @@
-"""Run only the part of a network that comes after a layer."""
+"""Run only the part of a network after a given layer."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Calls = dict[str, set[int]]
 def rest_of_network(cap: Capture, index: int, image: int) -> Callable[[Tensor], Tensor]:
     """Return a function from n outputs (n, K, h, w) of a captured layer to logits (n, classes).
 
-    What lies before the layer runs on one image, however large n is: each part of the network that has
-    returned before the layer does is given one image, and its output is expanded to n without being copied.
-    Every run carries one unchanged copy along; should its logits not be the clean ones (a network that changes
-    such an expanded tensor in place, say), the whole network runs on n images instead.
+    The part before the layer runs on one image, however large n is: each part of the network that returns before
+    the layer does gets one image, and its output is expanded to n without copying. Every run includes one
+    unchanged copy; if its logits differ from the clean ones (for instance because the network changes an expanded
+    tensor in place), the whole network runs on n images instead.
 
     Raises:
-        ValueError: the network is in training mode by now.
+        ValueError: the network is now in training mode.
     """
     require_eval(cap.module)
     x = cap.x[image : image + 1]
@@ -44,7 +44,7 @@ def rest_of_network(cap: Capture, index: int, image: int) -> Callable[[Tensor], 
             except RuntimeError as error:
                 if is_out_of_memory(error):
                     raise
-                early = {}  # the expanded tensors do not suit this network
+                early = {}  # this network does not work with expanded tensors
             else:
                 if torch.allclose(logits[-1:], clean, rtol=0, atol=tolerance, equal_nan=True):
                     return logits[:-1]
@@ -83,7 +83,7 @@ def _run(cap: Capture, index: int, x: Tensor, early: Calls, outputs: Tensor) -> 
 
 
 def _early_calls(module: nn.Module, x: Tensor, layer: str, last: int) -> Calls:
-    """Find the calls that return before the layer's last one begins, and lie in no other such call."""
+    """Find the outermost calls that return before the layer's last call begins."""
     entered: list[tuple[str, int, int]] = []  # name, number of the call, index of the call around it
     stack = [-1]
     calls: Counter[str] = Counter()
@@ -115,7 +115,7 @@ def _early_calls(module: nn.Module, x: Tensor, layer: str, last: int) -> Calls:
 
 
 def _each(value: Any, batch: int, change: Callable[[Tensor], Tensor]) -> Any:  # noqa: ANN401
-    """Apply a change to every tensor of that batch size in a nest of tuples, lists and dicts."""
+    """Apply a change to every tensor with this batch size in nested tuples, lists and dicts."""
     if isinstance(value, Tensor):
         return change(value) if value.ndim > 0 and len(value) == batch else value
     if isinstance(value, dict):

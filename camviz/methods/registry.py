@@ -1,4 +1,4 @@
-"""The list of CAM methods: menus, the README and the tests all read it."""
+"""The registry of CAM methods, read by menus, the README and the tests."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from camviz.network.capture import Capture
 
 Cost = Literal["at once", "many passes"]
 
-# Called with the passes done and all passes; an exception that it raises stops the work.
+# Called with (passes done, total); an exception from it stops the work.
 Progress = Callable[[int, int], None]
 
 
 def shifted(progress: Progress | None, before: int, total: int) -> Progress | None:
-    """Make the progress within one layer a progress within several of them."""
+    """Convert progress within one layer to progress over several layers."""
     return None if progress is None else lambda done, _: progress(before + done, total)
 
 
@@ -25,19 +25,19 @@ class RawMaps(Protocol):
     """A method's maps of all captured layers, before ReLU, upsampling and stretching."""
 
     def __call__(self, cap: Capture, seed: int, progress: Sequence[Progress | None]) -> list[Tensor]:
-        """Return float (B, h, w) for each layer, at any resolution; each has a progress of its own."""
+        """Return float (B, h, w) for each layer, at any resolution; `progress` has one callback per layer."""
         ...
 
 
 class RawMap(Protocol):
-    """The same of one layer, from a method that takes layers one by one."""
+    """A method's map of one layer, for methods that treat layers separately."""
 
     def __call__(self, cap: Capture, index: int, seed: int, progress: Progress | None) -> Tensor:
         """Return float (B, h, w) for the layer at `index`, at any resolution."""
         ...
 
 
-# A layer's activations and gradients, each (B, K, h, w), to its raw map (B, h, w); and those of all layers at once.
+# A layer's activations and gradients, each (B, K, h, w), to its raw map (B, h, w); or all layers' at once.
 Formula = Callable[[Tensor, Tensor], Tensor]
 JointFormula = Callable[[list[Tensor], list[Tensor]], list[Tensor]]
 
@@ -48,15 +48,15 @@ class Method:
 
     Attributes:
         name: its key in `METHODS`.
-        title: its name in print.
+        title: its display name.
         sentence: what it does, in one plain sentence.
         reference: its paper.
         cost: "at once" from a capture, or "many passes" through the network.
-        class_specific: whether another class gives another map.
+        class_specific: whether the map depends on the target class.
         uses_gradient: whether it reads the gradients.
-        finished: whether its map is final: no ReLU, no stretching (a baseline that is blind to the network).
-        raw: the function itself.
-        channels: how many of a layer's channels it looks at, at most; None for all.
+        finished: whether its map is final, without ReLU and stretching (for a baseline that ignores the network).
+        raw: computes its maps.
+        channels: the maximum number of a layer's channels that it uses; None for all.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Method:
 
     @property
     def is_baseline(self) -> bool:
-        """Whether it explains nothing, and stands here to be compared with."""
+        """Whether it explains nothing and only serves for comparison."""
         return self.reference == "baseline"
 
     @property
@@ -81,7 +81,7 @@ class Method:
         return self.cost == "many passes"
 
     def runs(self, activations: Tensor) -> int:
-        """How often a many-pass method runs the network for a layer (B, K, h, w), and its progress counts."""
+        """How often a many-pass method runs the network for a layer (B, K, h, w): the total of its progress."""
         batch, count = activations.shape[:2]
         return batch * min(count, self.channels or count)
 
@@ -90,10 +90,10 @@ METHODS: dict[str, Method] = {}
 
 
 def get_method(name: str) -> Method:
-    """The method of this name.
+    """Return the method with this name.
 
     Raises:
-        ValueError: there is none.
+        ValueError: an unknown name.
     """
     if name not in METHODS:
         raise ValueError(f"unknown method {name!r}; choose from {', '.join(METHODS)}")
@@ -116,7 +116,7 @@ def method(
 
     def register(raw: RawMap) -> RawMap:
         def layer_by_layer(cap: Capture, seed: int, progress: Sequence[Progress | None]) -> list[Tensor]:
-            return [raw(cap, index, seed, told) for index, told in enumerate(progress)]
+            return [raw(cap, index, seed, callback) for index, callback in enumerate(progress)]
 
         METHODS[name] = Method(
             name, title, sentence, reference, cost, class_specific, uses_gradient, finished, layer_by_layer, channels
@@ -141,7 +141,7 @@ def gradient_method(name: str, title: str, sentence: str, reference: str) -> Cal
 def joint_method(
     name: str, title: str, sentence: str, reference: str, *, class_specific: bool = True
 ) -> Callable[[JointFormula], JointFormula]:
-    """Register a function of all layers' activations and gradients, for what is faster than one layer at a time."""
+    """Register a function of all layers' activations and gradients, for methods that run faster that way."""
 
     def register(function: JointFormula) -> JointFormula:
         def raw(cap: Capture, seed: int, progress: Sequence[Progress | None]) -> list[Tensor]:  # noqa: ARG001

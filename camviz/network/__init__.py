@@ -1,1 +1,1 @@
-"""A network seen from inside: captures of its layers, hooks, and batches that fit its memory."""
+"""Inside a network: captures of its layers, hooks, and batches that fit in memory."""

@@ -1,4 +1,4 @@
-"""One forward and one backward pass -> activations and gradients of every layer asked for."""
+"""Capture the activations and gradients of requested layers in one forward and one backward pass."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ Target = Tensor | Sequence[int] | int | None
 
 @dataclass(frozen=True)
 class Capture:
-    """What one pass through a network left behind.
+    """The record of one pass through a network.
 
     Attributes:
-        module: the network itself, for the methods that run it again.
+        module: the network, for methods that run it again.
         x: its input (B, 3, H, W).
         logits: its output (B, classes).
         target: the class explained for each image, long (B,).
-        layers: the names of the captured layers, in the order asked for.
+        layers: the names of the captured layers, in the requested order.
         activations: per layer, the output of its last call (B, K, h, w).
         gradients: per layer, d logit[target] / d activation, of the same shape.
         calls: per layer, how often it was called in one forward pass.
         reached: per layer, seconds from the start of the forward pass to the layer's output.
-        seconds: duration of the forward pass; asynchronous on a GPU, so a guide and no measurement.
+        seconds: duration of the forward pass; only a guide on a GPU, which runs asynchronously.
     """
 
     module: nn.Module
@@ -47,11 +47,11 @@ class Capture:
 
     @cached_property
     def checksums(self) -> list[int]:
-        """For each image a number that hangs on its content alone."""
+        """For each image, a checksum of its content."""
         return [zlib.crc32(image.numpy()) for image in self.x.detach().cpu().contiguous()]
 
     def images(self, which: Tensor) -> Capture:
-        """Return the same capture with some of its images only, `which` bool or long; no network runs."""
+        """Return this capture restricted to some images, `which` bool or long; the network does not run."""
         return replace(
             self,
             x=self.x[which],
@@ -62,7 +62,7 @@ class Capture:
         )
 
     def select(self, layers: Sequence[str]) -> Capture:
-        """Return the same capture with some of its layers only, in the order given; no network runs.
+        """Return this capture restricted to some layers, in the given order; the network does not run.
 
         Raises:
             ValueError: a layer was not captured.
@@ -89,18 +89,18 @@ def capture(
 ) -> Capture:
     """Run the network once forward and once backward, and keep what every CAM method needs.
 
-    Works on frozen parameters, on in-place activations and inside `torch.no_grad` or `inference_mode`, and
-    leaves no hook, flag or `.grad` on the module. Several threads may capture from one module at once. A
-    module that is called more than once in a forward pass stands for its last call.
+    Works with frozen parameters, with in-place activations and inside `torch.no_grad` or `inference_mode`, and
+    leaves no hook, flag or `.grad` on the module. Several threads may capture from one module at once. If a layer is
+    called more than once in a forward pass, its last call is captured.
 
     Args:
         module: a network in eval mode that returns logits (B, classes).
         x: float (B, 3, H, W), on the module's device.
-        target: the class to explain for each image, (B,) or one for all; None takes the predicted class.
+        target: the class to explain for each image, (B,) or one for all; None for the predicted class.
         layers: names as in `module.named_modules()`, each with an output (B, K, h, w).
 
     Raises:
-        ValueError: an unknown or never called layer, a layer whose output is not (B, K, h, w), a network in
+        ValueError: a layer that is unknown, is never called or whose output is not (B, K, h, w), a network in
             training mode, an input or a target of the wrong shape, or an output that is not (B, classes).
     """
     return captures(module, x, [target], layers)[0]
@@ -109,23 +109,23 @@ def capture(
 def captures(
     module: nn.Module, x: Tensor, targets: Sequence[Target], layers: Sequence[str] = ()
 ) -> tuple[Capture, ...]:
-    """Capture for several targets: one forward pass, and a backward pass for each target that differs.
+    """Capture for several targets with one forward pass, and one backward pass per distinct target.
 
     Args:
         module: as for `capture`.
-        x: likewise.
-        targets: for each result what `capture` takes as one target.
+        x: as for `capture`.
+        targets: for each result, a target as for `capture`.
         layers: as for `capture`.
 
     Raises:
-        ValueError: likewise.
+        ValueError: as for `capture`.
     """
     if not isinstance(x, Tensor) or x.ndim != 4 or not x.is_floating_point():
         raise ValueError(f"x must be a float tensor (B, 3, H, W), got {_describe(x)}")
     require_eval(module)
     names = tuple(layers)
     if not names or len(set(names)) != len(names):
-        raise ValueError(f"layers must name at least one layer, each once, got {list(names)}")
+        raise ValueError(f"layers must name at least one layer and none twice, got {list(names)}")
     recorder = _Recorder()
     with torch.inference_mode(False), torch.enable_grad():
         # A copy is an ordinary tensor even if x was made in inference mode.
@@ -135,13 +135,13 @@ def captures(
             logits = module(x.clone())  # some networks normalise their input in place
         seconds = time.perf_counter() - start
         activations = recorder.outputs(names)
-        told = [as_target(target, logits, len(x)) for target in targets]
-        gradients = _gradients(logits, told, activations)
+        classes = [as_target(target, logits, len(x)) for target in targets]
+        gradients = _gradients(logits, classes, activations)
     first = Capture(
         module=module,
         x=x,
         logits=logits.detach(),
-        target=told[0],
+        target=classes[0],
         layers=names,
         activations=tuple(a.detach() for a in activations),
         gradients=gradients[0],
@@ -149,21 +149,21 @@ def captures(
         reached=tuple(recorder.times[name] - start for name in names),
         seconds=seconds,
     )
-    others = zip(told[1:], gradients[1:], strict=True)
-    return first, *(replace(first, target=target, gradients=found) for target, found in others)
+    others = zip(classes[1:], gradients[1:], strict=True)
+    return first, *(replace(first, target=target, gradients=slopes) for target, slopes in others)
 
 
 def as_target(target: Target, logits: object, batch: int) -> Tensor:
-    """Return the explained classes as long (B,) on the logits' device; None takes the predicted ones.
+    """Return the explained classes as long (B,) on the logits' device; None for the predicted ones.
 
     Raises:
-        ValueError: logits that are not (B, classes), or a target of another shape, type or range.
+        ValueError: logits that are not (B, classes), or a target of the wrong shape, type or range.
     """
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != batch:
         raise ValueError(f"the network must return logits ({batch}, classes), got {_describe(logits)}")
     if target is None:
         return logits.detach().argmax(dim=1)
-    target = torch.as_tensor(target)  # checked where it is: what comes from the CPU needs no waiting for a GPU
+    target = torch.as_tensor(target)  # checked on its own device: a CPU target needs no GPU synchronisation
     if target.ndim == 0:
         target = target.expand(batch)
     classes = logits.shape[1]
@@ -171,11 +171,11 @@ def as_target(target: Target, logits: object, batch: int) -> Tensor:
         raise ValueError(f"target must be {batch} whole numbers, one for each image, got {_describe(target)}")
     if bool(((target < 0) | (target >= classes)).any()):
         raise ValueError(f"target must lie in 0..{classes - 1}, got {target.tolist()}")
-    return target.to(logits.device).long().clone()  # an ordinary tensor, even if it came from inference mode
+    return target.to(logits.device).long().clone()  # an ordinary tensor, even if made in inference mode
 
 
 class _Recorder:
-    """Keeps the last output of each hooked layer and hands on a copy of it."""
+    """Keeps the last output of each hooked layer and passes on a copy of it."""
 
     def __init__(self) -> None:
         self._kept: dict[str, Tensor] = {}
@@ -184,15 +184,15 @@ class _Recorder:
 
     def __call__(self, name: str, output: Tensor) -> Tensor:
         if not isinstance(output, Tensor) or output.ndim != 4:
-            raise ValueError(f"layer {name!r} must give a tensor (B, K, h, w), got {_describe(output)}")
+            raise ValueError(f"layer {name!r} must return a tensor (B, K, h, w), got {_describe(output)}")
         kept = output.clone()
         if not self._kept or not kept.requires_grad:
-            # Nothing before the first captured layer is needed: the graph starts here, frozen or not.
+            # Nothing before the first captured layer is needed: the graph starts here, even in a frozen network.
             kept = kept.detach().requires_grad_()
         self._kept[name] = kept
         self.calls[name] += 1
         self.times[name] = time.perf_counter()
-        # An in-place layer that follows changes this copy, not what was kept.
+        # A following in-place layer changes this copy, not the kept tensor.
         return kept.clone()
 
     def outputs(self, names: Sequence[str]) -> list[Tensor]:
@@ -203,21 +203,21 @@ class _Recorder:
 
 
 def _gradients(logits: Tensor, targets: Sequence[Tensor], activations: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
-    """For each target (B,) and activation d logit[target] / d activation; zeros where it does not depend on it."""
-    found: list[tuple[Tensor, ...]] = []
+    """For each target (B,) and activation, d logit[target] / d activation; zeros if the logit does not depend on it."""
+    gradients: list[tuple[Tensor, ...]] = []
     for number, target in enumerate(targets):
         same = next((i for i in range(number) if torch.equal(targets[i], target)), None)
         if same is not None:
-            found.append(found[same])
+            gradients.append(gradients[same])
         elif not logits.requires_grad:
-            found.append(tuple(torch.zeros_like(a) for a in activations))
+            gradients.append(tuple(torch.zeros_like(a) for a in activations))
         else:
             score = logits.gather(1, target[:, None]).sum()
             last = number == len(targets) - 1
             slopes = torch.autograd.grad(score, list(activations), allow_unused=True, retain_graph=not last)
             pairs = zip(activations, slopes, strict=True)
-            found.append(tuple(torch.zeros_like(a) if g is None else g.detach() for a, g in pairs))
-    return found
+            gradients.append(tuple(torch.zeros_like(a) if g is None else g.detach() for a, g in pairs))
+    return gradients
 
 
 def _describe(value: object) -> str:

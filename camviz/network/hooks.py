@@ -1,4 +1,4 @@
-"""Every hook that camviz puts on a network, and takes off again."""
+"""The hooks that camviz adds to a network and removes again."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ def layer_hooks(
     after: Mapping[str, Callable[[Any], Any]],
     before: Mapping[str, Callable[[Any], Any]] | None = None,
 ) -> Iterator[None]:
-    """Put functions around the calls of named layers, in this thread and this block only.
+    """Wrap the calls of named layers in functions, in this thread and this block only.
 
     Args:
-        module: the network; several threads may hook it at once, none sees another's functions.
-        after: layer name -> function of the layer's output that returns the output to hand on.
-        before: layer name -> function of (args, kwargs) that returns those to call the layer with.
+        module: the network; several threads may hook it at once without seeing each other's functions.
+        after: layer name -> function of the layer's output that returns the output to pass on.
+        before: layer name -> function of (args, kwargs) that returns the ones to call the layer with.
 
     Raises:
-        ValueError: the module has no layer of such a name.
+        ValueError: the module has no layer with that name.
     """
     modules = dict(module.named_modules())
     before = before or {}
@@ -40,7 +40,7 @@ def layer_hooks(
         return lambda _module, _args, output: function(output) if threading.get_ident() == owner else None
 
     def before_hook(function: Callable[[Any], Any]) -> Callable[..., Any]:
-        # None leaves the call as it is. Another thread may meet this hook half registered, without its kwargs.
+        # None leaves the call unchanged. Another thread may see this hook half registered, without its kwargs.
         return lambda _module, *inputs: function(inputs) if threading.get_ident() == owner else None
 
     handles = []
@@ -56,7 +56,7 @@ def layer_hooks(
 
 
 def require_eval(module: nn.Module) -> None:
-    """Raise a ValueError that names a part of the network that is in training mode, if any is."""
+    """Raise a ValueError if a part of the network is in training mode, naming that part."""
     for name, part in module.named_modules():
         if part.training:
             where = f"its layer {name!r}" if name else type(module).__name__
