@@ -189,7 +189,7 @@ def test_predicted_class_is_the_default():
 def test_maps_of_another_shape(shape):
     module, x = seeded(Plain, dtype=torch.float32), noise_images(2, dtype=torch.float32)
     for score in (road, functools.partial(camviz.arcc, explain=lambda x, _: x[:, 0])):
-        with pytest.raises(ValueError, match=r"maps must be \(B, H, W\)"):
+        with pytest.raises(ValueError, match=r"maps \(B, H, W\) must match x"):
             score(module, x, torch.rand(shape), None)
 
 

@@ -286,5 +286,5 @@ def test_masks_must_not_be_empty_or_full(name, full):
     masks = random_masks(2, 3, 4, 5)
     masks[1, 2] = full
     for bad in (masks, masks[1, 2]):
-        with pytest.raises(ValueError, match="a mask must hold some pixels, and not all"):
+        with pytest.raises(ValueError, match="a mask must contain some pixels, but not all"):
             against_mask(name, torch.rand(bad.shape), bad)

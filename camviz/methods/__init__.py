@@ -108,4 +108,4 @@ def _why_blank(finite: bool, depends: bool, varies: bool, positive: bool) -> str
         return "the class score does not depend on this layer: every gradient is 0"
     if varies and not positive:
         return "nothing in this layer supports the class: the map is nowhere positive, and ReLU removes the rest"
-    return "the map is constant, so it singles out no region"
+    return "the map is the same everywhere, so it singles out no region"

@@ -1,4 +1,4 @@
-"""Scores of maps: importing this registers them all."""
+"""Scores of maps; importing this package registers them all."""
 
 from camviz.metrics import arcc as _arcc  # noqa: F401  (importing a file registers its scores)
 from camviz.metrics import mask_scores as _mask_scores  # noqa: F401

@@ -1,4 +1,4 @@
-"""ARCC: coherency, low complexity and ROAD in one number."""
+"""ARCC: coherency, low complexity and ROAD combined in one number."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from camviz.metrics.evidence import Evidence, Explain
 from camviz.metrics.registry import score
 from camviz.metrics.road import PERCENTILES, Ties, check_maps
 
-# ARCC and what it is made of: their names in `SCORES`.
+# ARCC and its parts, as named in `SCORES`.
 PARTS = ("arcc", "coherency", "complexity", "road", "road_raw")
 
 
@@ -23,13 +23,13 @@ class Arcc:
 
     Attributes:
         arcc: (B,), harmonic mean of coherency, 1 - complexity and road; 0 where one of them is 0 or undefined.
-        road: (B,), the part: clip(2 r, 0, 1).
+        road: (B,), ROAD as it enters ARCC: clip(2 r, 0, 1).
         coherency: (B,), (Pearson + 1) / 2; 0 where undefined.
         complexity: (B,), the mean of the map: low is good.
-        road_raw: (B,), r itself, in [-0.5, 0.5]: negative if the reversed order does better.
-        probability: (B,), the target's probability on the clean image, which bounds what ROAD can reach.
-        removed: (B, 2, P), the share of pixels truly removed, most relevant first, then least relevant first.
-        notes: B strings, "" or what a reader must know (a blank map, ties).
+        road_raw: (B,), r, ROAD before clipping, in [-0.5, 0.5]; negative if the reversed order does better.
+        probability: (B,), the target's probability on the clean image, which limits how high ROAD can be.
+        removed: (B, 2, P), the share of pixels actually removed, most relevant first, then least relevant first.
+        notes: B strings, "" or a caveat (a blank map, ties).
     """
 
     arcc: Tensor
@@ -53,7 +53,7 @@ def arcc(
     percentiles: Sequence[int] = PERCENTILES,
     ties: Ties = "all",
 ) -> Arcc:
-    """Score maps by ARCC, the harmonic mean of coherency, 1 - complexity and scaled ROAD.
+    """Score maps with ARCC, the harmonic mean of coherency, 1 - complexity and scaled ROAD.
 
     Source: "How to Evaluate and Refine your CAM", arXiv 2605.14641; coherency and complexity after Poppi et al.,
     arXiv 2104.10252; ROAD after Rong et al., arXiv 2202.00449.
@@ -62,14 +62,14 @@ def arcc(
         module: a network in eval mode that returns logits (B, classes).
         x: float (B, 3, H, W), normalised.
         maps: float (B, H, W) in [0, 1], for instance RefineCAM's.
-        target: the classes (B,) that were explained; None takes the predicted ones.
+        target: the classes (B,) that were explained; None for the predicted ones.
         explain: (x, target) -> maps (B, H, W), the whole method that made the maps, for coherency.
-        seed: of the imputation's noise; the same seed gives the same score.
-        percentiles: of ROAD.
+        seed: seed of the imputation's noise; the same seed gives the same score.
+        percentiles: ROAD's percentiles.
         ties: how ROAD treats pixels of equal value.
 
     Raises:
-        ValueError: maps that are not (B, H, W) of x, or leave [0, 1]; a network in training mode.
+        ValueError: maps that do not match x as (B, H, W) or are not within [0, 1]; a network in training mode.
     """
     return arccs(module, x, maps[None], target, explains=[explain], seed=seed, percentiles=percentiles, ties=ties)[0]
 
@@ -86,14 +86,14 @@ def arccs(
     ties: Ties = "all",
     logits: Tensor | None = None,
 ) -> list[Arcc]:
-    """ARCC of several maps of each image, (M, B, H, W), each with the method that made it: M results as of `arcc`.
+    """Score several maps per image, (M, B, H, W), each with the method that made it: M results like that of `arcc`.
 
-    The clean pass is shared, or not run at all where its `logits` (B, classes) are known, and all holes of an image are
-    filled together.
+    The clean pass is shared, or skipped if its `logits` (B, classes) are given, and all holes of an image are filled
+    together.
 
     Raises:
-        ValueError: maps that are not (M, B, H, W) of x, or leave [0, 1]; not one method for each; a network in
-            training mode.
+        ValueError: maps that do not match x as (M, B, H, W) or are not within [0, 1]; not one method per map; a network
+            in training mode.
     """
     evidence = Evidence(module, x, maps, target, explains, seed=seed, logits=logits, percentiles=percentiles, ties=ties)
     arcc_, coherency_, complexity_, road, road_raw = (evidence.values(name) for name in PARTS)
@@ -107,9 +107,9 @@ def arccs(
             road_raw=road_raw[index],
             probability=removal.probability,
             removed=removal.removed,
-            notes=tuple(joined(of_image) for of_image in zip(*of_map, strict=True)),
+            notes=tuple(joined(image_notes) for image_notes in zip(*map_notes, strict=True)),
         )
-        for index, (removal, of_map) in enumerate(zip(evidence.removals, notes, strict=True))
+        for index, (removal, map_notes) in enumerate(zip(evidence.removals, notes, strict=True))
     ]
 
 
@@ -117,8 +117,8 @@ def arccs(
     "arcc",
     "ARCC",
     "all three in one",
-    "The harmonic mean of the three parts: high is good, one bad part pulls it down.",
-    formula="harmonic mean of coherency, 1 - complexity and ROAD; 0 where one of them is 0",
+    "The harmonic mean of the three parts: high is good, and one bad part pulls it down.",
+    formula="harmonic mean of coherency, 1 - complexity and ROAD; 0 if one of them is 0",
     reference="How to Evaluate and Refine your CAM, arXiv 2605.14641",
     cost=2 * len(PERCENTILES),
     needs=("explain",),
@@ -132,24 +132,24 @@ def _arcc(evidence: Evidence) -> Tensor:
     "coherency",
     "Coherency",
     "same map alone?",
-    "Does the map stay when the network sees only what the map shows? 1 = unchanged.",
-    formula="(Pearson(map of x, map of x * map) + 1) / 2; 0 where a map is the same everywhere",
+    "Does the map stay the same if the network sees only what it shows? 1 = unchanged.",
+    formula="(Pearson(map of x, map of x * map) + 1) / 2; 0 if a map is the same everywhere",
     reference="Poppi et al., arXiv 2104.10252",
     needs=("explain",),
 )
 def _coherency_of(evidence: Evidence) -> tuple[Tensor, list[tuple[str, ...]]]:
-    found = [
-        _coherency(evidence.x, each, evidence.classes, explain)
-        for each, explain in zip(evidence.maps, evidence.explains or (), strict=True)
+    results = [
+        _coherency(evidence.x, maps, evidence.classes, explain)
+        for maps, explain in zip(evidence.maps, evidence.explains or (), strict=True)
     ]
-    return torch.stack([values for values, _ in found]), [notes for _, notes in found]
+    return torch.stack([values for values, _ in results]), [notes for _, notes in results]
 
 
 @score(
     "complexity",
     "Complexity",
     "is it small?",
-    "How much of the picture the map fills: 0 = a single point, 1 = everything. The chart shows what is left of 1.",
+    "How much of the picture the map fills: 0 = a single point, 1 = everything. The chart shows 1 minus this.",
     better="lower",
     formula="mean of the map",
     reference="Poppi et al., arXiv 2104.10252",
@@ -162,7 +162,7 @@ def _complexity(evidence: Evidence) -> Tensor:
     "road",
     "ROAD",
     "does it matter?",
-    "Does the class need what the map shows, and not the rest? 1 = fully, 0 = not at all.",
+    "Does the class depend on what the map shows, and not on the rest? 1 = fully, 0 = not at all.",
     formula="clip(2 r, 0, 1), r = ROAD before clipping",
     reference="Rong et al., arXiv 2202.00449; scaled as in arXiv 2605.14641",
     cost=2 * len(PERCENTILES),
@@ -173,9 +173,9 @@ def _road(evidence: Evidence) -> Tensor:
 
 @score(
     "road_raw",
-    "raw ROAD",
-    "unclipped",
-    "ROAD before doubling and clipping. Negative: taking the dark places hurts more.",
+    "Unclipped ROAD",
+    "before clipping",
+    "ROAD before doubling and clipping. Negative: removing the dark regions hurts more.",
     range=(-0.5, 0.5),
     formula="mean over 20, 40, 60, 80 % of (change of probability when the least relevant pixels are removed - when "
     "the most relevant are) / 2",
@@ -183,24 +183,24 @@ def _road(evidence: Evidence) -> Tensor:
     cost=2 * len(PERCENTILES),
 )
 def _road_raw(evidence: Evidence) -> tuple[Tensor, list[tuple[str, ...]]]:
-    return torch.stack([each.score for each in evidence.removals]), [each.notes for each in evidence.removals]
+    return torch.stack([road.score for road in evidence.removals]), [road.notes for road in evidence.removals]
 
 
 def joined(notes: Iterable[str]) -> str:
-    """Several notes on one map as one, each once."""
+    """Join the notes on one map, without duplicates."""
     return "; ".join(dict.fromkeys(filter(None, notes)))
 
 
 def harmonic_mean(parts: Tensor) -> Tensor:
-    """The harmonic mean over the first dimension of parts (P, ...), 0 where one of them is 0 or less."""
+    """The harmonic mean over the first dimension of parts (P, ...); 0 where a part is 0 or less."""
     zero = (parts <= 0).any(0)
     return torch.where(zero, 0.0, len(parts) / (1 / torch.where(parts <= 0, 1.0, parts)).sum(0))
 
 
 def coherency(x: Tensor, maps: Tensor, target: Tensor, explain: Explain) -> tuple[Tensor, tuple[str, ...]]:
-    """Does the map stay when the network sees only what the map shows? (Pearson + 1) / 2, in [0, 1].
+    """Does the map stay the same if the network sees only what it shows? (Pearson + 1) / 2, in [0, 1].
 
-    The map is multiplied onto the normalised image, and the method is run again on the product (2104.10252).
+    The normalised image is multiplied by the map, and the method is run again on the product (2104.10252).
 
     Args:
         x: float (B, 3, H, W), normalised.
@@ -209,10 +209,10 @@ def coherency(x: Tensor, maps: Tensor, target: Tensor, explain: Explain) -> tupl
         explain: (x, target) -> maps (B, H, W).
 
     Returns:
-        (B,), 0 where it is undefined, and B notes that say why.
+        (B,), 0 where undefined, and B notes that say why.
 
     Raises:
-        ValueError: maps that are not (B, H, W) of x, or leave [0, 1].
+        ValueError: maps that do not match x as (B, H, W) or are not within [0, 1].
     """
     check_maps(x, maps)
     require_unit_range(maps)
@@ -220,7 +220,7 @@ def coherency(x: Tensor, maps: Tensor, target: Tensor, explain: Explain) -> tupl
 
 
 def _coherency(x: Tensor, maps: Tensor, target: Tensor, explain: Explain) -> tuple[Tensor, tuple[str, ...]]:
-    """`coherency` of maps that are known to be right."""
+    """`coherency` without the checks."""
     again = _finite(explain(x * _finite(maps)[:, None].to(x.dtype), target))
     first, second = _unit(_finite(maps)), _unit(again)
     score = ((first * second).sum(1) + 1) / 2
@@ -238,14 +238,14 @@ def complexity(maps: Tensor) -> Tensor:
     """How much of the picture the map fills: the mean of each map (B, H, W) -> (B,). Low is good.
 
     Raises:
-        ValueError: maps that leave [0, 1].
+        ValueError: maps that are not within [0, 1].
     """
     require_unit_range(maps)
     return maps.float().mean((1, 2))
 
 
 def _finite(maps: Tensor) -> Tensor:
-    """Blank the maps (B, H, W) that hold NaN or an infinity."""
+    """Blank the maps (B, H, W) with NaN or infinite values."""
     return torch.where(torch.isfinite(maps).all(-1).all(-1)[:, None, None], maps, 0.0)
 
 

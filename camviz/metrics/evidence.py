@@ -1,4 +1,4 @@
-"""What scores are computed from: the maps, the network and picture behind them, and passes that the scores share."""
+"""The inputs of scores: the maps, the network and picture behind them, and passes that scores share."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Scored:
 
     Attributes:
         values: (M, B), NaN where undefined.
-        notes: for each map and image what a reader must know, "" for nothing.
+        notes: a caveat for each map and image, or "".
     """
 
     values: Tensor
@@ -35,10 +35,10 @@ class Scored:
 
 
 class ComputedOnce(Generic[Value]):
-    """A property that is computed when it is first read, and kept.
+    """A property that is computed on first read and then cached.
 
-    `functools.cached_property` locks its whole class meanwhile (until Python 3.12): a computation that lets others work
-    in between would then wait for those who wait for it.
+    Until Python 3.12, `functools.cached_property` locks its whole class while it computes: a computation that yields
+    its turn to others would deadlock with them.
     """
 
     def __init__(self, compute: Callable[[Any], Value]) -> None:
@@ -52,31 +52,31 @@ class ComputedOnce(Generic[Value]):
         if instance is None:
             return cast(Value, self)
         value = self._compute(instance)
-        vars(instance)[self._name] = value  # which is found before this descriptor from now on
+        vars(instance)[self._name] = value  # from now on found before this descriptor
         return value
 
 
 @dataclass(eq=False)
 class Evidence:
-    """Everything that the scores of some maps are computed from; what scores share is computed once.
+    """Everything needed to score some maps; work shared between scores is done once.
 
     Attributes:
         module: a network in eval mode that returns logits (B, classes).
         x: float (B, 3, H, W), normalised.
-        maps: float (M, B, H, W) in [0, 1], several maps of each image; those with NaN or infinities count as blank.
-        target: the classes explained; None takes the predicted ones.
-        explains: for each of the M maps the method that made it, (x, target) -> maps (B, H, W); None if no score needs
-            it.
+        maps: float (M, B, H, W) in [0, 1], M maps per image; maps with NaN or infinite values count as blank.
+        target: the classes explained; None for the predicted ones.
+        explains: for each of the M maps, the method that made it, (x, target) -> maps (B, H, W); None if no score
+            needs it.
         mask: bool (B, H, W), what the maps should show; None if unknown.
-        seed: of everything drawn at random.
-        logits: those of x (B, classes), if they are known: they save a pass.
-        percentiles, ties: of ROAD.
-        progress: called with (passes done, all passes) while pixels are removed; what it raises stops the work.
-        known: scores computed before, by name, which are not computed again.
+        seed: seed of all random draws.
+        logits: the logits of x (B, classes) if available; they save a pass.
+        percentiles, ties: ROAD's options.
+        progress: called with (passes done, total) while pixels are removed; an exception from it stops the work.
+        known: scores computed earlier, by name, which are not computed again.
 
     Raises:
-        ValueError: shapes that do not fit, maps that leave [0, 1], not one method for each map, a network in training
-            mode.
+        ValueError: shapes that do not match, maps that are not within [0, 1], not one method per map, a network in
+            training mode.
     """
 
     module: nn.Module = field(repr=False)
@@ -94,8 +94,8 @@ class Evidence:
 
     def __post_init__(self) -> None:
         require_eval(self.module)
-        for each in self.maps:
-            check_maps(self.x, each)
+        for maps in self.maps:
+            check_maps(self.x, maps)
         require_unit_range(self.maps)
         if self.explains is not None and len(self.explains) != len(self.maps):
             raise ValueError(
@@ -113,7 +113,7 @@ class Evidence:
         """One score of every map, computed once.
 
         Raises:
-            ValueError: an unknown score, or one that needs what this evidence lacks.
+            ValueError: an unknown score, or one whose inputs are missing.
         """
         if name not in self._scored:
             if name not in SCORES:
@@ -123,12 +123,12 @@ class Evidence:
         return self._scored[name]
 
     def values(self, name: str) -> Tensor:
-        """The values of one score (M, B), for scores that combine others."""
+        """One score's values (M, B), for scores that combine others."""
         return self.scored(name).values
 
     @ComputedOnce
     def clean_logits(self) -> Tensor:
-        """The network's output for the clean images (B, classes)."""
+        """The network's logits for the clean images (B, classes)."""
         if self.logits is not None:
             return self.logits
         with torch.no_grad():
@@ -141,7 +141,7 @@ class Evidence:
 
     @ComputedOnce
     def removals(self) -> list[Road]:
-        """What happens to the class when pixels are removed: ROAD of each of the M maps."""
+        """How the class probability changes when pixels are removed: ROAD of each of the M maps."""
         return removals(
             self.module,
             self.x,
@@ -163,8 +163,10 @@ class Evidence:
 
     def _as_scored(self, score: Score) -> Scored:
         shape = self.maps.shape[:2]
-        found = score.function(self)
-        values, notes = found if isinstance(found, tuple) else (found, [[""] * shape[1]] * shape[0])
+        result = score.function(self)
+        values, notes = result if isinstance(result, tuple) else (result, [[""] * shape[1]] * shape[0])
         if values.shape != shape:
-            raise ValueError(f"the score {score.name!r} must give (M, B) = {(*shape,)} values, got {(*values.shape,)}")
+            raise ValueError(
+                f"the score {score.name!r} must return (M, B) = {(*shape,)} values, got {(*values.shape,)}"
+            )
         return Scored(values, tuple(map(tuple, notes)))

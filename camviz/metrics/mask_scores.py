@@ -1,7 +1,7 @@
-"""How well a map agrees with a mask that is known to be right.
+"""How well a map agrees with a ground-truth mask.
 
-Every score takes maps (..., H, W) in [0, 1] and masks bool (..., H, W) and gives float64 (...). A blank map, all
-zeros, has a stated score, the worst that each can give.
+Every score takes maps (..., H, W) in [0, 1] and masks bool (..., H, W) and returns float64 (...). The score of a
+blank map, all zeros, is stated for each score.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def mask_score(
             needs=("mask",),
             in_chart=in_chart,
         )
-        def of_evidence(evidence: Evidence) -> Tensor:
-            assert evidence.mask is not None  # noqa: S101  (it is among the score's needs)
+        def from_evidence(evidence: Evidence) -> Tensor:
+            assert evidence.mask is not None  # noqa: S101  (it is one of the score's needs)
             return against_mask(name, evidence.maps, evidence.mask.expand(evidence.maps.shape))
 
         return function
@@ -61,7 +61,7 @@ def mask_score(
 
 
 def mask_scores() -> list[str]:
-    """The names of the scores that hold a map against a mask."""
+    """The names of the scores that compare a map with a mask."""
     return [name for name in SCORES if name in _FORMULAS]
 
 
@@ -74,16 +74,18 @@ def against_mask(name: str, maps: Tensor, masks: Tensor) -> Tensor:
         masks: bool, of the same shape.
 
     Raises:
-        ValueError: the shapes differ, a map leaves [0, 1], a mask is not bool, or one is empty or full.
+        ValueError: the shapes differ, a map is not within [0, 1], or a mask is not bool, empty or full.
     """
     if maps.shape != masks.shape or maps.ndim < 2:
-        raise ValueError(f"maps and masks must have one shape (..., H, W), got {(*maps.shape,)} and {(*masks.shape,)}")
+        raise ValueError(
+            f"maps and masks must have the same shape (..., H, W), got {(*maps.shape,)} and {(*masks.shape,)}"
+        )
     if masks.dtype != torch.bool:
         raise ValueError(f"masks must be bool, got {masks.dtype}")
     require_unit_range(maps)
     flat = masks.flatten(-2)
     if bool((flat.all(-1) | ~flat.any(-1)).any()):
-        raise ValueError("a mask must hold some pixels, and not all")
+        raise ValueError("a mask must contain some pixels, but not all")
     return _FORMULAS[name](maps.flatten(-2).double(), flat)
 
 
@@ -91,7 +93,7 @@ def against_mask(name: str, maps: Tensor, masks: Tensor) -> Tensor:
     "mass",
     "Mass inside",
     "is it there?",
-    "The share of the map's heat that lies on the true shape. 1 = all.",
+    "The share of the map's heat on the true shape. 1 = all.",
     formula="sum(map * mask) / sum(map)",
     reference="Wang et al., arXiv 1910.01279, energy-based pointing game",
     in_chart=True,
@@ -106,7 +108,7 @@ def mass_inside(maps: Tensor, masks: Tensor) -> Tensor:
     "best_iou",
     "Best IoU",
     "does it fit?",
-    "Overlap with the true shape at the threshold that suits this map best. 1 = the very shape.",
+    "Overlap with the true shape at the best threshold for this map. 1 = exactly the shape.",
     formula="largest IoU over all thresholds above 0",
     reference="Jaccard, 1912",
     in_chart=True,
@@ -118,7 +120,7 @@ def best_iou(maps: Tensor, masks: Tensor) -> Tensor:
     chosen = torch.arange(1, maps.shape[-1] + 1, device=maps.device)
     scores = common / (chosen + masks.sum(-1, keepdim=True) - common)
     following = torch.cat([ordered[..., 1:], torch.full_like(ordered[..., :1], -1)], -1)
-    possible = (ordered > following) & (ordered > 0)  # a threshold cannot part tied pixels
+    possible = (ordered > following) & (ordered > 0)  # a threshold cannot split tied pixels
     return torch.where(possible, scores, 0).amax(-1)
 
 
@@ -126,7 +128,7 @@ def best_iou(maps: Tensor, masks: Tensor) -> Tensor:
     "auc",
     "ROC AUC",
     "is it hotter?",
-    "How often a pixel of the shape is hotter than one beside it. 0.5 = chance.",
+    "How often a pixel on the shape is hotter than one outside it. 0.5 = chance.",
     formula="share of pairs (inside, outside) in which the inside is hotter, ties counting half",
     reference="Fawcett, Pattern Recognition Letters 2006",
     in_chart=True,
@@ -136,7 +138,7 @@ def roc_auc(maps: Tensor, masks: Tensor) -> Tensor:
     ordered = maps.sort(-1).values
     below = torch.searchsorted(ordered, maps.contiguous())
     up_to = torch.searchsorted(ordered, maps.contiguous(), right=True)
-    ranks = (below + up_to + 1).double() / 2  # of tied pixels, the mean
+    ranks = (below + up_to + 1).double() / 2  # the mean for tied pixels
     inside = masks.sum(-1).double()
     outside = masks.shape[-1] - inside
     return ((ranks * masks).sum(-1) - inside * (inside + 1) / 2) / (inside * outside)
@@ -145,8 +147,8 @@ def roc_auc(maps: Tensor, masks: Tensor) -> Tensor:
 @mask_score(
     "cosine",
     "Cosine similarity",
-    "do they point one way?",
-    "Do map and mask point the same way, as vectors of pixels?",
+    "same direction?",
+    "Do map and mask point in the same direction, as vectors of pixels?",
     formula="<map, mask> / (|map| |mask|)",
     reference="cosine of two vectors",
 )
@@ -159,13 +161,13 @@ def cosine(maps: Tensor, masks: Tensor) -> Tensor:
 @mask_score(
     "iou",
     "IoU at 0.5",
-    "does half heat fit?",
-    "How well does the part above half heat cover the shape, and only it?",
+    "does the hot half fit?",
+    "How well does the part above half the maximum heat cover the shape, and nothing else?",
     formula="|hot & mask| / |hot or mask|, hot: map >= 0.5",
     reference="Jaccard, 1912",
 )
 def iou(maps: Tensor, masks: Tensor, threshold: float = 0.5) -> Tensor:
-    """Of the pixels with map >= threshold and the mask: intersection over union."""
+    """Intersection over union of the mask and the pixels with map >= threshold."""
     hot = maps >= threshold
     return (hot & masks).sum(-1).double() / (hot | masks).sum(-1)
 
@@ -175,11 +177,11 @@ def iou(maps: Tensor, masks: Tensor, threshold: float = 0.5) -> Tensor:
     "Pointing game",
     "does the peak hit?",
     "Does the hottest pixel lie on the shape?",
-    formula="1 where the largest value lies inside; of tied ones the share",
+    formula="1 if the largest value is inside; with ties, the share inside",
     reference="Zhang et al., arXiv 1608.00507",
 )
 def pointing_game(maps: Tensor, masks: Tensor) -> Tensor:
-    """1 where the largest value lies inside, 0 where it does not; of tied ones the share; 0 for a blank map."""
+    """1 if the largest value is inside, else 0; with ties, the share inside; 0 for a blank map."""
     hottest = (maps == maps.amax(-1, keepdim=True)) & (maps > 0)
     return (hottest & masks).sum(-1).double() / hottest.sum(-1).clamp(min=1)
 
@@ -190,11 +192,11 @@ def pointing_game(maps: Tensor, masks: Tensor) -> Tensor:
     "how far apart?",
     "How far is the map from the mask, pixel by pixel?",
     better="lower",
-    formula="root of the mean squared difference of map and mask",
+    formula="root mean squared difference of map and mask",
     reference="How to Evaluate and Refine your CAM, arXiv 2605.14641",
 )
 def l2(maps: Tensor, masks: Tensor) -> Tensor:
-    """The root of the mean squared difference; for a blank map the root of the mask's share of the picture."""
+    """The root mean squared difference; for a blank map, the root of the mask's share of the picture."""
     return (maps - masks.double()).square().mean(-1).sqrt()
 
 
@@ -202,13 +204,13 @@ def l2(maps: Tensor, masks: Tensor) -> Tensor:
     "bce",
     "Cross-entropy",
     "how surprising is the mask?",
-    "How surprised would one be by the mask, taking the map for probabilities?",
+    "How surprising is the mask if the map is read as probabilities?",
     better="lower",
     range=(0.0, -math.log(_EPSILON)),
-    formula="mean of -log(map) inside and -log(1 - map) outside, the map kept in [1e-7, 1 - 1e-7]",
+    formula="mean of -log(map) inside and -log(1 - map) outside, the map clamped to [1e-7, 1 - 1e-7]",
     reference="How to Evaluate and Refine your CAM, arXiv 2605.14641",
 )
 def bce(maps: Tensor, masks: Tensor) -> Tensor:
-    """Mean of -log(map) inside and -log(1 - map) outside, the map kept in [1e-7, 1 - 1e-7]."""
+    """Mean of -log(map) inside and -log(1 - map) outside, the map clamped to [1e-7, 1 - 1e-7]."""
     maps = maps.clamp(_EPSILON, 1 - _EPSILON)
     return -torch.where(masks, maps, 1 - maps).log().mean(-1)

@@ -1,4 +1,4 @@
-"""The list of scores: the chart, the tables, the files, the command line and the tests all read it."""
+"""The registry of scores, read by the chart, tables, files, command line and tests."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from camviz.metrics.evidence import Evidence
 
 Better = Literal["higher", "lower"]
-# "explain": the method runs again, which for a slow method takes long. "mask": the truth about the picture is known.
+# "explain": the method runs again, which takes long for a slow method. "mask": the picture's true mask is known.
 Need = Literal["explain", "mask"]
-# Evidence -> (M, B), NaN where the score is undefined; or that with a note for each map and image, "" for none.
+# Evidence -> (M, B), NaN where the score is undefined; optionally with a note for each map and image, "" for none.
 Function = Callable[["Evidence"], Tensor | tuple[Tensor, Sequence[Sequence[str]]]]
 
 
@@ -25,16 +25,16 @@ class Score:
 
     Attributes:
         name: its key in `SCORES`.
-        title: its name in print.
+        title: its display name.
         question: what it asks, in about five words.
         sentence: what it asks and how to read it, in plain English.
         better: whether "higher" or "lower" values are better.
-        range: the lowest and the highest value possible; infinite where there is no bound.
+        range: the lowest and highest possible value; infinite if unbounded.
         formula: how it is computed, in one line.
         reference: its paper.
-        cost: forward passes of the network for each map and image, beside those of running the method again.
-        needs: what must be available beside the map, the picture and the network.
-        in_chart: whether it has a column in the chart; the table of all scores, and every file, hold each score.
+        cost: forward passes of the network per map and image, not counting those that run the method again.
+        needs: what it needs besides the map, the picture and the network.
+        in_chart: whether it has a column in the chart; the table of all scores and every file include all of them.
         function: computes it from an `Evidence`.
     """
 
@@ -58,17 +58,17 @@ class Score:
 
     @property
     def needs_mask(self) -> bool:
-        """Whether it is held against the truth about the picture."""
+        """Whether it compares the map with the picture's true mask."""
         return "mask" in self.needs
 
     @property
     def is_flipped(self) -> bool:
-        """Whether the chart shows what is missing from the highest value, so that a long bar is always good."""
+        """Whether the chart shows the highest value minus the score, so that a long bar is always good."""
         return self.better == "lower" and math.isfinite(sum(self.range))
 
     @property
     def chart_title(self) -> str:
-        """Its name over a column of bars."""
+        """Its title above a column of bars."""
         return f"{self.range[1]:g} − {self.title.lower()}" if self.is_flipped else self.title
 
     def chart_value(self, value: float | None) -> float | None:
@@ -119,8 +119,8 @@ def available(*, mask: bool, explain: bool = True) -> list[str]:
     """The names of the scores that can be computed, in the order of the registry.
 
     Args:
-        mask: whether the truth about the picture is known.
+        mask: whether the picture's true mask is known.
         explain: whether the method may run again.
     """
     has: set[Need] = {need for need, given in (("mask", mask), ("explain", explain)) if given}  # type: ignore[misc]
-    return [name for name, each in SCORES.items() if each.needs <= has]
+    return [name for name, score in SCORES.items() if score.needs <= has]

@@ -19,9 +19,9 @@ from camviz.network.capture import as_target
 from camviz.network.hooks import require_eval
 
 PERCENTILES = (20, 40, 60, 80)
-# "all": pixels that tie with the threshold go too; "random": exactly the share asked for, ties drawn.
+# "all" also removes pixels that tie with the threshold; "random" removes exactly the requested share, drawing ties.
 Ties = Literal["all", "random"]
-# A share removed that is off by more than this is told.
+# A removed share that is off by more than this is noted.
 _TOLERANCE = 0.05
 
 
@@ -30,13 +30,13 @@ class Road:
     """ROAD of a batch of maps.
 
     Attributes:
-        target: (B,), the classes looked at.
+        target: (B,), the target classes.
         score: (B,), mean over percentiles of (change at LeRF - change at MoRF) / 2, in [-0.5, 0.5].
         probability: (B,), the target's softmax probability on the clean image.
-        after: (B, 2, P), the same with pixels removed: most relevant first (MoRF), then least (LeRF).
-        removed: (B, 2, P), the share of pixels truly removed.
-        percentiles: the P percentiles; 100 - p percent of the pixels should go.
-        notes: B strings, "" or which shares are far from what was asked for.
+        after: (B, 2, P), the probability with pixels removed: most relevant first (MoRF), then least (LeRF).
+        removed: (B, 2, P), the share of pixels actually removed.
+        percentiles: the P percentiles; at p, 100 - p percent of the pixels should be removed.
+        notes: B strings, "" or which shares are far from the requested ones.
     """
 
     target: Tensor
@@ -57,7 +57,7 @@ def road(
     percentiles: Sequence[int] = PERCENTILES,
     ties: Ties = "all",
 ) -> Road:
-    """Remove and re-imagine the most (MoRF) and the least (LeRF) relevant pixels, and ask the network again.
+    """Remove and impute the most (MoRF) and the least (LeRF) relevant pixels, and run the network again.
 
     MoRF at p removes the pixels whose map value is at least the p-th percentile; LeRF does the same with
     1 - map. Removed pixels are filled by noisy linear imputation.
@@ -69,14 +69,14 @@ def road(
         module: a network in eval mode that returns logits (B, classes).
         x: float (B, 3, H, W), normalised.
         maps: float (B, H, W) in [0, 1].
-        target: the classes (B,); None takes the predicted ones.
-        seed: of the imputation's noise and of drawn ties; each image gets the same, whatever its batch.
-        percentiles: the p of the definition.
+        target: the classes (B,); None for the predicted ones.
+        seed: seed of the imputation's noise and of drawn ties; each image gets the same draws, whatever its batch.
+        percentiles: the values of p.
         ties: what happens to pixels that tie with the threshold.
 
     Raises:
-        ValueError: maps that are not (B, H, W) of x, or leave [0, 1]; an unknown way with ties; a network in training
-            mode.
+        ValueError: maps that do not match x as (B, H, W) or are not within [0, 1]; an unknown value of `ties`; a
+            network in training mode.
     """
     return roads(module, x, maps[None], target, seed, percentiles, ties)[0]
 
@@ -92,17 +92,16 @@ def roads(
     logits: Tensor | None = None,
     progress: Progress | None = None,
 ) -> list[Road]:
-    """ROAD of several maps of each image, (M, B, H, W): M results, each what `road` gives.
+    """ROAD of several maps per image, (M, B, H, W): M results like that of `road`.
 
-    All holes of an image are filled together, and the clean pass is run once, or not at all where its `logits`
-    (B, classes) are known. `progress` is called with the network's passes done and all of them, and
-    while holes are filled.
+    All holes of an image are filled together, and the clean pass is run once, or skipped if its `logits` (B, classes)
+    are given. `progress` is called with (passes done, total), also while holes are filled.
 
     Raises:
-        ValueError: as `road`.
+        ValueError: as for `road`.
     """
-    for each in maps:
-        check_maps(x, each)
+    for image_maps in maps:
+        check_maps(x, image_maps)
     require_eval(module)
     require_unit_range(maps)
     with torch.no_grad():
@@ -121,7 +120,7 @@ def removals(
     ties: Ties,
     progress: Progress | None,
 ) -> list[Road]:
-    """`roads` of a network, maps (M, B, H, W), classes (B,) and logits (B, classes) that are known to be right."""
+    """`roads` without the checks, for maps (M, B, H, W), classes (B,) and logits (B, classes)."""
     if ties not in ("all", "random"):
         raise ValueError(f"ties must be 'all' or 'random', got {ties!r}")
     with torch.no_grad():
@@ -139,61 +138,62 @@ def removals(
 
 
 def _counted(progress: Progress | None, before: int, total: int) -> Callable[[int], None]:
-    """What tells the progress from how many passes of an image are done."""
-    told = shifted(progress, before, total)
-    return lambda done: None if told is None else told(done, total)
+    """Return a function that reports progress, given how many passes of an image are done."""
+    report = shifted(progress, before, total)
+    return lambda done: None if report is None else report(done, total)
 
 
 def _scored(target: Tensor, clean: Tensor, after: Tensor, removed: Tensor, percentiles: tuple[int, ...]) -> list[Road]:
-    """Put together what is left of the probability (M, B, 2, P) and the shares removed (M, B, 2, P)."""
+    """Combine the remaining probabilities (M, B, 2, P) and the removed shares (M, B, 2, P) into results."""
     # The clean probability cancels: change at LeRF - change at MoRF = P_LeRF - P_MoRF.
     score = ((after[:, :, 1] - after[:, :, 0]) / 2).mean(2)
     defined = torch.isfinite(score) & torch.isfinite(clean)
-    told = torch.cat([removed.flatten(2), defined[..., None]], 2).cpu()  # all notes' reasons in one transfer
+    facts = torch.cat([removed.flatten(2), defined[..., None]], 2).cpu()  # everything for the notes in one transfer
     notes = [
         tuple(
             _note(shares.view(2, -1), percentiles) if fine else "the network returned NaN or infinite values"
-            for shares, fine in zip(of_map[:, :-1], of_map[:, -1].tolist(), strict=True)
+            for shares, fine in zip(map_facts[:, :-1], map_facts[:, -1].tolist(), strict=True)
         )
-        for of_map in told
+        for map_facts in facts
     ]
     score, clean = torch.where(defined, score, 0.0), torch.where(defined, clean, 0.0)
     return [
-        Road(target, score[m], clean[m], after[m], removed[m], percentiles, of_map) for m, of_map in enumerate(notes)
+        Road(target, score[m], clean[m], after[m], removed[m], percentiles, map_notes)
+        for m, map_notes in enumerate(notes)
     ]
 
 
 def removal_masks(maps: Tensor, percentiles: Sequence[int], ties: Ties, seed: int) -> Tensor:
-    """Which pixels go: maps (..., H, W) -> bool (..., 2, P, H, W), most relevant first, then least."""
+    """Which pixels to remove: maps (..., H, W) -> bool (..., 2, P, H, W), most relevant first, then least."""
     values = maps.detach().float().flatten(-2)
     masks = _at_least(values, percentiles) if ties == "all" else _exactly(values, percentiles, seed)
     return masks.unflatten(-1, maps.shape[-2:])
 
 
 def check_maps(x: Tensor, maps: Tensor) -> None:
-    """Raise a ValueError unless maps are (B, H, W) of the images x (B, 3, H, W)."""
+    """Raise a ValueError unless maps (B, H, W) match the images x (B, 3, H, W)."""
     if x.ndim != 4 or maps.shape != (len(x), *x.shape[-2:]):
-        raise ValueError(f"maps must be (B, H, W) of x (B, 3, H, W), got {tuple(maps.shape)} and {tuple(x.shape)}")
+        raise ValueError(f"maps (B, H, W) must match x (B, 3, H, W), got {tuple(maps.shape)} and {tuple(x.shape)}")
 
 
 def _at_least(values: Tensor, percentiles: Sequence[int]) -> Tensor:
-    """Choose the pixels from a percentile on, of maps (..., n) and of 1 - maps: bool (..., 2, P, n)."""
+    """Choose the pixels at or above each percentile of maps (..., n) and of 1 - maps: bool (..., 2, P, n)."""
     orders = torch.stack([values, 1 - values], -2)
     ordered = _sorted(orders)
     return torch.stack([orders >= _percentile(ordered, p) for p in percentiles], -2)
 
 
 def _sorted(values: Tensor) -> Tensor:
-    """Sort along the last dimension, NaN last; on a CPU by NumPy, which takes a tenth of the time."""
+    """Sort along the last dimension, NaN last; on a CPU with NumPy, which takes a tenth of the time."""
     if values.device.type == "cpu":
         return torch.from_numpy(np.sort(values.numpy()))
     return values.sort(-1).values
 
 
 def _percentile(ordered: Tensor, percentile: float) -> Tensor:
-    """What `np.percentile` gives of float32 values (..., n) in ascending order, to the last bit: (..., 1).
+    """Compute `np.percentile` of ascending float32 values (..., n), identical to the last bit: (..., 1).
 
-    Between neighbours NumPy interpolates from the nearer one.
+    Between neighbours, NumPy interpolates from the nearer one.
     """
     place = (ordered.shape[-1] - 1) * (percentile / 100)
     low = min(int(place), ordered.shape[-1] - 1)
@@ -202,13 +202,13 @@ def _percentile(ordered: Tensor, percentile: float) -> Tensor:
     step = above - below
     threshold = below + step * share if share < 0.5 else above - step * (1 - share)
     last = ordered[..., -1:]
-    return torch.where(last.isnan(), last, threshold)  # NaN comes last, and there is no percentile of it
+    return torch.where(last.isnan(), last, threshold)  # NaN sorts last and has no percentile
 
 
 def _exactly(values: Tensor, percentiles: Sequence[int], seed: int) -> Tensor:
     """Choose exact shares of the pixels, the largest of maps (..., n) and of 1 - maps: bool (..., 2, P, n).
 
-    The seed draws the order of equal values, anew for each share, the same for every map.
+    The seed draws the order of equal values: differently for each share, but identically for every map.
     """
     size = values.shape[-1]
     drawn = iter(_drawn_orders(seed, 2 * len(percentiles), size).to(values.device))
@@ -223,31 +223,31 @@ def _exactly(values: Tensor, percentiles: Sequence[int], seed: int) -> Tensor:
 
 @lru_cache(maxsize=2)
 def _drawn_orders(seed: int, count: int, size: int) -> Tensor:
-    """Random orders of the numbers up to `size`: long (count, size). Kept, as all maps of a study share them."""
+    """Random permutations of `size` numbers: long (count, size). Cached, as all maps of a study share them."""
     rng = np.random.default_rng(seed)
     return torch.from_numpy(np.stack([np.argsort(rng.random(size), kind="stable") for _ in range(count)]))
 
 
-def _filled(image: Tensor, masks: Tensor, seed: int, told: Callable[[], object]) -> Tensor:
+def _filled(image: Tensor, masks: Tensor, seed: int, on_step: Callable[[], object]) -> Tensor:
     """Impute one image (C, H, W) under each mask (M, 2, P, H, W) -> (M 2 P, C, H, W), noise included."""
     removed = masks.flatten(0, 2).to(image.device)
     images = image.expand(len(removed), *image.shape)
-    of_one_map = (masks.shape[1] * masks.shape[2], *image.shape)
-    noise = NOISE * torch.randn(of_one_map, generator=torch.Generator().manual_seed(seed))
-    return impute(images, removed, told=told) + noise.to(image).repeat(len(masks), 1, 1, 1) * removed[:, None]
+    shape = (masks.shape[1] * masks.shape[2], *image.shape)  # for one map
+    noise = NOISE * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    return impute(images, removed, on_step=on_step) + noise.to(image).repeat(len(masks), 1, 1, 1) * removed[:, None]
 
 
 def _note(removed: Tensor, percentiles: Sequence[int]) -> str:
-    """Tell the shares removed from one image (2, P) in an order in which some are off."""
-    asked = torch.tensor([1 - p / 100 for p in percentiles])
-    told = [
+    """Report the shares removed from one image (2, P), for each order in which some are off."""
+    requested = torch.tensor([1 - p / 100 for p in percentiles])
+    off = [
         f"{order} {_percents(shares)} %"
         for order, shares in zip(("most relevant first", "least relevant first"), removed, strict=True)
-        if bool(((shares - asked).abs() > _TOLERANCE).any())
+        if bool(((shares - requested).abs() > _TOLERANCE).any())
     ]
-    if not told:
+    if not off:
         return ""
-    return f"equal values are removed together: {' and '.join(told)} instead of {_percents(asked)} %"
+    return f"pixels of equal value are removed together: {' and '.join(off)} instead of {_percents(requested)} %"
 
 
 def _percents(shares: Tensor) -> str:

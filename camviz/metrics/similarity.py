@@ -1,4 +1,4 @@
-"""How alike two maps are, pixel by pixel: plain comparisons to stand beside the overlap of rankings."""
+"""How similar two maps are, pixel by pixel: simple comparisons alongside the overlap of rankings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from camviz.maps import require_unit_range
 
 @dataclass(frozen=True)
 class Likeness:
-    """Three plain comparisons of two maps; the correlations are NaN where a map is the same everywhere.
+    """Three simple comparisons of two maps; the correlations are NaN if a map is constant.
 
     Attributes:
         ssim: structural similarity (Wang et al., IEEE TIP 2004) over windows of 7 x 7 pixels, in [-1, 1].
@@ -32,7 +32,7 @@ def likeness(reference: Tensor, maps: Tensor) -> list[Likeness]:
     """Compare maps (B, H, W) in [0, 1] with one of them (H, W).
 
     Raises:
-        ValueError: a map leaves [0, 1].
+        ValueError: a map is not within [0, 1].
     """
     reference, maps = reference.cpu().double(), maps.cpu().double()  # some devices have no float64
     require_unit_range(reference, maps)
@@ -45,7 +45,7 @@ def likeness(reference: Tensor, maps: Tensor) -> list[Likeness]:
 
 
 def _ssim(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """Structural similarity; of a map too small for its window NaN."""
+    """Structural similarity; NaN for a map smaller than its window."""
     if min(first.shape) < 7:
         return np.nan
     return float(structural_similarity(first, second, data_range=1.0))
@@ -56,7 +56,7 @@ def _ranks(map_: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """Pearson's correlation; NaN where one of them is constant."""
+    """Pearson's correlation; NaN if either map is constant."""
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return np.nan
     a, b = first - first.mean(), second - second.mean()
