@@ -444,7 +444,7 @@ def test_the_strongest_level_changes_most_predictions(kind, lite0, views):
         ({"image": ramp()[:, :, :2]}, r"image must .* got uint8 \(8, 12, 2\): "),
         ({"image": ramp()[:0]}, r"image must .* got uint8 \(0, 12, 3\): "),
         ({"image": ramp().tolist()}, r"image must .* got list: "),
-        ({"seed": -1}, r"seed must be a whole number from 0 up, got -1: pass 0, 1, 2"),
+        ({"seed": -1}, r"seed must be a whole number of at least 0, got -1"),
         ({"seed": 1.0}, r"seed must .* got 1\.0: "),
         ({"seed": None}, r"seed must .* got None: "),
         ({"seed": True}, r"seed must .* got True: "),

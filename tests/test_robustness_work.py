@@ -154,7 +154,7 @@ def test_progress(method, batch):
         ({"levels": ()}, r"nothing to measure: .*one kind of noise, one level and one seed"),
         ({"kinds": ()}, r"nothing to measure"),
         ({"seeds": ()}, r"nothing to measure"),
-        ({"seeds": (-1,)}, r"seed must be a whole number from 0 up, got -1"),
+        ({"seeds": (-1,)}, r"seed must be a whole number of at least 0, got -1"),
         ({"method": "gradcan"}, r"unknown method 'gradcan'; choose from .*gradcam"),
         ({"layers": "conv3"}, r"Watching has no layer 'conv3'; did you mean conv"),
         ({"layers": ["relu1", "fc"]}, r"'fc' must return a tensor \(B, K, h, w\)"),

@@ -150,13 +150,13 @@ def test_two_colours(side):
 @pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (12, 200, 7)], ids=str)
 @pytest.mark.parametrize("side", [1, 8, 64])
 def test_a_single_colour(colour, side):
-    with pytest.raises(ValueError, match=r"single colour, so it cannot be cut .*Choose another picture"):
+    with pytest.raises(ValueError, match=r"single colour, so it cannot be split .*Choose another picture"):
         segment(np.full((side, side, 3), colour, np.uint8))
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 2), (2, 1), (3, 5), (6, 6)])
 def test_a_single_region(height, width):
-    with pytest.raises(ValueError, match=rf"of {width} x {height} pixels falls into a single region.*livelier"):
+    with pytest.raises(ValueError, match=rf"of {width} x {height} pixels is a single region.*more varied"):
         segment(noise(height, width))
 
 

@@ -1,4 +1,4 @@
-"""Perturbations of a network's view, and how explanations follow what they do to the prediction."""
+"""Perturbations of a network's view, and whether explanations change along with the prediction."""
 
 from camviz.noise.kinds import KINDS, AtStrength, Noise, NoiseInput, apply, apply_levels, register
 

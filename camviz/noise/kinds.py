@@ -1,7 +1,7 @@
 """Perturbations of a network's view: seeded noise, blur, JPEG and an adversarial step, from faint to strong.
 
-A level in [0, 1] sets the strength. One seed makes the same random draws at every level, so that a higher level
-scales one pattern instead of drawing another. "White" is a pixel value of 1, stored as 255.
+A level in [0, 1] sets the strength. A seed makes the same random draws at every level, so that a higher level
+scales the same pattern instead of drawing another. "White" is a pixel value of 1, stored as 255.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ AtStrength = Callable[[float], NDArray[Any]]  # strength -> grey values (H, W, 3
 
 @dataclass(frozen=True, eq=False)
 class NoiseInput:
-    """The clean image, uint8 (H, W, 3), and what a kind of noise may need beside it."""
+    """The clean image, uint8 (H, W, 3), and what else a kind of noise may need."""
 
     image: Picture
     rng: np.random.Generator
@@ -43,12 +43,12 @@ class Noise:
 
     Attributes:
         name: its key in `KINDS`.
-        title: its name in print.
+        title: its display name.
         sentence: what it does, in one plain sentence.
-        amount: level in [0, 1] -> physical strength, in the unit that `wording` tells.
-        wording: physical strength -> words for the screen.
-        prepare: does all that is common to every level: the draws, or the gradient.
-        seeded: whether another seed gives another result.
+        amount: noise level in [0, 1] -> physical strength, in the unit that `wording` states.
+        wording: physical strength -> text for display.
+        prepare: does the work shared by all levels: the draws, or the gradient.
+        seeded: whether the result depends on the seed.
         needs_net: whether it needs a network and a class.
     """
 
@@ -62,7 +62,7 @@ class Noise:
     needs_net: bool
 
     def strength(self, level: float) -> str:
-        """The physical strength at a level in [0, 1], in words, such as "sigma = 0.12"."""
+        """The physical strength at a level in [0, 1], as text such as "sigma = 0.12"."""
         return self.wording(self.amount(level)) if level else "no change"
 
 
@@ -81,20 +81,20 @@ def register(
 ) -> Callable[[Callable[[NoiseInput], AtStrength]], Callable[[NoiseInput], AtStrength]]:
     """Register a function of a clean image as a kind of noise."""
 
-    def keep(prepare: Callable[[NoiseInput], AtStrength]) -> Callable[[NoiseInput], AtStrength]:
+    def decorator(prepare: Callable[[NoiseInput], AtStrength]) -> Callable[[NoiseInput], AtStrength]:
         KINDS[name] = Noise(name, title, sentence, amount, wording, prepare, seeded, needs_net)
         return prepare
 
-    return keep
+    return decorator
 
 
 def apply(
     image: Picture, kind: str, level: float, seed: int = 0, net: Net | None = None, target: int | None = None
 ) -> Picture:
-    """Perturb an image: `apply_levels` at one level.
+    """Perturb an image at one level, as `apply_levels`.
 
     Returns:
-        uint8 (H, W, 3), a new array also at level 0.
+        uint8 (H, W, 3), a new array even at level 0.
     """
     return apply_levels(image, kind, (level,), seed, net, target)[0]
 
@@ -110,10 +110,10 @@ def apply_levels(
     """Perturb an image at several levels with one set of random draws and at most one gradient.
 
     Args:
-        image: uint8 (H, W, 3), for a network its view; it is not changed.
+        image: uint8 (H, W, 3), a network's view if there is a network; it is not changed.
         kind: a name in `KINDS`.
-        levels: each in [0, 1]; 0 leaves the image as it is.
-        seed: a whole number from 0 up, for the kinds that are seeded.
+        levels: each in [0, 1]; 0 leaves the image unchanged.
+        seed: a whole number >= 0, for seeded kinds.
         net: the network that "fgsm" attacks; the image must have its input size. Other kinds ignore it.
         target: the class whose loss "fgsm" raises, an index into net.labels.
 
@@ -121,8 +121,8 @@ def apply_levels(
         uint8 (levels, H, W, 3), a new array.
 
     Raises:
-        ValueError: an unknown kind, a level outside [0, 1], an image, a seed or a target that is not as above, or
-            "fgsm" without net or target, or with a network in training mode.
+        ValueError: an unknown kind, a level outside [0, 1], an invalid image, seed or target, or "fgsm" without net or
+            target, or with a network in training mode.
     """
     if kind not in KINDS:
         raise ValueError(f"unknown noise {kind!r}; choose from {', '.join(KINDS)}")
@@ -133,12 +133,12 @@ def apply_levels(
         net, target = _checked_attack(kind, image, net, target)
     results = np.repeat(image[None], len(levels), axis=0)
     if any(levels):
-        # The name in the seed keeps one kind's draws from following another's.
+        # The name in the seed makes the draws of different kinds independent.
         rng = np.random.Generator(np.random.PCG64([*kind.encode(), seed]))
-        at = KINDS[kind].prepare(NoiseInput(image, rng, net, target))
+        perturbed = KINDS[kind].prepare(NoiseInput(image, rng, net, target))
         for result, level in zip(results, levels, strict=True):
             if level:
-                result[...] = np.rint(np.clip(at(KINDS[kind].amount(level)), 0, 255))
+                result[...] = np.rint(np.clip(perturbed(KINDS[kind].amount(level)), 0, 255))
     return results
 
 
@@ -151,14 +151,14 @@ def _check_image(image: Any) -> None:  # noqa: ANN401
 
 
 def _checked_level(level: Any) -> float:  # noqa: ANN401
-    """A level as a float, or a ValueError."""
+    """Return a level as a float, or raise a ValueError."""
     if not isinstance(level, Real) or not 0 <= float(level) <= 1:
         raise ValueError(f"level must be a number from 0 to 1, got {level!r}: 0 changes nothing, 1 is the strongest")
     return float(level)
 
 
 def _whole(value: Any) -> int | None:  # noqa: ANN401
-    """A whole number of any integer type as an int; None for all else."""
+    """Convert a whole number of any integer type to an int; None for anything else."""
     try:
         return None if isinstance(value, bool) else operator.index(value)
     except TypeError:
@@ -166,15 +166,15 @@ def _whole(value: Any) -> int | None:  # noqa: ANN401
 
 
 def _checked_seed(seed: object) -> int:
-    """A seed as an int, or a ValueError."""
+    """Return a seed as an int, or raise a ValueError."""
     number = _whole(seed)
     if number is None or number < 0:
-        raise ValueError(f"seed must be a whole number from 0 up, got {seed!r}: pass 0, 1, 2, ...")
+        raise ValueError(f"seed must be a whole number of at least 0, got {seed!r}")
     return number
 
 
 def _checked_attack(kind: str, image: Picture, net: Net | None, target: object) -> tuple[Net, int]:
-    """The network and the class that an attack needs, or a ValueError."""
+    """Return the network and the class that an attack needs, or raise a ValueError."""
     if net is None or target is None:
         missing = " and ".join(name for name, value in (("net", net), ("target", target)) if value is None)
         raise ValueError(f"{kind} needs a network and a class, got no {missing}: pass net= and target=")
@@ -196,23 +196,23 @@ def _checked_attack(kind: str, image: Picture, net: Net | None, target: object) 
 @register(
     "gaussian",
     "Gaussian noise",
-    "Adds to every colour value a random amount from a bell curve, like the hiss of a warm camera sensor.",
+    "Adds a random amount from a bell curve to every colour value, like the noise of a warm camera sensor.",
     lambda level: 0.6 * level,
     lambda sigma: f"sigma = {sigma:.3g}",
 )
 def _gaussian(clean: NoiseInput) -> AtStrength:
-    """Give x + N(0, sigma)."""
+    """Return x + N(0, sigma)."""
     normal = clean.rng.standard_normal(clean.image.shape)
     return lambda sigma: clean.image + 255 * sigma * normal
 
 
 def _photons(level: float) -> float:
-    """Photons at white: 1 / level**2. Beyond 10**8, half a grey value is over 19 standard deviations anyway."""
+    """Photons at white: 1 / level**2, capped at 10**8, where half a grey value is over 19 standard deviations."""
     return min(1 / level, 1e4) ** 2 if level else math.inf
 
 
 def _photons_in_words(photons: float) -> str:
-    """Such as "lambda = 11.1 photons at white"."""
+    """Format as in "lambda = 11.1 photons at white"."""
     number = f"{photons:.3g}" if photons < 100 else f"{photons:.0f}"
     return f"lambda = {number} photon{'' if number == '1' else 's'} at white"
 
@@ -220,51 +220,53 @@ def _photons_in_words(photons: float) -> str:
 @register(
     "shot",
     "Shot noise",
-    "Counts a random number of photons for every colour value, like a picture taken in very little light.",
+    "Counts a random number of photons for every colour value, like a photo taken in very little light.",
     _photons,
     _photons_in_words,
 )
 def _shot(clean: NoiseInput) -> AtStrength:
-    """Give Poisson(x * photons) / photons: fixed draws are looked up in one table for each of the 256 values."""
+    """Return Poisson(x * photons) / photons, by looking fixed draws up in one table for each of the 256 values."""
     draws = clean.rng.random(clean.image.size)
     order = np.argsort(clean.image, axis=None, kind="stable")  # on bytes a radix sort
     values, starts = np.unique(clean.image.ravel()[order], return_index=True)
     groups = np.split(order, starts[1:])
 
-    def at(photons: float) -> NDArray[Any]:
-        needed = np.ceil((np.arange(1, 256) - 0.5) / 255 * photons)  # to be rounded to grey value 1, 2, ... or more
-        fewer = special.pdtr(needed - 1, values[:, None] / 255 * photons)  # the probability of less
+    def perturbed(photons: float) -> NDArray[Any]:
+        needed = np.ceil(
+            (np.arange(1, 256) - 0.5) / 255 * photons
+        )  # photons that round to grey value 1, 2, ... or more
+        fewer = special.pdtr(needed - 1, values[:, None] / 255 * photons)  # the probability of fewer
         result = np.empty(clean.image.size)
         for group, table in zip(groups, fewer, strict=True):
             result[group] = np.searchsorted(table, draws[group], side="right")
         return result.reshape(clean.image.shape)
 
-    return at
+    return perturbed
 
 
 @register(
     "impulse",
     "Salt and pepper",
-    "Turns a random share of the pixels black or white, like dead cells of a sensor.",
+    "Turns a random share of the pixels black or white, like dead pixels of a sensor.",
     lambda level: 0.5 * level,
     lambda share: f"{100 * share:.3g} % of pixels",
 )
 def _impulse(clean: NoiseInput) -> AtStrength:
-    """Make a share of the pixels 0 or 1, equally likely, in all three channels together."""
-    rank, side = clean.rng.random((2, *clean.image.shape[:2], 1))
-    extreme = np.where(side < 0.5, 0, 255)
+    """Set a share of the pixels to 0 or 1, equally likely, in all three channels together."""
+    rank, coin = clean.rng.random((2, *clean.image.shape[:2], 1))
+    extreme = np.where(coin < 0.5, 0, 255)
     return lambda share: np.where(rank < share, extreme, clean.image)
 
 
 @register(
     "speckle",
     "Speckle noise",
-    "Multiplies every colour value by a random factor, so that bright parts suffer most, as in radar and ultrasound.",
+    "Multiplies every colour value by a random factor, so bright parts suffer most, as in radar and ultrasound.",
     lambda level: 2 * level,
     lambda sigma: f"sigma = {sigma:.3g} times the value",
 )
 def _speckle(clean: NoiseInput) -> AtStrength:
-    """Give x * (1 + N(0, sigma))."""
+    """Return x * (1 + N(0, sigma))."""
     scaled = clean.image * clean.rng.standard_normal(clean.image.shape)
     return lambda sigma: clean.image + sigma * scaled
 
@@ -272,12 +274,12 @@ def _speckle(clean: NoiseInput) -> AtStrength:
 @register(
     "uniform",
     "Uniform noise",
-    "Adds to every colour value a random amount within fixed limits, each amount equally likely.",
+    "Adds a random amount within fixed limits to every colour value, each amount equally likely.",
     lambda level: level,
     lambda limit: f"within ±{limit:.3g}",
 )
 def _uniform(clean: NoiseInput) -> AtStrength:
-    """Give x + U(-limit, limit)."""
+    """Return x + U(-limit, limit)."""
     unit = 2 * clean.rng.random(clean.image.shape) - 1
     return lambda limit: clean.image + 255 * limit * unit
 
@@ -291,61 +293,61 @@ def _uniform(clean: NoiseInput) -> AtStrength:
     seeded=False,
 )
 def _blur(clean: NoiseInput) -> AtStrength:
-    """Convolve with a Gaussian of sigma pixels, cut off at 4 sigma; beyond its edges the image is mirrored."""
-    import cv2  # takes about 0.1 s, which `import camviz` need not
+    """Convolve with a Gaussian of sigma pixels, cut off at 4 sigma; the image is mirrored at its edges."""
+    import cv2  # takes about 0.1 s, which `import camviz` should not
 
-    values = clean.image.astype(np.float64)  # with fewer bits, OpenCV rounds some pixels to another grey level
+    values = clean.image.astype(np.float64)  # in lower precision, OpenCV rounds some pixels differently
 
-    def at(sigma: float) -> NDArray[Any]:
+    def perturbed(sigma: float) -> NDArray[Any]:
         width = 2 * int(4 * sigma + 0.5) + 1
         return cv2.GaussianBlur(values, (width, width), sigma, sigmaY=sigma, borderType=cv2.BORDER_REFLECT)
 
-    return at
+    return perturbed
 
 
 @register(
     "jpeg",
     "JPEG compression",
-    "Saves the image as a JPEG of low quality, which leaves blocks and smears colours.",
+    "Saves the image as a low-quality JPEG, which leaves blocks and smears colours.",
     lambda level: round(100 ** (1 - level)),
     lambda quality: f"quality = {quality}",
     seeded=False,
 )
 def _jpeg(clean: NoiseInput) -> AtStrength:
-    """Encode and decode with Pillow, its default chroma subsampling: the same bits as OpenCV, and faster."""
+    """Encode and decode with Pillow at its default chroma subsampling: same bits as OpenCV, but faster."""
     picture = Image.fromarray(clean.image)
 
-    def at(quality: float) -> NDArray[Any]:
+    def perturbed(quality: float) -> NDArray[Any]:
         stream = io.BytesIO()
         picture.save(stream, "JPEG", quality=int(quality))
         return np.asarray(Image.open(stream))
 
-    return at
+    return perturbed
 
 
 @register(
     "fgsm",
     "Adversarial step (FGSM)",
-    "Moves every colour value one small step in the direction that makes the network doubt the class the most.",
+    "Moves every colour value a small step in the direction that most reduces the network's confidence in the class.",
     lambda level: level * 16 / 255,
     lambda epsilon: f"epsilon = {255 * epsilon:.3g}/255",
     seeded=False,
     needs_net=True,
 )
 def _fgsm(clean: NoiseInput) -> AtStrength:
-    """Give x + epsilon * sign(d cross-entropy / d x). Source: Goodfellow et al., arXiv 1412.6572, section 4.
+    """Return x + epsilon * sign(d cross-entropy / d x). Source: Goodfellow et al., arXiv 1412.6572, section 4.
 
-    A step below half a grey value is rounded away. Where the gradient is near 0, another device may turn its sign.
+    A step below half a grey value is rounded away. Where the gradient is near 0, its sign may differ between devices.
     """
     net, target = cast(Net, clean.net), cast(int, clean.target)
     with torch.inference_mode(False), torch.enable_grad():
         x = net.preprocess(clean.image).requires_grad_()
         logits = net.module(x.clone())  # some networks normalise their input in place
         others = logits[0, [label for label in range(logits.shape[1]) if label != target]]
-        # Cross-entropy is log(1 + exp(odds)), so their gradients differ by the factor 1 - p only. That is positive,
-        # but in single precision 0 for a network that is sure of the class.
+        # Cross-entropy is log(1 + exp(odds)), so the gradients differ only by the factor 1 - p. It is positive, but
+        # rounds to 0 in single precision if the network is sure of the class.
         odds = others.logsumexp(0) - logits[0, target]
         (gradient,) = torch.autograd.grad(odds, x)
-    # Normalisation divides by a positive number: the sign is the same for the pixels.
+    # Normalisation divides by a positive number, so the sign also holds for the pixels.
     direction = gradient[0].permute(1, 2, 0).sign().cpu().numpy()
     return lambda epsilon: clean.image + 255 * epsilon * direction

@@ -1,7 +1,7 @@
-"""Does an explanation stay when the prediction stays, and change when the prediction changes?
+"""Does an explanation stay the same when the prediction does, and change when the prediction changes?
 
-After "Assessing the Noise Robustness of Class Activation Maps", arXiv 2508.18154, of which the abstract, the
-introduction and summaries were at hand: the definitions below are our reading.
+Based on the abstract, the introduction and summaries of "Assessing the Noise Robustness of Class Activation Maps",
+arXiv 2508.18154; the definitions below are our interpretation.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NOT_COMPARED = Likeness(math.nan, math.nan, math.nan)
 
 @dataclass(frozen=True, order=True)
 class Perturbation:
-    """A kind of noise, how strong it is, and which draw of it."""
+    """A kind of noise, its level, and its seed (the repeat)."""
 
     kind: str
     level: float
@@ -41,23 +41,23 @@ class Perturbation:
 
 def perturbations(kinds: Sequence[str], levels: Sequence[float], seeds: Sequence[int]) -> list[Perturbation]:
     """Every kind at every level with every seed, in this order."""
-    return [Perturbation(*each) for each in itertools.product(kinds, levels, seeds)]
+    return [Perturbation(*point) for point in itertools.product(kinds, levels, seeds)]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a perturbation did to the prediction, and to one explanation.
+    """The effect of a perturbation on the prediction and on one explanation.
 
     Attributes:
         kind, level, seed: the perturbation.
-        predicted: the class that the network now predicts.
+        predicted: the class predicted on the perturbed picture.
         probability: that class's probability.
-        kept: the probability that is left to the class predicted on the clean picture.
-        flipped: whether the two differ.
-        overlap: rank-biased overlap of the segments' ranking with the clean one, with the map of the class that is
-            now predicted; NaN where a map is blank.
-        overlap_same: the same with the map of the class that was predicted on the clean picture.
-        ssim, pearson, spearman: plain comparisons of the perturbed map with the clean one; NaN if not asked for.
+        kept: the remaining probability of the class predicted on the clean picture.
+        flipped: whether the two classes differ.
+        overlap: rank-biased overlap between the segment rankings of the clean map and of the map of the class now
+            predicted; NaN if a map is blank.
+        overlap_same: the overlap with the map of the class predicted on the clean picture.
+        ssim, pearson, spearman: simple comparisons of the perturbed map with the clean one; NaN if not requested.
     """
 
     kind: str
@@ -76,12 +76,12 @@ class Outcome:
 
 @dataclass(frozen=True, eq=False)
 class CleanExplanation:
-    """A picture before a network, and one explanation of it: what perturbed ones are held against.
+    """One explanation of a clean picture, which explanations of perturbed copies are compared with.
 
     Attributes:
         recipe: how the explanation is made.
         map: float (H, W) in [0, 1], on the network's device.
-        scores: the mean of the map in each segment, float (m,).
+        scores: the map's mean in each segment, float (m,).
     """
 
     recipe: Recipe
@@ -91,11 +91,11 @@ class CleanExplanation:
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A picture as a network sees it, cut into segments, with the explanations of the class predicted on it.
+    """A picture as a network sees it, its segments, and the explanations of the class predicted for it.
 
     Attributes:
         net: the network.
-        view: uint8 (h, w, 3), what it sees: noise acts on this.
+        view: uint8 (h, w, 3), what the network sees; noise is applied to this.
         labels: int (h, w), the segment of each pixel.
         target: the class predicted on the clean view.
         clean: one entry for each recipe, by name.
@@ -109,7 +109,7 @@ class Subject:
 
     @property
     def segments(self) -> int:
-        """How many segments there are to rank."""
+        """The number of segments to rank."""
         return int(self.labels.max()) + 1
 
 
@@ -120,57 +120,57 @@ def measure(
     batch: int | None = None,
     comparisons: bool = True,
 ) -> dict[str, list[Outcome]]:
-    """Perturb a picture and hold each explanation against the clean one's.
+    """Perturb a picture and compare each explanation with the clean one.
 
-    The perturbed copies go through the network in batches, with one capture for all recipes; where predictions flip,
-    its backward pass runs once more, to explain the class predicted at first.
+    The perturbed copies go through the network in batches, with one capture for all recipes; if predictions flip, a
+    second backward pass explains the class predicted on the clean picture.
 
     Args:
         of: the picture with its clean explanations.
         points: the perturbations.
-        progress: called with (perturbed copies done, all of them); what it raises stops the work.
-        batch: copies in a batch; None for as many as memory holds, or a CPU takes well.
-        comparisons: whether to compare the maps pixel by pixel too, some 10 ms a map on a CPU.
+        progress: called with (perturbed copies done, total); an exception from it stops the work.
+        batch: copies per batch; None for as many as fit in memory, or as are fast on a CPU.
+        comparisons: whether to also compare the maps pixel by pixel, about 10 ms per map on a CPU.
 
     Returns:
-        for each recipe one outcome a perturbation, in their order.
+        for each recipe, one outcome per perturbation, in order.
 
     Raises:
         ValueError: an unknown kind of noise, or a level outside [0, 1].
     """
     if not points:
         return {name: [] for name in of.clean}
-    asked = _to_compute(points)
-    found: dict[Perturbation, dict[str, Outcome]] = {}
+    distinct = _to_compute(points)
+    results: dict[Perturbation, dict[str, Outcome]] = {}
 
     def run(part: slice) -> list[dict[str, Outcome]]:
-        return _outcomes(of, asked[part], still(progress, part.start, len(asked)), comparisons)
+        return _outcomes(of, distinct[part], still(progress, part.start, len(distinct)), comparisons)
 
     size = batch or capture_size(of)
-    for part, outcomes in in_chunks(run, len(asked), size):
-        found.update(zip(asked[part], outcomes, strict=True))
+    for part, outcomes in in_chunks(run, len(distinct), size):
+        results.update(zip(distinct[part], outcomes, strict=True))
         if progress is not None:
-            progress(part.stop, len(asked))
-    return {name: [_as_asked(found[_without_idle_seed(p)][name], p) for p in points] for name in of.clean}
+            progress(part.stop, len(distinct))
+    return {name: [_with_seed(results[_without_unused_seed(p)][name], p.seed) for p in points] for name in of.clean}
 
 
 def capture_size(of: Subject) -> int:
-    """How many copies are captured together: a backward pass holds twice what a forward pass does."""
+    """How many copies are captured together: a backward pass needs twice the memory of a forward pass."""
     return max(1, chunk_size(of.net.inputs(of.view[None])) // (1 if of.net.device.type == "cpu" else 2))
 
 
 @dataclass(frozen=True, eq=False)
 class Robustness:
-    """What came of perturbing one picture.
+    """The results of perturbing one picture.
 
     Attributes:
-        table: one row a perturbed copy, with the fields of `Outcome` as columns.
+        table: one row per perturbed copy, with the fields of `Outcome` as columns.
         consistency: mean overlap of the copies that keep the prediction; NaN if none does.
-        responsiveness: 1 - mean overlap of those that change it; NaN if none does.
-        rm: consistency * responsiveness; NaN where one of them is undefined.
-        segments: how many segments were ranked.
-        chance: the overlap to be expected of a random order of them.
-        minimum: the smallest overlap that they can have.
+        responsiveness: 1 - mean overlap of the copies that change it; NaN if none does.
+        rm: consistency * responsiveness; NaN if either is undefined.
+        segments: the number of segments ranked.
+        chance: the expected overlap of a random order of the segments.
+        minimum: their smallest possible overlap.
         target: the class predicted on the clean picture.
     """
 
@@ -185,14 +185,14 @@ class Robustness:
 
 
 def as_table(outcomes: Sequence[Outcome]) -> pd.DataFrame:
-    """One row an outcome."""
+    """Make a table with one row per outcome."""
     return pd.DataFrame([asdict(outcome) for outcome in outcomes])
 
 
 def summary(table: pd.DataFrame) -> tuple[float, float, float]:
     """Consistency, responsiveness and their product over a table's rows; NaN where undefined.
 
-    Rows without an overlap, as a map was blank, are left out.
+    Rows without an overlap (because a map was blank) are left out.
     """
     consistency = float(table.loc[~table.flipped, "overlap"].mean())
     responsiveness = 1 - float(table.loc[table.flipped, "overlap"].mean())
@@ -202,10 +202,10 @@ def summary(table: pd.DataFrame) -> tuple[float, float, float]:
 def _outcomes(
     of: Subject, points: Sequence[Perturbation], progress: Progress | None, comparisons: bool
 ) -> list[dict[str, Outcome]]:
-    """The outcomes of one batch: for each perturbation, one a recipe."""
+    """The outcomes of one batch: for each perturbation, one per recipe."""
     recipes = {name: clean.recipe for name, clean in of.clean.items()}
-    asking = any(METHODS[recipe.method].class_specific for recipe in recipes.values())
-    targets = [None, of.target] if asking else [None]
+    class_specific = any(METHODS[recipe.method].class_specific for recipe in recipes.values())
+    targets = [None, of.target] if class_specific else [None]
     cap, *again = _captures(of.net, _perturbed(of, points), targets, _layers(recipes))
     probabilities, predicted = cap.logits.float().softmax(1).cpu(), cap.target.tolist()
     flipped = [index for index, target in enumerate(predicted) if target != of.target]
@@ -236,12 +236,12 @@ def _outcomes(
 def _captures(
     net: Net, views: NDArray[np.uint8], targets: Sequence[int | None], layers: Sequence[str]
 ) -> tuple[Capture, ...]:
-    """Captures of views (B, h, w, 3), one a target."""
+    """Captures of views (B, h, w, 3), one per target."""
     return in_fast_order(net.module, net.inputs(views), lambda x: captures(net.module, x, targets, layers))
 
 
 def _perturbed(of: Subject, points: Sequence[Perturbation]) -> NDArray[np.uint8]:
-    """The perturbed views (B, h, w, 3); what the levels of one kind and seed share is drawn once."""
+    """The perturbed views (B, h, w, 3); levels of one kind and seed share their draws."""
     views = np.empty((len(points), *of.view.shape), np.uint8)
     for kind, seed in {(point.kind, point.seed) for point in points}:
         places = [i for i, point in enumerate(points) if (point.kind, point.seed) == (kind, seed)]
@@ -255,31 +255,31 @@ def _overlap(clean: CleanExplanation, maps: Tensor, of: Subject) -> Tensor:
 
 
 def _layers(recipes: Mapping[str, Recipe]) -> list[str]:
-    """Every layer that some recipe merges."""
+    """Every layer that any recipe merges."""
     return list(dict.fromkeys(layer for recipe in recipes.values() for layer in recipe.layers))
 
 
 def _to_compute(points: Sequence[Perturbation]) -> list[Perturbation]:
-    """The perturbations that differ; those that share their draws stand together, to be drawn once in a batch."""
-    return sorted(dict.fromkeys(map(_without_idle_seed, points)), key=lambda point: (point.kind, point.seed))
+    """The distinct perturbations; those that share draws are adjacent, so that a batch draws them once."""
+    return sorted(dict.fromkeys(map(_without_unused_seed, points)), key=lambda point: (point.kind, point.seed))
 
 
-def _without_idle_seed(point: Perturbation) -> Perturbation:
-    """The perturbation with the one seed of a kind that draws nothing."""
+def _without_unused_seed(point: Perturbation) -> Perturbation:
+    """The perturbation, with the default seed if its kind draws nothing."""
     if point.kind in noise.KINDS and not noise.KINDS[point.kind].seeded:
         return Perturbation(point.kind, point.level)
     return point
 
 
-def _as_asked(outcome: Outcome, point: Perturbation) -> Outcome:
-    return outcome if outcome.seed == point.seed else Outcome(**{**asdict(outcome), "seed": point.seed})
+def _with_seed(outcome: Outcome, seed: int) -> Outcome:
+    return outcome if outcome.seed == seed else Outcome(**{**asdict(outcome), "seed": seed})
 
 
 def count_computed(points: Sequence[Perturbation]) -> int:
-    """How many perturbed copies differ, and so are computed."""
+    """The number of distinct perturbed copies, which are the ones computed."""
     return len(_to_compute(points))
 
 
 def still(progress: Progress | None, done: int, total: int) -> Progress | None:
-    """A progress that stands still, as within a batch: called often, so that it can stop the work there."""
+    """A callback that reports unchanged progress within a batch, called often so that it can stop the work there."""
     return None if progress is None else lambda *_: progress(done, total)
