@@ -231,14 +231,14 @@ def test_redirect_is_followed_and_named_after_the_first_address(server):
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        (cut_short, "the transfer broke off. Try again"),
-        (cut_short_chunked, "the transfer broke off. Try again"),
-        (endless_redirect, "the transfer broke off. Try again"),
-        (redirect_to_nonsense, "the transfer broke off. Try again"),
-        (other_file, "the file received is not the one expected (its hash differs). Try again"),
-        (not_found, "the server answered with status 404. Try again"),
-        (broken_server, "the server answered with status 500. Try again"),
-        (empty_answer, "the server answered with status 204. Try again"),
+        (cut_short, "the transfer was interrupted. Try again"),
+        (cut_short_chunked, "the transfer was interrupted. Try again"),
+        (endless_redirect, "the transfer was interrupted. Try again"),
+        (redirect_to_nonsense, "the transfer was interrupted. Try again"),
+        (other_file, "the received file is not the expected one (its hash differs). Try again"),
+        (not_found, "the server responded with status 404. Try again"),
+        (broken_server, "the server responded with status 500. Try again"),
+        (empty_answer, "the server responded with status 204. Try again"),
     ],
 )
 def test_server_that_fails(server, tmp_path, answer, says):
@@ -339,7 +339,7 @@ def test_file_where_a_folder_should_be(server, folder, tmp_path, level):
     blocked = [folder, *folder.parents][level]
     blocked.parent.mkdir(parents=True, exist_ok=True)
     blocked.write_bytes(b"in the way")
-    with pytest.raises(DownloadError, match=r"the cache folder cannot be written\. Make it writable") as caught:
+    with pytest.raises(DownloadError, match=r"the cache folder is not writable\. Make it writable") as caught:
         download(server.add(whole), WHAT)
     assert isinstance(caught.value.__cause__, OSError)
     assert str(tmp_path) not in str(caught.value)
@@ -350,7 +350,7 @@ def test_file_where_a_folder_should_be(server, folder, tmp_path, level):
 def test_folder_where_the_file_should_be(server, folder):
     url = server.add(whole)
     cached_file(url).mkdir(parents=True)
-    with pytest.raises(DownloadError, match="the cache folder cannot be written"):
+    with pytest.raises(DownloadError, match="the cache folder is not writable"):
         download(url, WHAT)
     assert list(folder.iterdir()) == [cached_file(url)]
 
@@ -358,7 +358,7 @@ def test_folder_where_the_file_should_be(server, folder):
 def test_name_too_long_for_the_disk(server, tmp_path):
     url = server.add(whole).replace("tinynet", "n" * 300)
     server.routes["/" + url.split("/", 3)[3]] = whole
-    assert failure(url, tmp_path).startswith("the cache folder cannot be written")
+    assert failure(url, tmp_path).startswith("the cache folder is not writable")
 
 
 @pytest.mark.parametrize("size", [len(BODY), 100])
@@ -393,14 +393,14 @@ def test_full_disk(server, tmp_path, monkeypatch, size):
 )
 def test_address_without_plain_file_name_is_refused(url):
     for function in (cached_file, is_cached, lambda address: download(address, WHAT)):
-        with pytest.raises(ValueError, match="file-name only, got"):
+        with pytest.raises(ValueError, match=r"http\(s\)://host/.../file-name, got"):
             function(url)
 
 
 @pytest.mark.parametrize("name", ["tinynet.pth", "tinynet-.pth", "tinynet-0123abc.pth", "tinynet-0123ABCD.pth"])
 def test_name_without_hash_is_refused(server, name):
     url = f"http://127.0.0.1:{server.server_port}/{name}"
-    with pytest.raises(ValueError, match="must hold its SHA-256"):
+    with pytest.raises(ValueError, match="must contain its SHA-256"):
         download(url, WHAT)
     assert server.seen == []
 

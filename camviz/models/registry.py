@@ -1,4 +1,4 @@
-"""What can be explained: networks by name, each with its labels, layers and preprocessing."""
+"""Networks that can be explained, each with its labels, layers and preprocessing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Source = Literal["bundled", "torchvision", "checkpoint"]
 IMAGENET, SHAPES = "ImageNet", "synthetic shapes"
 
 
-# What torch.load raises on files that are none of its own, whichever byte it stumbles over.
+# Exceptions of torch.load on files in other formats or damaged ones.
 UNREADABLE = (
     RuntimeError,
     EOFError,
@@ -32,21 +32,21 @@ UNREADABLE = (
 
 
 class ModelError(RuntimeError):
-    """A network cannot be had; the message says what to do."""
+    """A network cannot be loaded; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What is known of a network before it is loaded.
+    """Information about a network that is available before it is loaded.
 
     Attributes:
         name: the name that `load_model` takes.
-        title: its name in print.
+        title: its display name.
         family: the kind of architecture.
         source: where it comes from.
-        data: what it was trained on, and so what its classes are.
-        accuracy: how often it is right, in percent: on ImageNet's validation set, as its authors state it; for a
-            checkpoint on the unseen samples that its card names.
+        data: what it was trained on, which determines its classes.
+        accuracy: in percent; on ImageNet's validation set as reported by its authors, or for a checkpoint on the
+            unseen samples described in its card.
         parameters: number of weights, in millions.
         download: size of the weights file in MB; 0 for a bundled network.
     """
@@ -72,7 +72,7 @@ class Preprocessing:
     resample: Image.Resampling
 
     def normalised(self, pixels: Tensor) -> Tensor:
-        """What the network is given: uint8 (B, 3, H, W) -> float32, minus the mean, over the standard deviation."""
+        """Normalise pixels: uint8 (B, 3, H, W) -> float32, minus the mean, divided by the standard deviation."""
         mean = torch.tensor(self.mean, device=pixels.device)[:, None, None]
         std = torch.tensor(self.std, device=pixels.device)[:, None, None]
         return (pixels / 255).sub_(mean).div_(std)
@@ -83,12 +83,12 @@ class Net:
     """A network ready to be explained: in eval mode, on its device, its parameters frozen.
 
     Attributes:
-        info: what the registry knows of it.
+        info: its entry in the registry.
         module: the network; float (B, 3, size, size) -> logits (B, classes).
         labels: class names in logit order.
-        layers: default layer names for refining, from shallow to deep.
+        layers: default layer names for refining, from finest to deepest.
         preprocessing: how a picture becomes its input.
-        device: where it lives.
+        device: the device it is on.
     """
 
     info: ModelInfo
@@ -101,8 +101,8 @@ class Net:
     def view(self, image: NDArray[Pixel], fit: Fit = "crop") -> NDArray[Pixel]:
         """Return what the network sees of an image: uint8 (H, W, 3) -> uint8 (size, size, 3).
 
-        "crop" as it was trained, "squeeze" or "pad" the whole picture; one of the input's own size is left
-        alone. A boolean mask (H, W) takes the same path with nearest sampling.
+        "crop" fits as in training, "squeeze" and "pad" show the whole picture; a picture of the input size is not
+        changed. A boolean mask (H, W) is fitted likewise, with nearest sampling.
         """
         how = self.preprocessing
         return fit_view(image, how.size, how.resize, fit, how.resample)
@@ -118,7 +118,7 @@ class Net:
 
 
 def default_device() -> torch.device:
-    """The best device at hand: cuda, else mps, else cpu."""
+    """The best available device: cuda, else mps, else cpu."""
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():
@@ -127,10 +127,10 @@ def default_device() -> torch.device:
 
 
 def use_full_precision() -> None:
-    """Have convolutions on a GPU compute in float32, for the whole process.
+    """Make GPU convolutions compute in float32, for the whole process.
 
-    By default cuDNN rounds their inputs to TF32, which keeps 10 bits after the leading one: on an H200 that moved maps
-    by up to 0.2 and ARCC by up to 0.3 (benchmarks/gpu.md).
+    By default cuDNN rounds their inputs to TF32, which keeps 10 bits after the leading one: on an H200 that changed
+    maps by up to 0.2 and ARCC by up to 0.3 (benchmarks/gpu.md).
     """
     torch.backends.cudnn.allow_tf32 = False
 
@@ -143,7 +143,7 @@ def make_net(
     preprocessing: Preprocessing,
     device: torch.device,
 ) -> Net:
-    """Freeze a network, put it into eval mode and onto its device, and wrap it up."""
+    """Freeze a network, put it into eval mode, move it to its device, and wrap it in a Net."""
     if device.type == "cuda":
         use_full_precision()
     module = module.eval().requires_grad_(False).to(device)
@@ -151,5 +151,5 @@ def make_net(
 
 
 def probe_input(size: int) -> Tensor:
-    """A fixed random input (1, 3, size, size) to find a network's layers with."""
+    """A fixed random input (1, 3, size, size) for finding a network's layers."""
     return torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))

@@ -24,7 +24,7 @@ from camviz.models.registry import (
     probe_input,
 )
 
-# The networks that menus show first: name in torchvision -> name in print, family.
+# The networks that menus show first: torchvision's name -> display name, family.
 FEATURED = {
     "resnet18": ("ResNet-18", "ResNet"),
     "resnet50": ("ResNet-50", "ResNet"),
@@ -52,28 +52,28 @@ def models() -> dict[str, ModelInfo]:
 
 
 def load(info: ModelInfo, device: torch.device, progress: Progress | None = None) -> Net:
-    """Load a torchvision classifier, downloading its weights where they are not yet here.
+    """Load a torchvision classifier, downloading its weights if necessary.
 
     Args:
         info: one of `models()`.
-        device: where to put it.
-        progress: called with (bytes done, bytes in all) during a download; what it raises stops it.
+        device: the device to load it on.
+        progress: called with (bytes done, total) during a download; an exception from it stops the download.
 
     Raises:
-        DownloadError: the weights cannot be had.
-        ModelError: the weights file that is here is damaged.
+        DownloadError: the weights cannot be downloaded.
+        ModelError: the stored weights are damaged.
     """
     weights = _weights(info.name)
     stored = fetch(info, progress)
     try:
-        # Refuses a file that would run code: torchvision itself reads the cache without looking.
+        # Rejects a file that would run code: torchvision itself loads the cached file unchecked.
         torch.load(stored, map_location="cpu", weights_only=True)
         # torchvision finds the file in the cache, and knows how to rename the keys of old ones.
         module = torchvision.models.get_model(info.name, weights=weights, progress=False)
     except UNREADABLE as error:
         raise ModelError(
             f"The stored weights of {info.title} cannot be read. Delete {stored.name} from PyTorch's download "
-            "folder (TORCH_HOME) and load it again."
+            "folder (TORCH_HOME) and load the model again."
         ) from error
     preset = weights.transforms()
     preprocessing = Preprocessing(
@@ -89,14 +89,14 @@ def load(info: ModelInfo, device: torch.device, progress: Progress | None = None
 
 
 def fetch(info: ModelInfo, progress: Progress | None = None) -> Path:
-    """Download the weights of a torchvision classifier, unless they are here.
+    """Download the weights of a torchvision classifier, unless they are cached.
 
     Args:
         info: one of `models()`.
-        progress: called with (bytes done, bytes in all); what it raises stops the download.
+        progress: called with (bytes done, total); an exception from it stops the download.
 
     Raises:
-        DownloadError: the weights cannot be had.
+        DownloadError: the weights cannot be downloaded.
     """
     return download(_weights(info.name).url, f"{info.title} ({info.download:.0f} MB)", progress)
 
@@ -106,7 +106,7 @@ def is_downloaded(info: ModelInfo) -> bool:
     return is_cached(_weights(info.name).url)
 
 
-def _weights(name: str) -> Any:  # noqa: ANN401  (an enumeration of torchvision's, another for each network)
+def _weights(name: str) -> Any:  # noqa: ANN401  (a torchvision enumeration, different for each network)
     return torchvision.models.get_model_weights(name).DEFAULT
 
 
@@ -121,5 +121,5 @@ def _info(name: str) -> ModelInfo:
         data=IMAGENET,
         accuracy=meta["_metrics"]["ImageNet-1K"]["acc@1"],
         parameters=meta["num_params"] / 1e6,
-        download=meta["_file_size"] * 2**20 / 1e6,  # told in MiB
+        download=meta["_file_size"] * 2**20 / 1e6,  # given in MiB
     )

@@ -1,6 +1,6 @@
-"""Synthetic samples whose right explanation is known: a shape on a cluttered background, and its mask.
+"""Synthetic samples with a known correct explanation: a shape on a cluttered background, and its mask.
 
-After "How to Evaluate and Refine your CAM", arXiv 2605.14641, with shapes, backgrounds and splits of our own.
+Based on "How to Evaluate and Refine your CAM", arXiv 2605.14641, with our own shapes, backgrounds and splits.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ COMPOSED: tuple[Composed, ...] = get_args(Composed)
 
 _SPLITS: tuple[Split, ...] = get_args(Split)
 _LAST = 2**31 - 1
-_SINGLE = 0  # beside it, 1, 2 and 3 are the composed kinds
+_SINGLE = 0  # 1, 2 and 3 are the composed kinds
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +43,11 @@ class Shape:
     """A shape in a sample.
 
     Attributes:
-        label: its class, an index in CLASSES.
+        label: its class, an index into CLASSES.
         band: its size band: "large", "medium" or "small".
         size: its diameter or side in pixels.
         colour: uint8 (3,).
-        coverage: float64 (224, 224), the share of each pixel that can be seen of it.
+        coverage: float64 (224, 224), the share of each pixel that it visibly covers.
     """
 
     label: int
@@ -68,8 +68,8 @@ class Sample:
 
     Attributes:
         image: uint8 (224, 224, 3).
-        background: the same without its shapes.
-        shapes: those it holds; the first is the one it is labelled with.
+        background: the image without its shapes.
+        shapes: its shapes; the first one gives it its label.
     """
 
     image: Pixels
@@ -78,7 +78,7 @@ class Sample:
 
     @property
     def label(self) -> int:
-        """The class of the first shape, an index in CLASSES and in the shapes models' logits."""
+        """The class of the first shape, an index into CLASSES and into the logits of models trained on shapes."""
         return self.shapes[0].label
 
     @property
@@ -87,23 +87,23 @@ class Sample:
         return self.shapes[0].mask
 
     def on(self, other: Pixels) -> Pixels:
-        """Lay the sample's shapes over another background, uint8 (224, 224, 3)."""
+        """Paste the sample's shapes onto another background, uint8 (224, 224, 3)."""
         for shape in self.shapes:
             other = paste(other, shape.coverage, shape.colour)
         return other
 
 
 def sample(index: int, split: Split = "test") -> Sample:
-    """Draw the sample with this number: always the same, bit for bit.
+    """Draw the sample with this index, reproducible bit for bit.
 
-    Classes and size bands take turns: `index % 6` is the class, `index // 6 % 3` the band, large, medium, small.
+    Classes and size bands alternate: `index % 6` is the class, `index // 6 % 3` the band (large, medium, small).
 
     Args:
         index: from 0 to 2**31 - 1.
-        split: "train", "val" or "test", which share nothing.
+        split: "train", "val" or "test", which share no samples.
 
     Raises:
-        ValueError: another index or split.
+        ValueError: an invalid index or split.
     """
     index = operator.index(index)
     rng = _generator(index, split, _SINGLE)
@@ -114,16 +114,16 @@ def sample(index: int, split: Split = "test") -> Sample:
 
 
 def composed(kind: Composed, index: int, split: Split = "test") -> Sample:
-    """Draw a sample for teaching, in which something stands beside or before the shape.
+    """Draw a teaching sample, with something next to the shape or in front of it.
 
     Args:
-        kind: "two shapes" of different classes; a shape and a "distractor", a ragged patch of its colour; a shape
-            "half hidden" behind something.
+        kind: "two shapes" of different classes; a shape and a "distractor", a ragged patch of the same colour; or a
+            shape "half hidden" behind something.
         index: from 0 to 2**31 - 1; `index % 6` is the class of the first shape.
         split: "train", "val" or "test".
 
     Raises:
-        ValueError: another kind, index or split.
+        ValueError: an invalid kind, index or split.
     """
     if kind not in COMPOSED:
         raise ValueError(f"unknown kind {kind!r}; choose from {', '.join(map(repr, COMPOSED))}")
@@ -135,7 +135,7 @@ def _generator(index: int, split: Split, kind: int) -> RandomState:
     if split not in _SPLITS:
         raise ValueError(f"unknown split {split!r}; choose from {', '.join(map(repr, _SPLITS))}")
     if not 0 <= index <= _LAST:
-        raise ValueError(f"a sample's index runs from 0 to {_LAST}, got {index}")
+        raise ValueError(f"a sample's index must be from 0 to {_LAST}, got {index}")
     return RandomState([_SPLITS.index(split), kind, index])
 
 
@@ -148,7 +148,7 @@ def _composed(image: Pixels, under: Pixels, *shapes: Shape) -> Sample:
 
 
 def _halves(rng: RandomState) -> tuple[tuple[float, float, float, float], tuple[float, float, float, float]]:
-    """The two halves of the picture, beside or above each other, in random order."""
+    """Two halves of the picture, left and right or top and bottom, in random order."""
     middle, end = SIZE / 2, float(SIZE)
     halves = [(0.0, 0.0, middle, end), (middle, 0.0, end, end)]
     if rng.randint(2):
@@ -168,7 +168,7 @@ def _distractor(rng: RandomState, label: int) -> Sample:
     under = background(rng)
     own, others = _halves(rng)
     shape = _draw_shape(rng, draw_figure(rng, label, "medium", own), "medium", under)
-    place = draw_figure(rng, 1, "medium", others)  # a square, only to say where and how it is turned
+    place = draw_figure(rng, 1, "medium", others)  # a square, only for the patch's position and rotation
     x, y = np.arange(SIZE)[None, :] + 0.5 - place.x, np.arange(SIZE)[:, None] + 0.5 - place.y
     (ax, ay), (bx, by) = place.normals[:2]
     along, across = (ax * x + ay * y) / place.size, 2.5 * (bx * x + by * y) / place.size

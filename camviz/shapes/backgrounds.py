@@ -1,8 +1,8 @@
-"""Cluttered backgrounds that hold no circle, square or triangle.
+"""Cluttered backgrounds without circles, squares or triangles.
 
-Every edge in them is the level line of a rough random field, a warped stripe, or a stroke that wanders: ragged
-and mostly open. Only integers and + - * / in float64 on a `numpy.random.RandomState`, so that every machine draws
-the same pixels.
+Every edge is a level line of a rough random field, a warped stripe, or a wandering stroke: ragged and mostly open.
+Uses only integers and + - * / in float64 on a `numpy.random.RandomState`, so that every machine draws the same
+pixels.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Field = NDArray[np.float64]
 
 
 def background(rng: RandomState) -> Pixels:
-    """Draw a background, uint8 (224, 224, 3): a base, patches of other textures over it, and strokes."""
+    """Draw a background, uint8 (224, 224, 3): a base texture, patches of other textures, and strokes."""
     fields = [fractal(rng, 0.55 + 0.25 * rng.random_sample()) for _ in range(3)]
     fields += [np.ascontiguousarray(field.T) for field in fields]
     base = (_clouds, _flats, _stripes)[rng.randint(3)]
@@ -26,19 +26,19 @@ def background(rng: RandomState) -> Pixels:
     for _ in range(rng.randint(2, 6)):
         inside = _moved(rng, fields) > 0.5 + 0.25 * rng.random_sample()
         patch = (_clouds, _flats, _stripes, _flat)[rng.randint(4)]
-        # For each of the three colours: numpy takes twice as long to stretch the mask itself.
+        # Repeated for the three channels: numpy takes twice as long to broadcast the mask itself.
         np.copyto(image, patch(rng, fields), where=np.repeat(inside, 3, 1).reshape(image.shape))
     _draw_strokes(rng, image)
     return image
 
 
 def fractal(rng: RandomState, roughness: float) -> Field:
-    """Draw a periodic random field (224, 224) in [0, 1]: noise on five scales, from 32 pixels to 2.
+    """Draw a periodic random field (224, 224) in [0, 1]: noise on several scales, from 32 pixels down to 2.
 
     Args:
-        rng: where the random numbers come from.
-        roughness: how much of its amplitude each scale hands on to the next finer one; near 0.7 the spectrum
-            falls as in photographs, with one over the frequency.
+        rng: source of random numbers.
+        roughness: the amplitude of each scale relative to the next coarser one; near 0.7 the spectrum falls as in
+            photographs, as one over the frequency.
     """
     field = rng.randint(0, 256, (7, 7)) / 255.0
     amplitude = 1.0
@@ -51,7 +51,7 @@ def fractal(rng: RandomState, roughness: float) -> Field:
 
 
 def _doubled(field: Field) -> Field:
-    """Interpolate rows linearly to twice as many; the last row's neighbour is the first."""
+    """Double the number of rows by linear interpolation; the last row's neighbour is the first."""
     out = np.empty((2 * field.shape[0], field.shape[1]))
     near = 0.75 * field
     far = 0.25 * field
@@ -61,12 +61,12 @@ def _doubled(field: Field) -> Field:
 
 
 def _moved(rng: RandomState, fields: list[Field]) -> Field:
-    """One of the fields, shifted: as good as a new one, and cheaper."""
+    """One of the fields, shifted: a cheap substitute for a new one."""
     return np.roll(fields[rng.randint(len(fields))], rng.randint(0, SIZE, 2), (0, 1))
 
 
 def _colours(rng: RandomState, count: int) -> Pixels:
-    """Random colours (count, 3), all over the cube or all near one of them."""
+    """Random colours (count, 3), from the whole RGB cube or all near one of them."""
     colours = rng.randint(0, 256, (count, 3))
     if rng.randint(2):
         colours = colours[0] + (colours - colours[0]) // 3
@@ -77,10 +77,10 @@ def _flat(rng: RandomState, fields: list[Field]) -> Pixels:  # noqa: ARG001
     return np.broadcast_to(_colours(rng, 1)[0], (SIZE, SIZE, 3))
 
 
-def _blend(share: Field, one: Pixels, other: Pixels) -> Pixels:
-    """Mix two colours in 256 steps: 0 gives the one, 1 the other."""
+def _blend(share: Field, first: Pixels, second: Pixels) -> Pixels:
+    """Mix two colours in 256 steps: a share of 0 gives the first, 1 the second."""
     steps = np.arange(256)[:, None]
-    table = ((255 - steps) * one.astype(np.int64) + steps * other.astype(np.int64)) // 255
+    table = ((255 - steps) * first.astype(np.int64) + steps * second.astype(np.int64)) // 255
     return table.astype(np.uint8).take((share * 255).astype(np.uint8), 0)
 
 
@@ -92,7 +92,7 @@ def _clouds(rng: RandomState, fields: list[Field]) -> Pixels:
 
 
 def _flats(rng: RandomState, fields: list[Field]) -> Pixels:
-    """Patches of a few flat colours, ragged at their edges, like paper torn and pasted."""
+    """Patches of a few flat colours with ragged edges, like torn and pasted paper."""
     colours = _colours(rng, rng.randint(3, 9))
     return colours.take((_moved(rng, fields) * (len(colours) - 1e-9)).astype(np.uint8), 0)
 
@@ -110,9 +110,9 @@ def _stripes(rng: RandomState, fields: list[Field]) -> Pixels:
 
 
 def _draw_strokes(rng: RandomState, image: Pixels) -> None:
-    """Draw strokes that wander about, each in a colour of its own, 1 to 5 pixels wide, onto the image."""
+    """Draw wandering strokes onto the image, 1 to 5 pixels wide, each in a random colour."""
     count, joints, steps = rng.randint(6, 25), 12, 10
-    # Each step turns only a little from the one before, so that a stroke seldom closes and has no corners.
+    # Each step turns only slightly from the previous one, so that a stroke rarely closes and has no corners.
     turns = rng.randint(-3, 4, (count, joints, 2))
     turns[:, 0] = rng.randint(-8, 9, (count, 2))
     moves = np.cumsum(turns, 1).clip(-9, 9).astype(np.float64)

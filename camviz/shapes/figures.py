@@ -1,4 +1,4 @@
-"""Circles, squares and triangles, solid or as frames: where they lie, and how far they cover each pixel."""
+"""Circles, squares and triangles, solid or as frames: their geometry, and how much of each pixel they cover."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 from camviz.shapes.backgrounds import SIZE, Field, Pixels
 
 CLASSES = ("circle", "square", "triangle", "circle frame", "square frame", "triangle frame")
-# Diameter or side in pixels, from - to.
+# Diameter or side in pixels, (from, to).
 BANDS = {"large": (80, 100), "medium": (40, 50), "small": (20, 25)}
-BORDER = 2  # pixels that every figure stays away from the picture's edge
-LINE = 0.2  # a frame's line, as a share of its size
+BORDER = 2  # minimum distance in pixels of a figure from the picture's edge
+LINE = 0.2  # line width of a frame, as a share of its size
 
 CONTRAST = 60.0  # Euclidean, in RGB from 0 to 255
-CONTRASTED = 0.9  # of the pixels around, at least this share differs by CONTRAST
-_AROUND = 3.0  # pixels
+CONTRASTED = 0.9  # at least this share of the surrounding pixels differs by CONTRAST
+_AROUND = 3.0  # width of the surroundings, in pixels
 
 _SUBPIXELS = 16  # per side of a pixel, where an outline crosses it
-_DIAGONAL = 0.7072  # half a pixel's, rounded up
-# Of any pixels, fewer than 1 in 27 can be near the best of these: balls of CONTRAST around them do not touch.
+_DIAGONAL = 0.7072  # half of a pixel's diagonal, rounded up
+# At most 1 in 27 pixels can be close to the best of these: balls of radius CONTRAST around them do not touch.
 _LAST_RESORT = np.stack(np.meshgrid(*[[0, 127, 255]] * 3, indexing="ij"), -1).reshape(-1, 3)
 
 Box = tuple[float, float, float, float]
@@ -31,14 +31,14 @@ WHOLE: Box = (0.0, 0.0, float(SIZE), float(SIZE))
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure's geometry, in pixels; a pixel's centre lies at its index + 0.5.
+    """A figure's geometry, in pixels; a pixel's centre is at its index + 0.5.
 
     Attributes:
-        label: its class, an index in CLASSES.
+        label: its class, an index into CLASSES.
         size: diameter or side.
         x: centre, from the left.
         y: centre, from the top.
-        normals: of the sides, unit vectors (x, y), in order around the centre; none for a circle.
+        normals: the normals of the sides, as unit vectors (x, y) in order around the centre; none for a circle.
     """
 
     label: int
@@ -49,7 +49,7 @@ class Figure:
 
     @property
     def reach(self) -> float:
-        """How far the outline lies from the centre: the radius, or that of the circle inscribed."""
+        """The distance of the outline from the centre: the radius, or that of the inscribed circle."""
         return self.size / (2 * float(np.sqrt(3.0))) if len(self.normals) == 3 else self.size / 2
 
     @property
@@ -58,7 +58,7 @@ class Figure:
         return LINE * self.size if self.label >= 3 else None
 
     def distance(self, x: Field, y: Field) -> Field:
-        """How far places lie from the centre, measured towards the nearest side: `reach` on the outline."""
+        """The distance of points from the centre, measured towards the nearest side: `reach` on the outline."""
         x, y = x - self.x, y - self.y
         if not self.normals:
             return np.sqrt(x * x + y * y)
@@ -68,18 +68,18 @@ class Figure:
         return distance
 
     def holds(self, distance: Field) -> NDArray[np.bool_]:
-        """Whether places at these distances belong to the figure."""
+        """Whether points at these distances belong to the figure."""
         inside = distance <= self.reach
         return inside if self.line is None else inside & (distance > self.reach - self.line)
 
     def near_outline(self, distance: Field, margin: float) -> NDArray[np.bool_]:
-        """Whether places at these distances lie within a margin of an outline, the inner one of a frame too."""
+        """Whether points at these distances are within a margin of the outline, or of a frame's inner outline."""
         near = abs(distance - self.reach) <= margin
         return near if self.line is None else near | (abs(distance - self.reach + self.line) <= margin)
 
 
 def draw_figure(rng: RandomState, label: int, band: str, box: Box = WHOLE) -> Figure:
-    """Draw a figure's size, turn and place, wholly inside a box (left, top, right, bottom)."""
+    """Draw a figure's size, rotation and position, entirely inside a box (left, top, right, bottom)."""
     low, high = BANDS[band]
     size = low + (high - low) * rng.random_sample()
     turn = _unit_vector(rng)
@@ -92,7 +92,7 @@ def draw_figure(rng: RandomState, label: int, band: str, box: Box = WHOLE) -> Fi
 
 
 def coverage(figure: Figure) -> Field:
-    """The share of each pixel (224, 224) that a figure covers, counted on 16 x 16 places in it."""
+    """The share of each pixel (224, 224) that a figure covers, counted on 16 x 16 subpixels."""
     rows, columns, x, y, distance = _surroundings(figure, 1)
     local = figure.holds(distance).astype(np.float64)
     crossed = np.nonzero(figure.near_outline(distance, _DIAGONAL))
@@ -107,24 +107,24 @@ def coverage(figure: Figure) -> Field:
 
 
 def draw_colour(rng: RandomState, figure: Figure, image: Pixels) -> Pixels:
-    """Draw a colour (3,) that is told from the pixels around a figure, outside it and in a frame's hole.
+    """Draw a colour (3,) that stands out from the pixels around a figure, outside it and in a frame's hole.
 
-    At least CONTRASTED of the pixels within 3 of its outline differ by CONTRAST or more.
+    At least a share CONTRASTED of the pixels within 3 pixels of its outline differ by CONTRAST or more.
     """
     rows, columns, _, _, distance = _surroundings(figure, int(_AROUND) + 1)
     around = figure.near_outline(distance, _DIAGONAL + _AROUND) & ~figure.holds(distance)
     around &= ~figure.near_outline(distance, _DIAGONAL)
     pixels = image[rows, columns][around].astype(np.int64)
     candidates = rng.randint(0, 256, (16, 3))
-    share = _told_apart(candidates, pixels)
+    share = _contrasting(candidates, pixels)
     if share.max() < CONTRASTED:
-        candidates, share = _LAST_RESORT, _told_apart(_LAST_RESORT, pixels)
+        candidates, share = _LAST_RESORT, _contrasting(_LAST_RESORT, pixels)
         return candidates[share.argmax()].astype(np.uint8)
     return candidates[(share >= CONTRASTED).argmax()].astype(np.uint8)
 
 
 def paste(image: Pixels, cover: Field, colour: Pixels) -> Pixels:
-    """Lay a colour over an image (224, 224, 3) where it is covered (224, 224), in part where it is in part."""
+    """Paste a colour onto an image (224, 224, 3) in proportion to the coverage (224, 224)."""
     rows, columns = np.nonzero(cover)
     under = image[rows, columns].astype(np.float64)
     over = under + cover[rows, columns][:, None] * (colour.astype(np.float64) - under)
@@ -133,7 +133,7 @@ def paste(image: Pixels, cover: Field, colour: Pixels) -> Pixels:
     return out
 
 
-def _told_apart(colours: NDArray[np.int64], pixels: NDArray[np.int64]) -> Field:
+def _contrasting(colours: NDArray[np.int64], pixels: NDArray[np.int64]) -> Field:
     """The share of pixels (n, 3) that differ from each colour (m, 3) by CONTRAST or more."""
     apart = colours[:, None] - pixels[None]
     far = (apart * apart).sum(-1) >= CONTRAST * CONTRAST
@@ -141,7 +141,7 @@ def _told_apart(colours: NDArray[np.int64], pixels: NDArray[np.int64]) -> Field:
 
 
 def _surroundings(figure: Figure, margin: int) -> tuple[slice, slice, Field, Field, Field]:
-    """The rows and columns that a figure can touch, and a margin; their centres x and y, and the distances there."""
+    """The rows and columns that a figure can touch, plus a margin; their centres x and y, and the distances there."""
     left, top, right, bottom = _extent(figure)
     rows = slice(max(0, int(top) - margin), min(SIZE, int(bottom) + 1 + margin))
     columns = slice(max(0, int(left) - margin), min(SIZE, int(right) + 1 + margin))
@@ -164,7 +164,7 @@ def _extent(figure: Figure) -> Box:
 
 
 def _unit_vector(rng: RandomState) -> tuple[float, float]:
-    """A random direction, by square roots alone: a place in a disc, moved onto its edge."""
+    """A random direction, computed with square roots only: a point in a disc, projected onto its edge."""
     while True:
         x, y = 2 * rng.random_sample(2) - 1
         square = x * x + y * y

@@ -1,1 +1,1 @@
-"""Training on synthetic shapes, `python -m camviz.train resnet18`: what it draws, how it goes on, what it writes."""
+"""Training on synthetic shapes, `python -m camviz.train resnet18`: its samples, its steps, and its checkpoints."""

@@ -25,7 +25,7 @@ from camviz.train.run import Options, Run, Stage, train
 
 ASSETS = Path(__file__).parents[2] / "assets"
 TITLES = {"resnet18": "ResNet-18", "vgg11": "VGG-11", "efficientnet-lite0": "EfficientNet-Lite0"}
-# Closer looks first: from whole pictures alone, small shapes in clutter teach a network nothing for a long time.
+# Close-ups first: with whole pictures only, a network learns nothing from small shapes in clutter for a long time.
 STAGES = {
     "resnet18": ["56:20000", "112:24000", "224:14000"],
     "vgg11": ["56:24000", "112:24000", "224:12000"],
@@ -57,14 +57,14 @@ def _train(args: argparse.Namespace) -> None:
         looks=args.looks,
     )
     if args.test < TURN or args.test % TURN:
-        raise ValueError(f"--test wants a multiple of {TURN}, so that every class and size counts alike")
+        raise ValueError(f"--test must be a multiple of {TURN}, so that every class and size counts equally")
     out = args.out or ASSETS / f"shapes-{args.architecture}{checkpoint.SUFFIX}"
     out.parent.mkdir(parents=True, exist_ok=True)
     run = Run(options, device, out.with_suffix(".state"))
     train(run, args.workers, args.save_every)
-    module = run.module.half().float()  # what is tested is what is written
+    module = run.module.half().float()  # test exactly the weights that are written
     accuracy = evaluate(module, "test", args.test, device, args.workers)
-    print(f"on {accuracy.samples:,} unseen samples {accuracy.overall:.1%} right: {_percents(accuracy)}")
+    print(f"accuracy on {accuracy.samples:,} unseen samples: {accuracy.overall:.1%} ({_percents(accuracy)})")
     checkpoint.save(out, module, card(options, module.cpu(), accuracy, args.note))
     run.finish()
     print(f"written: {out}")
@@ -76,18 +76,18 @@ def _percents(accuracy: Accuracy) -> str:
 
 
 def _stage(text: str) -> Stage:
-    found = re.fullmatch(r"(\d{1,4}):(\d{1,9})(?::([a-z,]+))?", text)
-    bands = found[3].split(",") if found and found[3] else ALL
-    if not found or not set(bands) <= set(ALL):
-        raise argparse.ArgumentTypeError(f"{text!r} is not SIDE:IMAGES[:BANDS] with bands among {','.join(ALL)}")
-    return int(found[1]), int(found[2]), tuple(band for band in ALL if band in bands)
+    match = re.fullmatch(r"(\d{1,4}):(\d{1,9})(?::([a-z,]+))?", text)
+    bands = match[3].split(",") if match and match[3] else ALL
+    if not match or not set(bands) <= set(ALL):
+        raise argparse.ArgumentTypeError(f"{text!r} is not SIDE:IMAGES[:BANDS] with bands from {','.join(ALL)}")
+    return int(match[1]), int(match[2]), tuple(band for band in ALL if band in bands)
 
 
 def _device(text: str) -> torch.device:
     try:
         return torch.empty(0, device=text).device
     except (RuntimeError, AssertionError) as error:
-        raise argparse.ArgumentTypeError(f"there is no device {text!r} here") from error
+        raise argparse.ArgumentTypeError(f"device {text!r} is not available") from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -99,30 +99,32 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         type=_stage,
         metavar="SIDE:IMAGES[:BANDS]",
-        help="windows of what side, how many, and of which sizes; such as 56:20000 112:9000:small 224:14000",
+        help="training stages: window side, number of images, and shape sizes, as in 56:20000 112:9000:small 224:14000",
     )
     add("--start", default="random", help="random (default), imagenet (efficientnet-lite0), or a checkpoint's path")
-    add("--batch", type=int, default=32, help="images a step (default 32)")
+    add("--batch", type=int, default=32, help="images per step (default 32)")
     add("--rate", type=float, default=1e-3, help="highest learning rate (default 0.001)")
     add("--decay", type=float, default=0.05, help="weight decay (default 0.05)")
     add("--seed", type=int, default=0)
-    add("--looks", type=int, default=1, help="images made of each drawn sample, turned and mirrored (default 1)")
+    add(
+        "--looks", type=int, default=1, help="images made from each drawn sample, by rotating and mirroring (default 1)"
+    )
     add("--bfloat16", action=argparse.BooleanOptionalAction, help="mixed precision (default: on a GPU)")
-    add("--device", type=_device, help="default: the best available")
+    add("--device", type=_device, help="default: the best available device")
     add("--workers", type=int, default=2, help="processes that draw samples (default 2)")
-    add("--save-every", type=float, default=120, help="seconds from one saved state to the next (default 120)")
+    add("--save-every", type=float, default=120, help="seconds between saved states (default 120)")
     add("--test", type=int, default=3006, help="unseen samples to test on (default 3006)")
-    add("--note", default="", help="a remark for the card, such as what was not reached, and why")
-    add("--out", type=Path, help="default: assets/shapes-ARCHITECTURE.safetensors")
+    add("--note", default="", help="a note for the card, such as a goal that was missed, and why")
+    add("--out", type=Path, help="file to write (default: assets/shapes-ARCHITECTURE.safetensors)")
     return parser
 
 
 def command(options: Options) -> str:
-    """What to type to train the same network."""
+    """The command line that trains the same network."""
     stages = [
         f"{side}:{images}" + (f":{','.join(bands)}" if bands != ALL else "") for side, images, bands in options.stages
     ]
-    said = {
+    values = {
         "start": options.start,
         "batch": options.batch,
         "rate": options.rate,
@@ -130,20 +132,20 @@ def command(options: Options) -> str:
         "seed": options.seed,
         "looks": options.looks,
     }
-    chosen = [part for name, value in said.items() for part in (f"--{name}", str(value))]
+    chosen = [part for name, value in values.items() for part in (f"--{name}", str(value))]
     precision = "--bfloat16" if options.bfloat16 else "--no-bfloat16"
     return shlex.join(["python", "-m", "camviz.train", options.architecture, "--stages", *stages, *chosen, precision])
 
 
 def _images(options: Options) -> str:
-    """How much a network learns from, in words."""
+    """Describe how many images a network learns from."""
     if options.looks == 1:
         return f"{options.images:,}, each seen once"
     return f"{options.images:,}, made by {options.looks} looks at each drawn sample"
 
 
 def _start(options: Options) -> str:
-    """The first weights, in words: how to train them, too."""
+    """Describe the initial weights, including how to train them."""
     if options.start in ("random", "imagenet"):
         return {"random": "random weights", "imagenet": "ImageNet weights"}[options.start]
     before = checkpoint.read_card(Path(options.start))

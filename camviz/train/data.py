@@ -1,4 +1,4 @@
-"""Samples for a network to learn from and to be tested on."""
+"""Samples for training and testing a network."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ PREPROCESSING = Preprocessing(
     resample=Image.Resampling.BILINEAR,
 )
 ALL = tuple(shapes.BANDS)
-SIDES = (56, 112, 224)  # of the pictures that a network can learn from
-TURN = len(shapes.CLASSES) * len(shapes.BANDS)  # after so many samples, every class and size has come once
+SIDES = (56, 112, 224)  # supported sides of training pictures
+TURN = len(shapes.CLASSES) * len(shapes.BANDS)  # this many samples contain every class and size once
 
 
 class Shapes(Dataset[tuple[Tensor, Tensor]]):
-    """Samples of a split from a first one on: uint8 (looks, 3, side, side) and the class.
+    """A split's samples, starting at `first`: uint8 (looks, 3, side, side) and the class.
 
-    A smaller side is a closer look (`look_closer`). Of fewer size bands, the index counts only those. Every look after
-    the first is a closer look of its own, turned and mirrored at random.
+    A smaller side is a close-up (`look_closer`). With fewer size bands, the index counts only samples of those. Every
+    look after the first is another close-up, randomly rotated and mirrored.
     """
 
     def __init__(
         self, split: shapes.Split, side: int, bands: tuple[str, ...] = ALL, first: int = 0, looks: int = 1
     ) -> None:
         if side not in SIDES:
-            raise ValueError(f"the side is one of {SIDES}, got {side}")
+            raise ValueError(f"the side must be one of {SIDES}, got {side}")
         self._split: shapes.Split = split
         self._bands = [list(shapes.BANDS).index(band) for band in bands]
         self._side, self._first, self._looks = side, first, looks
@@ -53,16 +53,16 @@ class Shapes(Dataset[tuple[Tensor, Tensor]]):
 
 
 def _turned(image: shapes.Pixels, rng: RandomState) -> shapes.Pixels:
-    """Turn an image (side, side, 3) by a random multiple of 90 degrees, and mirror it or not."""
+    """Rotate an image (side, side, 3) by a random multiple of 90 degrees, and randomly mirror it."""
     image = np.rot90(image, rng.randint(4))
     return image[:, ::-1] if rng.randint(2) else image
 
 
 def look_closer(drawn: shapes.Sample, side: int, rng: RandomState) -> shapes.Pixels:
-    """A window (side, side, 3) at a random place that holds the whole shape.
+    """Cut a window (side, side, 3) at a random place that contains the whole shape.
 
-    Where the shape is too large for it, the picture is first halved, once or more, by means of whole pixels. A network
-    learns from such windows much sooner than from whole pictures, in which a small shape hides.
+    If the shape is too large for the window, the picture is first halved, once or more, by averaging blocks of pixels.
+    A network learns much sooner from such windows than from whole pictures, where small shapes are hard to find.
     """
     image, mask = drawn.image, drawn.mask
     while len(image) > side and max(np.ptp(places) for places in np.nonzero(mask)) >= side:
@@ -78,25 +78,25 @@ def look_closer(drawn: shapes.Sample, side: int, rng: RandomState) -> shapes.Pix
 
 
 def loader(data: Shapes, indices: range, batch: int, workers: int) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Batches of these samples in their order, drawn ahead by processes of their own."""
-    own = torch.Generator()  # or else it would draw from the global one, and a break would change what follows
+    """Batches of these samples in order, drawn ahead by worker processes."""
+    own = torch.Generator()  # otherwise it would use the global one, and resuming would change the following draws
     ahead = 4 if workers else None
     return DataLoader(data, batch, sampler=indices, num_workers=workers, prefetch_factor=ahead, generator=own)
 
 
 def normalised(images: Tensor) -> Tensor:
-    """As `Net.preprocess` does it: uint8 (B, 3, H, W) -> float32, channels last."""
+    """Normalise as `Net.preprocess` does: uint8 (B, 3, H, W) -> float32, channels last."""
     return PREPROCESSING.normalised(images).contiguous(memory_format=torch.channels_last)
 
 
 def evaluate(module: nn.Module, split: shapes.Split, count: int, device: torch.device, workers: int) -> Accuracy:
-    """How often a network is right on the first samples of a split, at full size.
+    """Measure a network's accuracy on the first samples of a split, at full size.
 
     Args:
         module: the network, which is put into eval mode.
         split: "val" or "test".
         count: how many samples.
-        device: where the network lives.
+        device: the device the network is on.
         workers: processes that draw samples.
     """
     module.eval()

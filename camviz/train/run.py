@@ -1,7 +1,7 @@
-"""A training: its options, its steps, and the state that it goes on from.
+"""A training run: its options, its steps, and the saved state that it resumes from.
 
-Every sample is drawn when it is needed, and seen once or, turned and mirrored, a few times. A training that was broken
-off goes on to the same weights as without a break.
+Every sample is drawn when needed and seen once, or a few times rotated and mirrored. A run that was stopped and resumed
+ends with the same weights as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ from camviz.models.registry import UNREADABLE, ModelError
 from camviz.train.data import SIDES, TURN, Shapes, loader, normalised
 
 Stage = tuple[int, int, tuple[str, ...]]  # side in pixels, images, size bands
-WARM_UP = 0.02  # of all images, over which the learning rate rises
-# Each seed has training samples of its own, and no training reaches those of the next.
+WARM_UP = 0.02  # the share of all images over which the learning rate rises
+# Each seed has its own training samples, and no run reaches those of the next seed.
 SEED_STRIDE = 500_000 * TURN
 SEEDS = range(2**31 // SEED_STRIDE)
 
 
 @dataclass(frozen=True)
 class Options:
-    """What decides the weights: with the same options, on the same machine, a training gives the same network.
+    """The options that determine the weights: the same options give the same network on the same machine.
 
     Attributes:
         architecture: a name in ARCHITECTURES.
-        stages: side in pixels, images and size bands, one after the other.
-        start: the first weights: "random", "imagenet" (those that come with efficientnet-lite0), or the path of a
-            checkpoint to train on.
-        batch: images a step.
-        rate: the highest learning rate, of AdamW.
-        decay: its weight decay.
-        seed: of the first weights, and which samples are drawn.
+        stages: side in pixels, images and size bands of each successive stage.
+        start: the initial weights: "random", "imagenet" (the bundled weights of efficientnet-lite0), or the path of a
+            checkpoint to continue from.
+        batch: images per step.
+        rate: AdamW's highest learning rate.
+        decay: AdamW's weight decay.
+        seed: determines random initial weights and which samples are drawn.
         bfloat16: compute in mixed precision.
-        looks: images made of one drawn sample, in successive steps.
+        looks: images made from each drawn sample, in successive steps.
 
     Raises:
-        ValueError: a training that cannot be; the message says why.
+        ValueError: impossible options; the message says why.
     """
 
     architecture: str
@@ -63,29 +63,35 @@ class Options:
     def __post_init__(self) -> None:
         for side, images, _ in self.stages:
             if side not in SIDES or images < 1:
-                raise ValueError(f"a stage's side is one of {SIDES} and its images at least 1, got {side}:{images}")
+                raise ValueError(
+                    f"a stage's side must be one of {SIDES} and its images at least 1, got {side}:{images}"
+                )
             if self.looks < 1 or images % self.looks:
-                raise ValueError(f"of {self.looks} looks at a sample there cannot be {images} images")
+                raise ValueError(f"{images} images cannot be divided into {self.looks} looks at each sample")
             if self.batch < 2 or images // self.looks % self.batch == 1:
-                raise ValueError(f"batches of {self.batch} leave one image of {images} alone, and that is too few")
+                raise ValueError(
+                    f"batches of {self.batch} from {images} images include a batch of one image, which is too small"
+                )
         if self.seed not in SEEDS or sum(self.lengths) > SEED_STRIDE:
-            raise ValueError(f"seeds run to {SEEDS[-1]} and draw from {SEED_STRIDE:,} samples each; choose fewer")
+            raise ValueError(
+                f"seeds go up to {SEEDS[-1]} and have {SEED_STRIDE:,} samples each; lower the seed or the images"
+            )
         if self.start == "imagenet" and self.architecture != "efficientnet-lite0":
-            raise ValueError(f"ImageNet weights come with camviz for efficientnet-lite0, not for {self.architecture}")
+            raise ValueError(f"camviz bundles ImageNet weights for efficientnet-lite0, not for {self.architecture}")
 
     @property
     def lengths(self) -> list[int]:
-        """How many samples' numbers each stage takes up, those of the sizes that it leaves out too."""
+        """How many sample indices each stage uses up, including those of sizes that it skips."""
         drawn = [(images // self.looks, len(shapes.CLASSES) * len(bands)) for _, images, bands in self.stages]
         return [math.ceil(count / turn) * TURN for count, turn in drawn]
 
     @property
     def images(self) -> int:
-        """All images of the training."""
+        """The total number of images of all stages."""
         return sum(images for _, images, _ in self.stages)
 
     def rate_at(self, seen: int) -> float:
-        """The learning rate after so many images: a linear warm-up, then half a cosine down to 0."""
+        """The learning rate after `seen` images: a linear warm-up, then half a cosine down to 0."""
         share = seen / self.images
         if share < WARM_UP:
             return self.rate * (share / WARM_UP)
@@ -93,7 +99,7 @@ class Options:
 
 
 class Run:
-    """A training under way: the network, its optimiser, and how many images they have seen."""
+    """A training run in progress: the network, its optimiser, and the number of images seen."""
 
     def __init__(self, options: Options, device: torch.device, state: Path) -> None:
         torch.manual_seed(options.seed)
@@ -105,7 +111,7 @@ class Run:
             self._resume()
 
     def step(self, images: Tensor, labels: Tensor) -> tuple[float, int]:
-        """Learn from a batch, uint8 (B, 3, side, side) and (B,); return its loss and how many were right."""
+        """Learn from a batch, uint8 (B, 3, side, side) and (B,); return its loss and how many were correct."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.options.rate_at(self.seen)
         labels = labels.to(self.device)
@@ -119,9 +125,9 @@ class Run:
         return float(loss.detach()), int((logits.argmax(1) == labels).sum())
 
     def save(self) -> None:
-        """Write all that is needed to go on, whole or not at all."""
+        """Write everything needed to resume, atomically."""
         partial = self._state.with_name(f"{self._state.name}.partial")
-        what = {
+        state = {
             "options": repr(self.options),
             "seen": self.seen,
             "module": self.module.state_dict(),
@@ -129,23 +135,23 @@ class Run:
             "random": torch.get_rng_state(),
             "random on GPUs": torch.cuda.get_rng_state_all(),
         }
-        torch.save(what, partial)
+        torch.save(state, partial)
         partial.replace(self._state)
 
     def finish(self) -> None:
-        """Forget the state: the checkpoint is written."""
+        """Delete the state, once the checkpoint is written."""
         self._state.unlink(missing_ok=True)
 
     def _resume(self) -> None:
         try:
             state = torch.load(self._state, map_location="cpu", weights_only=True)
-            known = state["options"]
+            options = state["options"]
         except UNREADABLE as error:
-            raise ModelError(f"{self._state} is no state of a training. Delete it to start anew.") from error
-        if known != repr(self.options):
+            raise ModelError(f"{self._state} is not a saved training state. Delete it to start over.") from error
+        if options != repr(self.options):
             raise ModelError(
-                f"{self._state} belongs to a training with other options ({known}). Repeat them, or delete the file to "
-                "start anew."
+                f"{self._state} belongs to a training run with other options ({options}). Use those "
+                "options, or delete the file to start over."
             )
         self.module.load_state_dict(state["module"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -155,12 +161,12 @@ class Run:
 
 
 def train(run: Run, workers: int, save_every: float) -> None:
-    """Go through all that is left of a training, printing and saving on the way.
+    """Run the rest of a training, printing progress and saving regularly.
 
     Args:
-        run: the training.
+        run: the training run.
         workers: processes that draw samples.
-        save_every: seconds from one saved state to the next.
+        save_every: seconds between saved states.
     """
     meter, saved = Meter(run), time.monotonic()
     for (side, _, bands), first, indices in _left(run):
@@ -176,14 +182,14 @@ def train(run: Run, workers: int, save_every: float) -> None:
 
 
 class Meter:
-    """Prints now and then how far a training is and how well it does."""
+    """Prints a training run's progress, loss and accuracy at intervals."""
 
     def __init__(self, run: Run, every: float = 15) -> None:
         self._run, self._every = run, every
         self._reset()
 
     def add(self, side: int, images: int, loss: float, right: int) -> None:
-        """Note a batch."""
+        """Record a batch."""
         self._images += images
         self._loss += loss * images
         self._right += right
@@ -193,7 +199,7 @@ class Meter:
         mean, share, speed = self._loss / self._images, self._right / self._images, self._images / seconds
         print(
             f"{side} px · {self._run.seen:,} of {self._run.options.images:,} images · loss {mean:.3f}"
-            f" · {share:.1%} right · {speed:.0f} images/s",
+            f" · {share:.1%} correct · {speed:.0f} images/s",
             flush=True,
         )
         self._reset()
@@ -203,7 +209,7 @@ class Meter:
 
 
 def _left(run: Run) -> Iterator[tuple[Stage, int, range]]:
-    """What is left of each stage: its first sample's number, and which of its samples."""
+    """The remainder of each unfinished stage: the stage, its first sample's index, and its remaining samples."""
     first, before = run.options.seed * SEED_STRIDE, 0
     for stage, length in zip(run.options.stages, run.options.lengths, strict=True):
         samples = range(max(0, run.seen - before) // run.options.looks, stage[1] // run.options.looks)
@@ -220,6 +226,8 @@ def _first_weights(options: Options) -> nn.Module:
     elif options.start != "random":
         before = read_card(Path(options.start))
         if (before.architecture, before.labels) != (options.architecture, shapes.CLASSES):
-            raise ModelError(f"{options.start} holds a {before.title}, which cannot go on as {options.architecture}.")
+            raise ModelError(
+                f"{options.start} contains a {before.title}, which cannot be trained further as {options.architecture}."
+            )
         module.load_state_dict(load_model(options.start, "cpu").module.state_dict())
     return module
