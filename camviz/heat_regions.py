@@ -110,7 +110,7 @@ def hotspots(map_: Tensor | ArrayLike, share: float) -> Hotspots:
 def _checked_map(map_: Tensor | ArrayLike) -> NDArray[Any]:
     tensor = map_.detach().cpu() if isinstance(map_, Tensor) else torch.from_numpy(np.array(map_))
     if tensor.ndim != 2 or not tensor.numel() or tensor.is_complex():
-        raise ValueError(f"the map must be real and (H, W), got {tensor.dtype} {tuple(tensor.shape)}")
+        raise ValueError(f"the map must be (H, W) and real, got {tensor.dtype} {tuple(tensor.shape)}")
     if not bool(torch.isfinite(tensor).all()):
         raise ValueError("the map has NaN or infinite values, so its hottest pixels are undefined")
     require_unit_range(tensor)

@@ -182,10 +182,10 @@ def test_shares_that_are_none(share):
 @pytest.mark.parametrize(
     ("map_", "words"),
     [
-        (np.zeros((1, 4, 4)), r"must be real and \(H, W\), got torch.float64 \(1, 4, 4\)"),
+        (np.zeros((1, 4, 4)), r"must be \(H, W\) and real, got torch.float64 \(1, 4, 4\)"),
         (np.zeros(4), r"must be \(H, W\)"),
         (np.zeros((0, 4)), r"must be \(H, W\)"),
-        (np.zeros((2, 2), complex), "must be real"),
+        (np.zeros((2, 2), complex), "and real"),
         ([[0, math.nan]], "NaN or infinite"),
         ([[0, math.inf]], "NaN or infinite"),
         (255 * smooth(0), "0-255 heat map: divide it by 255"),

@@ -207,7 +207,7 @@ def test_strides_do_not_matter_and_inputs_are_left_alone():
         ("abc", "abd", 0.9, r"the same items; only a has \['c'\], only b has \['d'\]"),
         ("ab", "abc", 0.9, r"only a has \[\], only b has \['c'\]"),
         ("aba", "abc", 0.9, r"each item only once; repeated: \['a'\]"),
-        ("ab", ["a", ["b", "a"]], 0.9, r"more than once: \['a'\]"),
+        ("ab", ["a", ["b", "a"]], 0.9, r"only once; repeated: \['a'\]"),
         ([], [], 0.9, r"at least one item, got \[\]"),
         ("ab", "ab", 0, "p must lie between 0 and 1, both excluded, got 0"),
         ("ab", "ab", 1.0, "got 1.0"),

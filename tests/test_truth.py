@@ -267,7 +267,7 @@ def test_inputs_are_left_alone(name):
 )
 @every_score
 def test_shapes_must_agree(name, maps, masks):
-    with pytest.raises(ValueError, match=r"one shape \(\.\.\., H, W\), got") as error:
+    with pytest.raises(ValueError, match=r"the same shape \(\.\.\., H, W\), got") as error:
         against_mask(name, torch.rand(maps), torch.ones(masks, dtype=torch.bool))
     assert str(error.value).endswith(f"got {maps} and {masks}")
 

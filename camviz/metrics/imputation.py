@@ -161,7 +161,7 @@ def _correct(right: Tensor, grids: list[_Grid], enough: float, on_step: Callable
 
 
 def _hierarchy(unknown: Tensor) -> list[_Grid]:
-    """The grid and coarser ones, as long as they have unknown cells: ones that cover only unknown cells."""
+    """The grid and ever coarser ones with unknown cells; a coarse cell is unknown if all the cells it covers are."""
     levels = [unknown]
     while unknown.numel() and max(levels[-1].shape[-2:]) > 1:
         levels.append(_last(-F.max_pool2d(-levels[-1], 2, ceil_mode=True)))

@@ -169,7 +169,7 @@ def _checked_seed(seed: object) -> int:
     """Return a seed as an int, or raise a ValueError."""
     number = _whole(seed)
     if number is None or number < 0:
-        raise ValueError(f"seed must be a whole number of at least 0, got {seed!r}")
+        raise ValueError(f"seed must be a whole number of at least 0, got {seed!r}: pass 0, 1, 2, ...")
     return number
 
 
