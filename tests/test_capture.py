@@ -299,7 +299,7 @@ X = noise_images(2)
         (seeded(Plain), X, None, ["conv22"], r"Plain has no layer 'conv22'; did you mean .*conv2"),
         (seeded(Plain), X, None, ["zzz"], r"no layer 'zzz'.*named_modules"),
         (seeded(Vector), X, None, ["spare"], r"'spare' was not called"),
-        (seeded(Vector), X, None, ["fc"], r"'fc' must give .*\(B, K, h, w\), got torch.float64 \(2, 5\)"),
+        (seeded(Vector), X, None, ["fc"], r"'fc' must return .*\(B, K, h, w\), got torch.float64 \(2, 5\)"),
         (seeded(Plain), X, None, [], "at least one layer"),
         (seeded(Plain), X, None, ["conv1", "conv1"], r"none twice, got \['conv1', 'conv1'\]"),
         (seeded(Plain).train(), X, None, ["conv1"], r"Plain is in training mode.*eval\(\)"),
