@@ -30,7 +30,6 @@ class Rule:
         name: its key in `RULES`.
         title: its display name.
         sentence: what it does, in one plain sentence.
-        verb: how a map is combined with the ones before it, for display: "×" or "mean with".
         reference: its source.
         needs: what it reads.
         merge: the function; takes the maps, or the maps and their capture.
@@ -39,7 +38,6 @@ class Rule:
     name: str
     title: str
     sentence: str
-    verb: str
     reference: str
     needs: Need
     merge: MapsMerge | CaptureMerge = field(repr=False)
@@ -53,11 +51,11 @@ _MISSING = {
 }
 
 
-def rule(name: str, title: str, sentence: str, verb: str, reference: str, *, needs: Need = "maps") -> Callable[[F], F]:
+def rule(name: str, title: str, sentence: str, reference: str, *, needs: Need = "maps") -> Callable[[F], F]:
     """Register a function of maps, and of their capture if it needs more than the maps, as a merging rule."""
 
     def register(merge: F) -> F:
-        RULES[name] = Rule(name, title, sentence, verb, reference, needs, merge)
+        RULES[name] = Rule(name, title, sentence, reference, needs, merge)
         return merge
 
     return register
@@ -67,7 +65,6 @@ def rule(name: str, title: str, sentence: str, verb: str, reference: str, *, nee
     "product",
     "Product (RefineCAM)",
     "Bright only where every layer is bright: each layer can veto.",
-    "×",
     "How to Evaluate and Refine your CAM, arXiv 2605.14641",
 )
 def product(maps: Tensor) -> Tensor:
@@ -79,7 +76,6 @@ def product(maps: Tensor) -> Tensor:
     "geometric mean",
     "Geometric mean",
     "The root of the product: same places, same order, less contrast.",
-    "×, then root, with",
     "research code of arXiv 2605.14641",
 )
 def geometric_mean(maps: Tensor) -> Tensor:
@@ -91,7 +87,6 @@ def geometric_mean(maps: Tensor) -> Tensor:
     "minimum",
     "Minimum",
     "The darkest layer decides at each place.",
-    "minimum with",
     "a simple alternative for comparison",
 )
 def minimum(maps: Tensor) -> Tensor:
@@ -103,7 +98,6 @@ def minimum(maps: Tensor) -> Tensor:
     "mean",
     "Mean",
     "Bright wherever any layer is bright: no layer can veto.",
-    "mean with",
     "a simple alternative for comparison",
 )
 def mean(maps: Tensor) -> Tensor:

@@ -602,7 +602,7 @@ def test_shapes_come_back(net):
 def test_merges_of_a_rule_that_reads_more_than_maps(net):
     """They cannot be made again from the maps, so they are stored."""
 
-    @rule("by the picture", "By the picture", "Weighs the mean by brightness.", "·", "none", needs="picture")
+    @rule("by the picture", "By the picture", "Weighs the mean by brightness.", "none", needs="picture")
     def by_the_picture(maps, cap):
         light = cap.x.mean(1).sigmoid()
         return maps.cumsum(0) * light

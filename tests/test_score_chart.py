@@ -1,6 +1,7 @@
 """The score chart as HTML: what waits, what is left out, what is undefined."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -27,14 +28,15 @@ def test_a_score_to_come_waits_and_an_undefined_one_says_so():
 
 def test_what_runs_a_slow_method_again_is_left_out_with_its_reason():
     row = ScoreRow("a", "", "result", MapScores({"complexity": 0.25}), skipped="too slow")
-    arcc, coherency, compact, road, _ = cells(row)
+    arcc, coherency, compact, road = cells(row)
     assert "too slow" in arcc
     assert "too slow" in coherency
     assert ">0.75<" in compact  # what is left of 1
     assert "cv-wait" in road
 
 
-def test_values_before_are_marked_and_signs_are_shown():
+def test_values_before_are_marked_and_signs_are_shown(monkeypatch):
+    monkeypatch.setitem(SCORES, "road_raw", replace(SCORES["road_raw"], in_chart=True))
     row = ScoreRow("a", "", "result", MapScores({"arcc": 0.5, "road_raw": -0.123}), before=MapScores({"arcc": 0.25}))
     arcc, *_, raw = cells(row)
     assert "--v:0.5000" in arcc

@@ -173,14 +173,15 @@ def _road(evidence: Evidence) -> Tensor:
 
 @score(
     "road_raw",
-    "Unclipped ROAD",
-    "before clipping",
+    "ROAD before clipping",
+    "do bright regions matter more?",
     "ROAD before doubling and clipping. Negative: removing the dark regions hurts more.",
     range=(-0.5, 0.5),
     formula="mean over 20, 40, 60, 80 % of (change of probability when the least relevant pixels are removed - when "
     "the most relevant are) / 2",
     reference="Rong et al., arXiv 2202.00449",
     cost=2 * len(PERCENTILES),
+    in_chart=False,
 )
 def _road_raw(evidence: Evidence) -> tuple[Tensor, list[tuple[str, ...]]]:
     return torch.stack([road.score for road in evidence.removals]), [road.notes for road in evidence.removals]
