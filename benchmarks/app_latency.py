@@ -1,8 +1,8 @@
 """How long the app takes from a changed control to the new picture, in a real browser.
 
 Run from the repository's root: `python -m benchmarks.app_latency`. It starts the app and a headless Chromium on this
-machine, so server and browser share its cores. The browser itself notes when the key was pressed and when the large
-picture was drawn anew; with noise, the noisy picture and the curve.
+machine, so server and browser share its cores. The browser itself records when the key was pressed and when the large
+picture was redrawn; with noise, the noisy picture and the curve.
 """
 
 from __future__ import annotations
@@ -26,31 +26,37 @@ from benchmarks.timing import machine
 ROOT = Path(__file__).resolve().parents[1]
 METHODS = ["LayerCAM", "XGrad-CAM", "HiResCAM", "Grad-CAM elementwise", "EigenGrad-CAM", "Eigen-CAM"]
 SAMPLES = ["Cat", "Rocket", "Motorcycle", "Cameraman", "Astronaut", "Coins"]
-CLASSES = ["Egyptian cat", "lynx", "Siamese cat", "Persian cat", "tabby"]  # of the cat, which is taken for a tiger cat
+CLASSES = [
+    "Egyptian cat",
+    "lynx",
+    "Siamese cat",
+    "Persian cat",
+    "tabby",
+]  # for the cat, which is predicted as tiger cat
 NOISE = ["Shot noise", "Salt and pepper", "Blur", "JPEG compression"]
-POLL = 100  # milliseconds between looks from outside, as looks at every frame would keep the browser drawing
-CACHED, NEW, NOISY, CURVE = 0.3, 1.5, 0.3, 2.0  # seconds at most
+POLL = 100  # milliseconds between polls; polling at every frame would keep the browser drawing
+CACHED, NEW, NOISY, CURVE = 0.3, 1.5, 0.3, 2.0  # limits in seconds
 
-# The moment of the last key or click, and of the first change of the large picture after it, or of the noisy one where
-# there is noise; and when the curve first had fewer points than before, which are those of another curve.
+# The time of the last key press or click, and of the first change after it in the large picture (with noise, the noisy
+# one); and when the curve first had fewer points than before, because it is another curve.
 WATCH = """() => {
     const note = () => { window.asked = performance.now(); window.shown = window.curved = 0; };
     const keys = ['Enter', 'ArrowRight', 'ArrowLeft'];
     document.addEventListener('keydown', event => { if (keys.includes(event.key)) note(); }, true);
     document.addEventListener('click', note, true);
-    const picture = () => {  // a new picture has a canvas of its own
+    const picture = () => {  // a new picture has a new canvas
         const noisy = document.querySelectorAll('.cv-seen')[1];
         return noisy ? noisy.querySelector('canvas') : document.querySelector('.cv-result canvas');
     };
     window.points = 0;
-    const curve = () => {  // a chart that was replaced stays in the page unseen
+    const curve = () => {  // a replaced chart stays in the page, hidden
         const charts = [...document.querySelectorAll('.st-key-curve .js-plotly-plot')].filter(it => it.offsetParent);
         const there = Math.max(0, ...charts.map(it => it.querySelectorAll('.points path').length));
         if (there && there < window.points && !window.curved) window.curved = performance.now();
         window.points = there || window.points;
     };
     let last = picture(), shown = false, looks = false;
-    new MutationObserver(() => {  // looks once a frame, and only where something changed: a look takes some ms
+    new MutationObserver(() => {  // looks once per frame, and only after a change: a look takes a few ms
         const now = picture();
         if (now && now !== last) shown = true;
         last = now || last;
@@ -83,19 +89,19 @@ def main() -> None:
             rows.append(row(what, seconds, target))
             print(*rows[-1], sep=" · ", file=sys.stderr, flush=True)
         chromium.close()
-    print(table(["changed control", "median", "slowest", "changes", "at most", "met"], rows))
+    print(table(["changed control", "median", "slowest", "changes", "target", "met"], rows))
     print(f"\n{machine('cpu', 1).partition('; fastest')[0]}")
 
 
 def row(what: str, seconds: list[float], target: float) -> list[object]:
-    """One line of the result; the target holds for the slowest."""
+    """One row of the result; the target applies to the slowest change."""
     slowest = max(seconds)
     met = "yes" if slowest <= target else "NO"
     return [what, f"{statistics.median(seconds):.2f} s", f"{slowest:.2f} s", len(seconds), f"{target} s", met]
 
 
 def measure(page: Page) -> Iterator[tuple[str, float, list[float]]]:
-    """Yield what was changed, what it may take, and the seconds that each change took."""
+    """Yield what was changed, the target, and the seconds that each change took."""
     yield "another method, first time", NEW, [choose(page, "Method", name) for name in METHODS]
     yield "another method, seen before", CACHED, [choose(page, "Method", name) for name in METHODS]
     yield "another picture, first time", NEW, [choose(page, "Sample", name) for name in SAMPLES]
@@ -103,7 +109,7 @@ def measure(page: Page) -> Iterator[tuple[str, float, list[float]]]:
     yield "a layer off, first time", NEW, [timed(page, lambda: layer(page, "28 × 28"))]
     yield "a layer on, seen before", CACHED, [timed(page, lambda: layer(page, "28 × 28"))]
     choose(page, "Sample", "Cat")
-    choose(page, "Method", "LayerCAM")  # which tells classes apart
+    choose(page, "Method", "LayerCAM")  # its map depends on the class
     yield "another class, first time", NEW, [choose(page, "Class to explain", name) for name in CLASSES]
     yield "another class, seen before", CACHED, [choose(page, "Class to explain", name) for name in CLASSES]
     slide(page, "ArrowRight")  # to the layout with noise
@@ -111,38 +117,38 @@ def measure(page: Page) -> Iterator[tuple[str, float, list[float]]]:
     yield "noise, a level seen before", CACHED, [slide(page, "ArrowLeft") for _ in range(5)]
     kinds = [(choose(page, "Noise", name), first_point(page)) for name in NOISE]
     yield "another kind of noise, first time", NEW, [picture for picture, _ in kinds]
-    yield "the same, the first points of its curve", CURVE, [curve for _, curve in kinds]
+    yield "another kind of noise, first points of its curve", CURVE, [curve for _, curve in kinds]
 
 
 def choose(page: Page, label: str, text: str) -> float:
-    """Type into a select box, take the first hit, and return the seconds until the new picture."""
+    """Type into a select box, choose the first match, and return the seconds until the new picture."""
     box = page.get_by_role("combobox", name=label, exact=False).first
     box.click()
     box.fill(text)
-    expect(page.get_by_role("option").first).to_contain_text(text)  # the list is down to what was typed
+    expect(page.get_by_role("option").first).to_contain_text(text)  # the list is filtered
     return timed(page, lambda: page.keyboard.press("Enter"))
 
 
 def slide(page: Page, key: str) -> float:
-    """Move the noise slider by a step, and return the seconds until the new noisy picture."""
+    """Move the noise slider by one step, and return the seconds until the new noisy picture."""
     page.get_by_role("slider").first.focus()
     return timed(page, lambda: page.keyboard.press(key))
 
 
 def first_point(page: Page) -> float:
-    """Wait for the whole of another curve, and return the seconds from the last change to its first points."""
+    """Wait for the complete new curve, and return the seconds from the last change to its first points."""
     page.wait_for_function("window.curved > 0", polling=POLL)
     page.wait_for_function("window.points === 2 * 21", polling=POLL)
     return float(page.evaluate("(window.curved - window.asked) / 1000"))
 
 
 def layer(page: Page, name: str) -> None:
-    """Switch a layer."""
+    """Switch a layer on or off."""
     page.get_by_role("button", name=name).click()
 
 
 def timed(page: Page, change: Callable[[], None]) -> float:
-    """Change something, wait for the picture and for the scores that follow it; the seconds until the picture."""
+    """Change something, wait for the picture and its scores, and return the seconds until the picture."""
     change()
     page.wait_for_function("window.shown > 0", polling=POLL)
     seconds = float(page.evaluate("(window.shown - window.asked) / 1000"))
@@ -151,7 +157,7 @@ def timed(page: Page, change: Callable[[], None]) -> float:
 
 
 def finish(page: Page) -> None:
-    """Wait until picture, scores and curve are there."""
+    """Wait until picture, scores and curve are complete."""
     page.wait_for_selector(".cv-scores")
     page.wait_for_function("!document.querySelector('.cv-wait')", polling=POLL)
     page.wait_for_function(

@@ -1,6 +1,6 @@
-"""How near the fast variants of Score-CAM and Ablation-CAM come to the whole methods, on photographs.
+"""How close the fast variants of Score-CAM and Ablation-CAM come to the full methods, on photographs.
 
-Run from the repository's root: `python -m benchmarks.fast_variants`. EfficientNet-Lite0, the class that it predicts on
+Run from the repository's root: `python -m benchmarks.fast_variants`. EfficientNet-Lite0, the class that it predicts for
 each photograph, the last stage (1280 channels) and the one before (672).
 """
 
@@ -25,29 +25,29 @@ PAIRS = ("scorecam", "ablationcam")
 def main() -> None:
     """Compare on every photograph and print a table."""
     net = camviz.load_model("efficientnet-lite0", "cpu")
-    alike: dict[tuple[str, str], list[float]] = defaultdict(list)
+    correlations: dict[tuple[str, str], list[float]] = defaultdict(list)
     faster: dict[tuple[str, str], list[float]] = defaultdict(list)
     for photo in PHOTOS:
         cap = camviz.capture(net.module, net.preprocess(photo.load()), layers=list(LAYERS))
         for layer in LAYERS:
             for name in PAIRS:
-                (whole, slow), (some, fast) = (timed(cap.select([layer]), each) for each in (name, f"{name}-fast"))
-                if bool(whole.any()) and bool(some.any()):  # a blank map is like none
-                    alike[name, layer].append(float(np.corrcoef(whole.flatten(), some.flatten())[0, 1]))
+                (full, slow), (partial, fast) = (timed(cap.select([layer]), n) for n in (name, f"{name}-fast"))
+                if bool(full.any()) and bool(partial.any()):  # a blank map correlates with nothing
+                    correlations[name, layer].append(float(np.corrcoef(full.flatten(), partial.flatten())[0, 1]))
                 faster[name, layer].append(slow / fast)
     rows = []
-    for (name, layer), found in alike.items():
-        mean = bootstrap(found)
+    for (name, layer), values in correlations.items():
+        mean = bootstrap(values)
         ratio = f"{np.median(faster[name, layer]):.0f} x"
         correlation = f"{mean.value:.2f} [{mean.low:.2f}, {mean.high:.2f}]"
-        shown = f"{len(found)} of {len(PHOTOS)}"
-        rows.append([camviz.METHODS[name].title, LAYERS[layer], shown, correlation, f"{min(found):.2f}", ratio])
-    head = ["method", "layer", "maps not blank", "correlation, mean", "lowest", "as fast, median"]
-    print(f"The {STRONGEST} strongest channels against all\n\n{table(head, rows)}")
+        shown = f"{len(values)} of {len(PHOTOS)}"
+        rows.append([camviz.METHODS[name].title, LAYERS[layer], shown, correlation, f"{min(values):.2f}", ratio])
+    head = ["method", "layer", "maps not blank", "mean correlation", "lowest", "median speed-up"]
+    print(f"The {STRONGEST} strongest channels compared with all\n\n{table(head, rows)}")
 
 
 def timed(cap: camviz.Capture, name: str) -> tuple[torch.Tensor, float]:
-    """A map and the seconds that it took."""
+    """A map, and the seconds that it took."""
     start = time.perf_counter()
     return camviz.cam(cap, name), time.perf_counter() - start
 

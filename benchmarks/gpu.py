@@ -20,14 +20,14 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-os.environ["TQDM_DISABLE"] = "1"  # grad-cam draws progress bars; read when tqdm is imported
+os.environ["TQDM_DISABLE"] = "1"  # hides grad-cam's progress bars; read when tqdm is imported
 
 import torch
 
 from benchmarks.gpu_report import Options, Section, conditions, markdown
 
-# name -> (title, the function that fills it in, its budget in seconds on a GPU). grad-cam slows down the process that
-# runs it, so our own figures come first; the full memory comes last, as it is the hardest on the GPU.
+# name -> (title, function that fills in the section, budget in seconds on a GPU). grad-cam slows down the process that
+# runs it, so camviz's own figures come first; the full memory comes last, as it is hardest on the GPU.
 SECTIONS = {
     "checks": ("Results against the CPU", "benchmarks.gpu_checks:checks", 160),
     "rates": ("Throughput", "benchmarks.gpu_rates:rates", 60),
@@ -35,9 +35,9 @@ SECTIONS = {
     "timings": ("Timings against grad-cam", "benchmarks.gpu_timings:timings", 180),
     "memory": ("Full memory", "benchmarks.gpu_memory:full_memory", 50),
 }
-LIMIT = 470  # seconds for everything; a section that is due later is skipped
+LIMIT = 470  # seconds for everything; sections after that are skipped
 
-# Modules that a machine may lack, and what is left out without them.
+# Modules that a machine may lack, and what is skipped without them.
 MODULES = {
     "cachetools": "the app's cache",
     "efficientnet_lite_pytorch": "every EfficientNet-Lite",
@@ -50,10 +50,10 @@ MODULES = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the sections and write the report; 0 if all is well, 1 if something failed or nothing was measured."""
+    """Run the sections and write the report; return 0, or 1 if something failed or nothing was measured."""
     args = _parser().parse_args(arguments)
     if args.device == "cuda" and not torch.cuda.is_available():
-        print("No NVIDIA GPU is available here, so nothing was measured; --device cpu rehearses without one.")
+        print("No NVIDIA GPU is available, so nothing was measured; --device cpu rehearses without one.")
         return 1
     begin = time.monotonic()
     setup = Section("Setup", begin + args.limit)
@@ -78,20 +78,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _call(place: str, section: Section, options: Options) -> None:
-    """Call a section's function, which is imported only now: the wheels are there, and what fails costs one section."""
+    """Import and call a section's function: only now, so that wheels are installed and an error costs one section."""
     module, function = place.split(":")
     getattr(importlib.import_module(module), function)(section, options)
 
 
 def run_section(section: Section, run: Callable[[], None]) -> None:
-    """Run a section and note how long it took."""
+    """Run a section and record how long it took."""
     begin = time.monotonic()
     section.attempt("the whole section", run)
     section.seconds = time.monotonic() - begin
 
 
 def add_missing_packages(section: Section, folder: Path) -> None:
-    """Install the wheels in a folder where a package is missing; those that are installed are left as they are."""
+    """If a package is missing, install the wheels in a folder; installed packages take precedence."""
     missing = _missing()
     wheels = [str(path) for path in sorted(folder.glob("*.whl"))]
     if missing and wheels:
@@ -100,16 +100,16 @@ def add_missing_packages(section: Section, folder: Path) -> None:
         quiet = ["-q", "--disable-pip-version-check", "--root-user-action=ignore"]
         command = [sys.executable, "-m", "pip", "install", *quiet, "--no-index", "--no-deps", "--no-compile"]
         subprocess.run([*command, "--target", target, *wheels], check=True)  # noqa: S603
-        sys.path.append(target)  # at the end: what is installed comes first
+        sys.path.append(target)  # at the end, so that installed packages come first
         others = os.environ.get("PYTHONPATH")
         os.environ["PYTHONPATH"] = os.pathsep.join([others, target] if others else [target])
         importlib.invalidate_caches()
-    still = _missing()
-    found = [name for name in missing if name not in still]
-    for name in still:
+    still_missing = _missing()
+    installed = [name for name in missing if name not in still_missing]
+    for name in still_missing:
         section.skip(f"`{name}` is not installed: without it, no {MODULES[name]}")
-    section.summary = f"{len(wheels)} wheels in {folder}; taken from them: {', '.join(found) or 'nothing'}"
-    section.body.append(f"{section.summary}. Missing: {', '.join(still) or 'nothing'}.")
+    section.summary = f"{len(wheels)} wheels in {folder}; installed from them: {', '.join(installed) or 'nothing'}"
+    section.body.append(f"{section.summary}. Missing: {', '.join(still_missing) or 'nothing'}.")
 
 
 def _missing() -> list[str]:
@@ -121,13 +121,13 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--device", choices=["cuda", "cpu"], default="cuda", help="cpu is a rehearsal (default: cuda)")
     add("--out", type=Path, default=Path("benchmarks/gpu.md"), help="the report (default: benchmarks/gpu.md)")
-    add("--wheels", type=Path, default=Path(".whl"), help="folder of wheels for missing packages (default: .whl)")
+    add("--wheels", type=Path, default=Path(".whl"), help="folder with wheels of missing packages (default: .whl)")
     add("--only", nargs="+", choices=list(SECTIONS), default=list(SECTIONS), help="sections to run (default: all)")
     add("--networks", nargs="+", help="bundled networks to check (default: all)")
     add("--methods", nargs="+", help="methods to check (default: all)")
-    add("--pictures", type=int, default=4, help="photographs and shapes, in turn, to check (default: 4)")
-    add("--repeat", type=int, default=20, help="runs of each timing; the median counts (default: 20)")
-    add("--limit", type=float, default=LIMIT, help=f"seconds for everything (default: {LIMIT})")
+    add("--pictures", type=int, default=4, help="pictures to check, alternating photographs and shapes (default: 4)")
+    add("--repeat", type=int, default=20, help="runs per timing; the median counts (default: 20)")
+    add("--limit", type=float, default=LIMIT, help=f"time limit for everything, in seconds (default: {LIMIT})")
     return parser
 
 

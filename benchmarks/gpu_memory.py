@@ -1,7 +1,7 @@
 """What happens when the GPU's memory is nearly full: a section of `benchmarks.gpu`.
 
-Plain allocations take the memory until only so much is left. The same work must then give the same result, in smaller
-batches, or end in an error that camviz recognises as a lack of memory; and all is well again once memory is free.
+Plain allocations fill the memory until a given amount is left. The same work must then give the same result, in smaller
+batches, or end in an error that camviz recognises as out of memory; and everything must work again once memory is free.
 """
 
 from __future__ import annotations
@@ -27,39 +27,39 @@ from camviz.network.batching import forward, is_out_of_memory
 NETWORK = "shapes-resnet18"
 MIB = 2**20
 LEFT = (2048, 1024, 512, 256, 128, 64, 32, 0)  # MiB
-MUST_FIT = 512  # MiB: with this much left, everything must work
-BLOCK = 16 * MIB  # torch's allocator hands out less than this from blocks of its own choice
+MUST_FIT = 512  # MiB; with this much left, everything must work
+BLOCK = 16 * MIB  # smaller requests come from blocks whose size torch's allocator chooses
 IMAGES = 64
-# A rehearsal on a CPU does less, and an image counts as this much memory.
+# A rehearsal on a CPU does less, and assumes this much memory per image.
 REHEARSED_LEFT, REHEARSED_IMAGES, REHEARSED_IMAGE = (1024, 64, 0), 12, 24 * MIB
 
 
 @dataclass
 class Batches:
-    """How many images a network was given at a time."""
+    """The sizes of the batches that a network was given."""
 
     sizes: list[int] = field(default_factory=list)
-    most: float = float("inf")  # more raise an error, in a rehearsal
+    most: float = float("inf")  # in a rehearsal, larger batches raise an error
 
     def __call__(self, _module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        """Note the size of a batch: a hook that runs before the network."""
+        """Record the size of a batch: a hook that runs before the network."""
         self.sizes.append(len(inputs[0]))
         if len(inputs[0]) > self.most:
             raise torch.OutOfMemoryError("rehearsed: out of memory")
 
     def __str__(self) -> str:
-        """The sizes in their order, repeats counted."""
+        """The sizes in order, with repeats counted."""
         groups = [(size, len(list(same))) for size, same in groupby(self.sizes)]
-        told = ", ".join(f"{size} x {times}" if times > 1 else str(size) for size, times in groups[:8])
-        return told + (f", ... ({len(self.sizes)} in all)" if len(groups) > 8 else "")
+        sizes = ", ".join(f"{size} x {times}" if times > 1 else str(size) for size, times in groups[:8])
+        return sizes + (f", ... ({len(self.sizes)} in all)" if len(groups) > 8 else "")
 
 
 def full_memory(section: Section, options: Options) -> None:
-    """Fill the memory further and further, run each piece of work, and see that all is well afterwards."""
+    """Fill the memory step by step, run every task at each step, and check that everything works afterwards."""
     section.body.append(
-        f"{NETWORK}, TF32 off. Each row: the result with so much memory left, against the result with all of it; the "
-        f"batches the network was given, in their order (a batch that ran out of memory is followed by smaller ones); "
-        f"and how often an allocation failed. With {MUST_FIT} MiB or more left everything must work."
+        f"{NETWORK}, TF32 off. Each row: the result with this much memory left, compared with the result with all of "
+        "it; the batches the network was given, in order (a batch that ran out of memory is followed by smaller ones); "
+        f"and how many allocations failed. With {MUST_FIT} MiB or more left, everything must work."
     )
     on_gpu = options.device.startswith("cuda")
     net, batches = camviz.load_model(NETWORK, options.device), Batches()
@@ -68,27 +68,25 @@ def full_memory(section: Section, options: Options) -> None:
     try:
         with precision(FULL):
             works = _works(net, on_gpu)
-            right = {what: run() for what, run in works.items()}
+            expected = {what: run() for what, run in works.items()}
             held = _allocated(options.device)
             for left in LEFT if on_gpu else REHEARSED_LEFT:
                 section.tick()
                 with nearly_full(options.device, left * MIB, batches) as free:
                     for what, run in works.items():
-                        tried = partial(_try, section, batches, left, what, run, right[what], options.device)
-                        row = section.attempt(f"{what} with {left} MiB left", tried)
+                        attempt = partial(_try, section, batches, left, what, run, expected[what], options.device)
+                        row = section.attempt(f"{what} with {left} MiB left", attempt)
                         rows += [[f"{left} MiB", f"{free / MIB:.0f} MiB", what, *row]] if row else []
-            _afterwards(section, works, right, held, options.device)
+            _afterwards(section, works, expected, held, options.device)
     finally:
         handle.remove()
-        section.body.append(table(("left", "really free", "work", "result", "batches", "failed allocations"), rows))
+        section.body.append(table(("left", "actually free", "task", "result", "batches", "failed allocations"), rows))
         ended = sum("out of memory" in row[3] for row in rows)
-        section.summary = (
-            f"{len(rows) - ended} of {len(rows)} results came out, {ended} ended in an out-of-memory error"
-        )
+        section.summary = f"{len(rows) - ended} of {len(rows)} gave a result, {ended} ended in an out-of-memory error"
 
 
 def _works(net: camviz.Net, on_gpu: bool) -> dict[str, Callable[[], Tensor]]:
-    """Pieces of work, each with a result on the CPU; smaller ones for a rehearsal."""
+    """The tasks, each with a result on the CPU; smaller ones for a rehearsal."""
     module, image = net.module, PHOTOS[0].load()
     method, seeds, count = ("scorecam", range(5), IMAGES) if on_gpu else ("scorecam-fast", range(1), REHEARSED_IMAGES)
     x = net.preprocess(image)
@@ -101,8 +99,8 @@ def _works(net: camviz.Net, on_gpu: bool) -> dict[str, Callable[[], Tensor]]:
 
     def scores() -> Tensor:
         explain = partial(camviz.explain, module, recipe=recipe)
-        found = camviz.arcc(module, x, explain(x, target), target, explain=explain)
-        return torch.stack([found.arcc, found.road, found.coherency, found.complexity.to(x.device)]).cpu()
+        score = camviz.arcc(module, x, explain(x, target), target, explain=explain)
+        return torch.stack([score.arcc, score.road, score.coherency, score.complexity.to(x.device)]).cpu()
 
     def sweep() -> Tensor:
         table_ = camviz.robustness(net, image, "gaussian", (0.2, 0.4, 0.6, 0.8), METHOD, seeds=seeds).table
@@ -121,13 +119,13 @@ def _works(net: camviz.Net, on_gpu: bool) -> dict[str, Callable[[], Tensor]]:
 
 
 def _try(
-    section: Section, batches: Batches, left: int, what: str, run: Callable[[], Tensor], right: Tensor, device: str
+    section: Section, batches: Batches, left: int, what: str, run: Callable[[], Tensor], expected: Tensor, device: str
 ) -> list[str]:
-    """Run one piece of work: what came of it, the batches, and how many allocations failed."""
+    """Run one task: its result, the batches, and how many allocations failed."""
     batches.sizes.clear()
     before, ended = _failed_allocations(device), ""
     try:
-        off = _apart(run(), right)
+        error_size = _difference(run(), expected)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
@@ -136,9 +134,9 @@ def _try(
             ended += f" ({str(error).splitlines()[0]})"
     if ended and left >= MUST_FIT:
         section.fail(f"{what} with {left} MiB left: {ended}")
-    if not ended and off > _tolerance(what):
-        section.fail(f"{what} with {left} MiB left: off by {off:.0e}")
-    row = [ended or f"off by {off:.0e}", str(batches), str(_failed_allocations(device) - before)]
+    if not ended and error_size > _tolerance(what):
+        section.fail(f"{what} with {left} MiB left: off by {error_size:.0e}")
+    row = [ended or f"off by {error_size:.0e}", str(batches), str(_failed_allocations(device) - before)]
     print(f"  {left} MiB left: {what}: {' | '.join(row)}", flush=True)
     return row
 
@@ -148,27 +146,27 @@ def _tolerance(what: str) -> float:
 
 
 def _afterwards(
-    section: Section, works: dict[str, Callable[[], Tensor]], right: dict[str, Tensor], held: int, device: str
+    section: Section, works: dict[str, Callable[[], Tensor]], expected: dict[str, Tensor], held: int, device: str
 ) -> None:
-    """With the memory free again, nothing may be left behind, and everything must work as before."""
+    """With the memory free again, nothing must be left allocated, and everything must work as before."""
     kept = _allocated(device) - held
     if kept > MIB:
-        section.fail(f"{kept / MIB:.1f} MiB more are allocated after the out-of-memory errors than before them")
-    offs = {what: _apart(run(), right[what]) for what, run in works.items()}
-    for what, off in offs.items():
-        if off > _tolerance(what):
-            section.fail(f"{what}, with the memory free again: off by {off:.0e}")
+        section.fail(f"{kept / MIB:.1f} MiB more are allocated after the out-of-memory errors than before")
+    errors = {what: _difference(run(), expected[what]) for what, run in works.items()}
+    for what, error in errors.items():
+        if error > _tolerance(what):
+            section.fail(f"{what}, with the memory free again: off by {error:.0e}")
     section.body.append(
-        f"With the memory free again: {kept / MIB:.1f} MiB more allocated than before; results off by "
-        f"{max(offs.values()):.0e} at most."
+        f"With the memory free again: {kept / MIB:.1f} MiB more allocated than before; results are off by "
+        f"at most {max(errors.values()):.0e}."
     )
 
 
 @contextmanager
 def nearly_full(device: str, leave: int, batches: Batches) -> Iterator[float]:
-    """Hold a GPU's memory in this block but for so many bytes; yield how many are really free.
+    """Fill a GPU's memory in this block, leaving `leave` bytes; yield how many are actually free.
 
-    Without a GPU, batches larger than would fit raise an error like a GPU's.
+    Without a GPU, batches that would not fit raise an error like a GPU's.
     """
     if not device.startswith("cuda"):
         batches.most = leave // REHEARSED_IMAGE
@@ -193,13 +191,13 @@ def _fill(held: list[Tensor], leave: int, device: str) -> None:
     """Allocate until only `leave` bytes are free, or no more can be allocated."""
     block = torch.cuda.mem_get_info()[0]
     while block >= BLOCK:
-        wanted = min(block, torch.cuda.mem_get_info()[0] - leave)
-        if wanted < BLOCK:
+        size = min(block, torch.cuda.mem_get_info()[0] - leave)
+        if size < BLOCK:
             return
         try:
-            held.append(torch.empty(wanted // (2 * MIB) * (2 * MIB), dtype=torch.uint8, device=device))
+            held.append(torch.empty(size // (2 * MIB) * (2 * MIB), dtype=torch.uint8, device=device))
         except torch.OutOfMemoryError:
-            block = wanted // 2
+            block = size // 2
 
 
 def _failed_allocations(device: str) -> int:
@@ -210,7 +208,7 @@ def _allocated(device: str) -> int:
     return int(torch.cuda.memory_allocated()) if device.startswith("cuda") else 0
 
 
-def _apart(found: Tensor, right: Tensor) -> float:
-    """The largest absolute difference; NaN in the same places of both counts as the same."""
-    same = torch.isnan(found) & torch.isnan(right)
-    return float(torch.where(same, 0.0, found - right).abs().nan_to_num(nan=torch.inf).max())
+def _difference(result: Tensor, expected: Tensor) -> float:
+    """The largest absolute difference; NaN in both counts as equal."""
+    both_nan = torch.isnan(result) & torch.isnan(expected)
+    return float(torch.where(both_nan, 0.0, result - expected).abs().nan_to_num(nan=torch.inf).max())

@@ -1,4 +1,4 @@
-"""How much gets done in a second, on the GPU and on the CPU of the same machine: a section of `benchmarks.gpu`."""
+"""Throughput on the GPU and on the CPU of the same machine: a section of `benchmarks.gpu`."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ LEVELS, SEEDS = (0.2, 0.4, 0.6, 0.8, 1.0), (0, 1, 2, 3)
 
 @dataclass(frozen=True)
 class Work:
-    """Something to be timed: what one run gets done, how much of it, and what makes a run from a network.
+    """A task to time: its title, how many units one run processes, and a function that prepares a run for a network.
 
-    Some of it makes sense with a trained network only.
+    `trained` tasks make sense only with a trained network.
     """
 
     title: str
@@ -37,8 +37,8 @@ class Work:
 def rates(section: Section, options: Options) -> None:
     """RefineCAM by batch size, ARCC, and a robustness sweep of 20 noisy copies."""
     section.body.append(
-        f"RefineCAM merges {METHOD} over four layers, from the input to the merged map. ARCC includes making the maps "
-        f"that it scores. A sweep includes the noise and the segments, which are computed on the CPU. Inputs are "
+        f"RefineCAM merges {METHOD} over four layers, from the input to the merged map. ARCC includes computing the "
+        f"maps that it scores. A sweep includes noise and segments, which are computed on the CPU. Inputs are "
         f"224 x 224. Median of {options.repeat} runs on the device and of {CPU_REPEAT} on the CPU with "
         f"{torch.get_num_threads()} threads."
     )
@@ -59,7 +59,7 @@ def rates(section: Section, options: Options) -> None:
                     gains.append((seconds[1] / seconds[0], what))
                     print(f"  {' | '.join(rows[-1])}", flush=True)
     finally:
-        head = ("work", "network", "device", "one run", "CPU", "one run", "device against CPU")
+        head = ("task", "network", "device", "one run", "CPU", "one run", "speed-up over CPU")
         section.body.append(table(head, rows))
         gain, what = max(gains, default=(0.0, "nothing was measured"))
         section.summary = f"up to {gain:.1f} x as fast as the CPU ({what})"
@@ -71,14 +71,14 @@ def _both(network: str, device: str) -> tuple[Case, Case]:
 
 def measure(work: Work, cases: tuple[Case, Case], repeat: int) -> tuple[float, float]:
     """Seconds of a run on the device, and on the CPU."""
-    there, here = cases
-    (fast,) = in_turn([work.prepare(there)], repeat)
-    (slow,) = in_turn([work.prepare(here)], min(CPU_REPEAT, repeat), warm_up=1)
+    on_device, on_cpu = cases
+    (fast,) = in_turn([work.prepare(on_device)], repeat)
+    (slow,) = in_turn([work.prepare(on_cpu)], min(CPU_REPEAT, repeat), warm_up=1)
     return fast, slow
 
 
 def works() -> list[Work]:
-    """Everything that is timed, what matters most first."""
+    """All tasks, the most important first."""
     return [
         *(Work(f"RefineCAM, batch of {size}", size, "images", partial(refine_run, size)) for size in BATCHES),
         Work("robustness sweep of 20 copies", len(LEVELS) * len(SEEDS), "copies", sweep_run, trained=True),
@@ -89,13 +89,13 @@ def works() -> list[Work]:
 
 
 def refine_run(batch: int, case: Case) -> Run:
-    """Capture, maps of four layers and RefineCAM of a batch."""
+    """Capture, maps of four layers and RefineCAM for a batch."""
     x, target = case.x.repeat(batch, 1, 1, 1), case.target.repeat(batch)
     return partial(camviz.explain, case.module, x, target, camviz.Recipe(METHOD, case.layers))
 
 
 def arcc_run(batch: int, with_layers: bool, case: Case) -> Run:
-    """Maps of a batch and their ARCC: of RefineCAM, and of each of its layers too if wanted."""
+    """Maps of a batch and their ARCC: for RefineCAM, and optionally for each of its layers."""
     recipes = [camviz.Recipe(METHOD, case.layers)]
     recipes += [camviz.Recipe(METHOD, (layer,)) for layer in case.layers if with_layers]
     explains = [partial(camviz.explain, case.module, recipe=recipe) for recipe in recipes]
@@ -109,12 +109,12 @@ def arcc_run(batch: int, with_layers: bool, case: Case) -> Run:
 
 
 def sweep_run(case: Case) -> Run:
-    """Twenty noisy copies of a photograph and how their RefineCAM follows them."""
+    """A robustness sweep of RefineCAM over twenty noisy copies of a photograph."""
     net = camviz.load_model(case.name, str(case.x.device))
     image = PHOTOS[0].load()
     return partial(camviz.robustness, net, image, "gaussian", LEVELS, METHOD, case.layers, SEEDS, comparisons=False)
 
 
-def _row(work: Work, network: str, there: float, here: float) -> list[str]:
-    rates_ = [f"{work.count / seconds:,.1f} {work.unit}/s" for seconds in (there, here)]
-    return [work.title, network, rates_[0], ms(there), rates_[1], ms(here), f"{here / there:.1f} x"]
+def _row(work: Work, network: str, on_device: float, on_cpu: float) -> list[str]:
+    rates_ = [f"{work.count / seconds:,.1f} {work.unit}/s" for seconds in (on_device, on_cpu)]
+    return [work.title, network, rates_[0], ms(on_device), rates_[1], ms(on_cpu), f"{on_cpu / on_device:.1f} x"]

@@ -1,4 +1,4 @@
-"""What the sections of `benchmarks.gpu` fill in, and the report made from them."""
+"""The sections of `benchmarks.gpu`, and the report made from them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Value = TypeVar("Value")
 
 
 class OutOfTimeError(Exception):
-    """A section has used up its time."""
+    """A section is out of time."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Options:
 
     Attributes:
         device: "cuda", or "cpu" for a rehearsal.
-        networks: which of the bundled networks to check; None for all.
-        methods: which methods to check; None for all.
-        pictures: how many pictures the checks look at: photographs and synthetic shapes in turn.
-        repeat: runs of each timing, of which the median counts.
+        networks: the bundled networks to check; None for all.
+        methods: the methods to check; None for all.
+        pictures: how many pictures to check, alternating photographs and synthetic shapes.
+        repeat: runs per timing; the median counts.
     """
 
     device: str
@@ -50,11 +50,11 @@ class Section:
 
     Attributes:
         title: its heading.
-        end: when its time is up, on the clock of `time.monotonic`.
+        end: its deadline, on the clock of `time.monotonic`.
         body: paragraphs and tables, in Markdown.
         summary: its result in one sentence.
-        failures: what is wrong.
-        skipped: what was left out, and why.
+        failures: what failed.
+        skipped: what was skipped, and why.
         seconds: how long it took.
     """
 
@@ -71,14 +71,14 @@ class Section:
         return time.monotonic() > self.end
 
     def tick(self, *_: object) -> None:
-        """Stop what runs once the time is up: a progress callback for slow methods."""
+        """Stop once the time is up: a progress callback for slow methods."""
         if self.is_over():
             raise OutOfTimeError
 
     def attempt(self, what: str, run: Callable[[], Value]) -> Value | None:
-        """Run one piece of the section; None if the time was up or it raised, which is recorded.
+        """Run one part of the section; None if the time was up or it raised an exception, which is recorded.
 
-        Whatever is broken must not cost the rest of the report: the GPU may be borrowed for minutes only.
+        A failure must not cost the rest of the report: the GPU may be available for only a few minutes.
         """
         try:
             self.tick()
@@ -93,18 +93,18 @@ class Section:
         return None
 
     def fail(self, what: str) -> None:
-        """Record something that is wrong."""
+        """Record a failure."""
         self.failures.append(what)
         print(f"  FAILED: {what}", flush=True)
 
     def skip(self, what: str) -> None:
-        """Record something that was left out."""
+        """Record something that was skipped."""
         self.skipped.append(what)
         print(f"  skipped: {what}", flush=True)
 
 
 def conditions(device: str) -> list[str]:
-    """The machine and the versions, a line each."""
+    """The machine and the versions, one line each."""
     packages = ("torch", "torchvision", "numpy", "scipy", "scikit-image", "grad-cam", "efficientnet-lite-pytorch")
     return [
         *(_gpu() if device.startswith("cuda") else ["Device: CPU (no GPU was used)"]),
@@ -115,8 +115,8 @@ def conditions(device: str) -> list[str]:
 
 
 def _gpu() -> list[str]:
-    found = torch.cuda.get_device_properties(0)
-    kind = f"{found.name}, {found.total_memory / 2**30:.1f} GiB, compute capability {found.major}.{found.minor}"
+    gpu = torch.cuda.get_device_properties(0)
+    kind = f"{gpu.name}, {gpu.total_memory / 2**30:.1f} GiB, compute capability {gpu.major}.{gpu.minor}"
     libraries = f"CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
     return [f"Device: {kind}", f"Driver {_driver()}, {libraries}"]
 
@@ -132,8 +132,8 @@ def _driver() -> str:
 
 def _cpu() -> str:
     info = Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
-    return found[1] if found else platform.processor()
+    match = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
+    return match[1] if match else platform.processor()
 
 
 def _version(package: str) -> str:
@@ -153,8 +153,8 @@ def markdown(sections: Sequence[Section], about: Sequence[str], device: str) -> 
         result = section.summary or "no summary: it did not finish"
         lines.append(f"- **{section.title}** ({section.seconds:.0f} s): {result}")
     for heading, kind in (("Failures", "failures"), ("Skipped", "skipped")):
-        found = [(section.title, what) for section in sections for what in getattr(section, kind)]
-        lines += ["", f"## {heading}", "", *(f"- {title}: {what}" for title, what in found or [("All", "none")])]
+        entries = [(section.title, what) for section in sections for what in getattr(section, kind)]
+        lines += ["", f"## {heading}", "", *(f"- {title}: {what}" for title, what in entries or [("All", "none")])]
     for section in sections:
         lines += ["", f"## {section.title}", ""]
         lines.append("\n\n".join(section.body) or "Nothing was measured.")

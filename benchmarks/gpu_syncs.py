@@ -24,10 +24,10 @@ WARNING = "synchronizing CUDA operation"
 
 
 def syncs(section: Section, options: Options) -> None:
-    """Count the waits of each piece of work, after a first run that warms up."""
+    """Count the waits of each task, after a warm-up run."""
     section.body.append(
-        "Each copy to or from the GPU that waits, and each `bool`, `int`, `float`, `tolist` or mask index of a tensor "
-        "on the GPU, stops the CPU until the GPU is done. One run each, counted by `torch.cuda.set_sync_debug_mode`; "
+        "Each blocking copy to or from the GPU, and each `bool`, `int`, `float`, `tolist` or mask index of a tensor on "
+        "the GPU, makes the CPU wait until the GPU is done. One run each, counted by `torch.cuda.set_sync_debug_mode`; "
         "the lines are the innermost ones of camviz."
     )
     on_gpu = options.device.startswith("cuda")
@@ -39,23 +39,23 @@ def syncs(section: Section, options: Options) -> None:
         for network in ("resnet18", trained_lite()):
             case = make_case(network, options.device)
             for what, run in works(case).items():
-                found = section.attempt(f"{what}, {network}", partial(count, run, on_gpu))
-                if found is not None:
-                    lines = "; ".join(f"{line} ({times})" for line, times in found.most_common())
-                    rows.append([what, network, str(found.total()), lines or "–"])
-                    totals.append(f"{what} on {network}: {found.total()}")
+                waits = section.attempt(f"{what}, {network}", partial(count, run, on_gpu))
+                if waits is not None:
+                    lines = "; ".join(f"{line} ({times})" for line, times in waits.most_common())
+                    rows.append([what, network, str(waits.total()), lines or "–"])
+                    totals.append(f"{what} on {network}: {waits.total()}")
                     print(f"  {' | '.join(rows[-1])}", flush=True)
     finally:
-        section.body.append(table(("work", "network", "waits", "lines (waits)"), rows))
+        section.body.append(table(("task", "network", "waits", "lines (waits)"), rows))
         section.summary = "; ".join(totals) or "nothing was counted"
 
 
 def works(case: Case) -> dict[str, Run]:
-    """The pieces of work, each with what comes before it done."""
+    """The tasks, each with its prerequisites already computed."""
     cap = camviz.capture(case.module, case.x, case.target, case.layers)
     maps, _ = camviz.cam_with_notes(cap, METHOD)
     recipe = camviz.Recipe(METHOD, case.layers)
-    found: dict[str, Run] = {
+    tasks: dict[str, Run] = {
         "capture": partial(camviz.capture, case.module, case.x, case.target, case.layers),
         f"{METHOD}, four layers": partial(camviz.cam_with_notes, cap, METHOD),
         "eigencam, four layers": partial(camviz.cam_with_notes, cap, "eigencam"),
@@ -63,27 +63,27 @@ def works(case: Case) -> dict[str, Run]:
         "explain": partial(camviz.explain, case.module, case.x, case.target, recipe),
         "five maps and their ARCC": arcc_run(1, True, case),
     }
-    if case.name == trained_lite():  # noise acts on what a trained network sees
-        found["robustness sweep of 20 copies"] = sweep_run(case)
-    return found
+    if case.name == trained_lite():  # noise makes sense only for a trained network
+        tasks["robustness sweep of 20 copies"] = sweep_run(case)
+    return tasks
 
 
 def count(run: Run, on_gpu: bool) -> Counter[str]:
     """How often a run waits for the GPU, by line."""
     run()
-    with _counted(on_gpu) as found:
+    with _counted(on_gpu) as waits:
         run()
-    return found
+    return waits
 
 
 @contextmanager
 def _counted(on_gpu: bool) -> Iterator[Counter[str]]:
-    """Count torch's warnings of waits in this block, by the line of camviz that runs."""
-    found: Counter[str] = Counter()
+    """Count torch's warnings about waits in this block, by the line of camviz that caused them."""
+    waits: Counter[str] = Counter()
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
         if WARNING in str(message):
-            found[_line(sys._getframe(1))] += 1
+            waits[_line(sys._getframe(1))] += 1
 
     with warnings.catch_warnings():
         warnings.simplefilter("always")
@@ -92,7 +92,7 @@ def _counted(on_gpu: bool) -> Iterator[Counter[str]]:
             torch.cuda.synchronize()
             torch.cuda.set_sync_debug_mode("warn")
         try:
-            yield found
+            yield waits
         finally:
             if on_gpu:
                 torch.cuda.set_sync_debug_mode("default")

@@ -9,7 +9,7 @@ from benchmarks.gpu_report import Options, Section
 
 
 def timings(section: Section, options: Options) -> None:
-    """Time camviz against grad-cam 1.5.7; a part of `benchmarks.speed` that raises does not stop the others."""
+    """Time camviz against grad-cam 1.5.7; a failing part of `benchmarks.speed` does not stop the others."""
     missing = [name for name in ("pytorch_grad_cam", "ttach", "efficientnet_lite_pytorch") if find_spec(name) is None]
     if missing:
         section.skip(f"all timings: {', '.join(missing)} not installed")
@@ -36,4 +36,4 @@ def timings(section: Section, options: Options) -> None:
     finally:
         section.body.append(speed.markdown(rows, machine(options.device, options.repeat)))
         missed = sum(row.met is False for row in rows)
-        section.summary = f"{len(rows)} figures, of which {missed} miss their target"
+        section.summary = f"{len(rows)} figures; {missed} miss their target"

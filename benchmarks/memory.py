@@ -1,4 +1,4 @@
-"""Peak memory of a network's first capture; one fresh process to a figure.
+"""Peak memory of a network's first capture; each figure needs a fresh process.
 
 `python -m benchmarks.memory resnet18 cpu` prints it in MB. `speed.py` runs it for its table.
 """
@@ -17,7 +17,7 @@ from torch import nn
 
 import camviz
 
-# Modules that are called once: on others grad-cam pairs the first call, and the two would differ.
+# Modules that are called once: for others grad-cam uses the first call, and the two would differ.
 LAYERS = {
     "resnet18": ("layer1", "layer2", "layer3", "layer4"),
     "efficientnet-lite0": ("_blocks.2", "_blocks.4", "_blocks.10", "_blocks.15"),
@@ -26,7 +26,7 @@ LAYERS = {
 
 
 def untrained(name: str) -> nn.Module:
-    """A network with seeded random weights: what they are changes neither time nor memory."""
+    """A network with seeded random weights, whose values affect neither time nor memory."""
     torch.manual_seed(0)
     if name.startswith("efficientnet-lite"):
         return EfficientNet.from_name(name).eval().requires_grad_(False)
@@ -34,21 +34,21 @@ def untrained(name: str) -> nn.Module:
 
 
 def peak_memory(name: str, device: str) -> float:
-    """Peak memory (MB, of 10^6 bytes) of the first capture above what was held before it.
+    """Peak memory (MB, 10^6 bytes) of the first capture above what was held before it.
 
-    On a CPU the process's resident memory, on a GPU what torch has allocated there. The input is held before.
+    On a CPU this is the process's resident memory, on a GPU the memory allocated by torch. The input is not counted.
     """
     module = untrained(name).to(device)
     small = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 2)).eval().to(device)
-    camviz.capture(small, torch.zeros(1, 3, 8, 8, device=device), 0, ["0"])  # warms up torch, not the network
+    camviz.capture(small, torch.zeros(1, 3, 8, 8, device=device), 0, ["0"])  # warms up torch, but not the network
     x = torch.zeros(1, 3, 224, 224, device=device)
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats()
         held = torch.cuda.memory_allocated()
         camviz.capture(module, x, None, LAYERS[name])
         return (torch.cuda.max_memory_allocated() - held) / 1e6
-    ctypes.CDLL(None).malloc_trim(0)  # or what building the network has freed would be used again, unseen
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from here
+    ctypes.CDLL(None).malloc_trim(0)  # or memory freed while building the network would be reused, unnoticed
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     held = _status("VmRSS")
     camviz.capture(module, x, None, LAYERS[name])
     return (_status("VmHWM") - held) / 1e6
@@ -56,9 +56,9 @@ def peak_memory(name: str, device: str) -> float:
 
 def _status(key: str) -> int:
     """A figure of this process, in bytes (Linux)."""
-    found = re.search(rf"{key}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found is not None
-    return int(found[1]) * 1024
+    match = re.search(rf"{key}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert match is not None
+    return int(match[1]) * 1024
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """The sixteen photographs that scores are reported on.
 
-All lie inside installed packages (scikit-image, scikit-learn, matplotlib), so no network is needed. The list,
-crops included, was fixed by looking at the pictures alone, before any score was computed: first every
-photograph of an everyday thing in those packages, in full, then plainly visible things cut out of five of
-them. Left out: pictures of no object (`hubble_deep_field`, `retina`, textures, microscopy), the second view of
-the stereo pair, the motion-blurred `clock_motion`, and `horse`, a two-valued silhouette.
+All come from installed packages (scikit-image, scikit-learn, matplotlib), so no network connection is needed. The list,
+including crops, was fixed by looking only at the pictures, before any score was computed: first every photograph of an
+everyday object in those packages, in full, then clearly visible objects cut out of five of them. Excluded: pictures
+without an object (`hubble_deep_field`, `retina`, textures, microscopy), the second view of the stereo pair, the
+motion-blurred `clock_motion`, and `horse`, a binary silhouette.
 
-The crops share pixels with the full pictures: these are sixteen pictures of ten scenes, so an interval over
-the sixteen is somewhat too narrow.
+The crops share pixels with the full pictures: these are sixteen pictures of ten scenes, so an interval over the sixteen
+is somewhat too narrow.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Noise robustness of seven explanations, on photographs and on synthetic shapes, under every kind of noise.
+"""Noise robustness of seven explanations, on photographs and on synthetic shapes, for every kind of noise.
 
-Run from the repository's root: `python -m benchmarks.robustness`. Every perturbed copy of a picture and every
-explanation is a row in `benchmarks/robustness/MODEL.csv`, which grows by a whole picture at a time; a later run goes
-on from there. At the end `benchmarks.robustness_report` writes the tables and the figure, whatever the outcome.
-Nothing is tuned on the results.
+Run from the repository's root: `python -m benchmarks.robustness`. `benchmarks/robustness/MODEL.csv` has a row for every
+perturbed copy of a picture and every explanation; it grows by one picture at a time, and a later run resumes from it.
+At the end `benchmarks.robustness_report` writes the tables and the figure, whatever the result. Nothing is tuned on the
+results.
 
-A picture takes some 23 s of one core with EfficientNet-Lite0, 18 s with the ResNet-18 and 53 s with the VGG-11, most
-of them for Ablation-CAM: 80 minutes of one core altogether.
+A picture takes about 23 s of one core with EfficientNet-Lite0, 18 s with ResNet-18 and 53 s with VGG-11, mostly for
+Ablation-CAM: 80 minutes of one core in total.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ LEVELS = (0.3, 0.6, 1.0)
 SAMPLES = 60
 FIT: Fit = "crop"
 FOLDER = Path(__file__).with_suffix("")
-# What the report needs of a copy's outcome, to four decimals: all fields would take twice the space.
+# The fields that the report needs, to four decimals: all fields would take twice the space.
 COLUMNS = ["image", "segments", "method", "kind", "level", "seed", "predicted", "flipped", "overlap", "overlap_same"]
 
 
@@ -55,8 +55,8 @@ def main() -> None:
     options.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
     options.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     options.add_argument("--folder", type=Path, default=FOLDER)
-    options.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the noise")
-    options.add_argument("--images", type=int, help="only the first so many of each model, for a trial")
+    options.add_argument("--seeds", type=int, nargs="+", default=[0], help="seeds of the noise")
+    options.add_argument("--images", type=int, help="how many pictures of each model, from the first (default: all)")
     args = options.parse_args()
     args.folder.mkdir(exist_ok=True)
     points = perturbations(list(noise.KINDS), LEVELS, args.seeds)
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def pictures(model: str) -> list[str]:
-    """The names of a model's pictures: the photographs, or the samples that it classifies correctly."""
+    """The names of a model's pictures: the photographs, or samples that it classifies correctly."""
     if model == PHOTO_MODEL:
         return [photo.name for photo in PHOTOS]
     return [str(index) for index in chosen(model, SAMPLES)]
@@ -80,12 +80,12 @@ def load(model: str, name: str) -> NDArray[np.uint8]:
 
 
 def measure(model: str, names: Sequence[str], points: Sequence[Perturbation], workers: int, file: Path) -> None:
-    """Add the rows of the pictures that a model's file lacks."""
+    """Add the rows of pictures that are missing from a model's file."""
     tables = [read(file)] if file.exists() else []
     done = {name for table in tables for name in complete(table, points)}
     todo = [name for name in names if name not in done]
     start = time.perf_counter()
-    # One thread to a process: the sums then run in one order, and the numbers are the same on every run.
+    # One thread per process: sums then run in a fixed order, and the numbers are the same on every run.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         for count, rows in enumerate(pool.map(partial(perturb, model, points), todo), 1):
@@ -95,14 +95,14 @@ def measure(model: str, names: Sequence[str], points: Sequence[Perturbation], wo
 
 
 def complete(table: pd.DataFrame, points: Sequence[Perturbation]) -> set[str]:
-    """The pictures of which a table holds every explanation under every perturbation."""
-    wanted = {(name, point.kind, point.level, point.seed) for name in _titles() for point in points}
-    there = table.groupby("image")[["method", "kind", "level", "seed"]]
-    return {str(image) for image, rows in there if wanted <= set(rows.itertuples(index=False, name=None))}
+    """The pictures for which a table holds every explanation and perturbation."""
+    expected = {(name, point.kind, point.level, point.seed) for name in _titles() for point in points}
+    groups = table.groupby("image")[["method", "kind", "level", "seed"]]
+    return {str(image) for image, rows in groups if expected <= set(rows.itertuples(index=False, name=None))}
 
 
 def perturb(model: str, points: Sequence[Perturbation], name: str) -> pd.DataFrame:
-    """Every perturbed copy of one picture under every explanation, a row each."""
+    """One row for each perturbed copy of a picture and each explanation."""
     net, image = _net(model), load(model, name)
     pieces = sweep(net, [Case(name, image, FIT)], recipes(net.layers), points)
     table = pd.concat([rows for _, rows in pieces])
@@ -110,7 +110,7 @@ def perturb(model: str, points: Sequence[Perturbation], name: str) -> pd.DataFra
 
 
 def recipes(layers: tuple[str, ...]) -> dict[str, camviz.Recipe]:
-    """Every explanation by its name in the report: each method on the deepest layer, and RefineCAM over all."""
+    """All explanations by name in the report: each method on the deepest layer, and RefineCAM over all layers."""
     single = [camviz.Recipe(method, layers[-1:]) for method in METHODS]
     return dict(zip(_titles(), [*single, camviz.Recipe(BASE, layers)], strict=True))
 
@@ -125,7 +125,7 @@ def _net(model: str) -> camviz.Net:
 
 
 def _save(table: pd.DataFrame, file: Path) -> None:
-    """Write all rows, those of a picture measured anew in place of its old ones, so that no stop leaves half a file."""
+    """Write all rows, replacing old ones of a picture; an interruption never leaves half a file."""
     part = file.with_suffix(".part")
     table.drop_duplicates(KEY, keep="last").to_csv(part, index=False, lineterminator="\n")
     part.replace(file)

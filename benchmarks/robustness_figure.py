@@ -1,4 +1,4 @@
-"""The figure of the report on `robustness`: means and intervals, a row for each model."""
+"""The figure of the `robustness` report: means and intervals, one row per model."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from camviz.noise.rank_overlap import chance
 from camviz.statistics import bootstrap
 
 _TITLES = {"consistency": "Consistency C", "responsiveness": "Responsiveness R", "rm": "RM = C · R"}
-_COLOURS = ("#0072B2", "#D55E00", "#009E73")  # told apart by colour-blind eyes too (Okabe and Ito)
+_COLOURS = ("#0072B2", "#D55E00", "#009E73")  # colour-blind safe (Okabe and Ito)
 
 
 def draw(studies: Sequence[Study]) -> mpl.figure.Figure:
-    """C, R and RM of every explanation; dotted: what arbitrary rankings would give."""
+    """C, R and RM of every explanation; dotted lines: the values for arbitrary rankings."""
     figure, axes = plt.subplots(
         len(studies), len(_TITLES), figsize=(4 * len(_TITLES), 2.9 * len(studies)), squeeze=False, sharey="row",
         layout="constrained",
@@ -38,9 +38,9 @@ def draw(studies: Sequence[Study]) -> mpl.figure.Figure:
 
 def _dots(axis: Any, study: Study, measure: str, colour: str) -> None:
     for place, name in enumerate(study.names):
-        found = bootstrap(study.of(measure)[name])
-        axis.plot([found.low, found.high], [place] * 2, color=colour, linewidth=2)
-        axis.plot(found.value, place, "o", color=colour, markersize=6)
+        interval = bootstrap(study.of(measure)[name])
+        axis.plot([interval.low, interval.high], [place] * 2, color=colour, linewidth=2)
+        axis.plot(interval.value, place, "o", color=colour, markersize=6)
 
 
 def _title(model: str) -> str:

@@ -1,4 +1,4 @@
-"""The report on `robustness`: tables and findings in words, made from the rows alone."""
+"""The `robustness` report: tables and conclusions, generated only from the rows."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from camviz.noise.rank_overlap import chance, minimum
 from camviz.statistics import DRAWS, Comparison, Interval, bootstrap, compare, in_words
 
 MEASURES = {"consistency": "C", "responsiveness": "R", "rm": "RM"}
-# By arXiv 2508.18154, as summaries of it tell.
+# According to summaries of arXiv 2508.18154.
 MOST, LEAST = "Grad-CAM++", ("Eigen-CAM", "Ablation-CAM")
 _ALPHA = 0.05
 
 
 def write(folder: Path) -> None:
-    """Write `report.md` and `figure.png` beside the models' files."""
+    """Write `report.md` and `figure.png` next to the models' files."""
     studies = [load(file) for file in sorted(folder.glob("*.csv"))]
     parts = [
         "# Noise robustness of class activation maps",
@@ -36,20 +36,22 @@ def write(folder: Path) -> None:
     ]
     (folder / "report.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     robustness_figure.draw(studies).savefig(folder / "figure.png", dpi=100)
-    print(f"written: {folder / 'report.md'}")
+    print(f"written to {folder / 'report.md'}")
 
 
 def _chapter(study: Study) -> list[str]:
     return [
         f"## {study.model}",
         _conditions(study),
-        "### Does it agree with the published findings?",
+        "### Does it agree with the published results?",
         _tested(partial(_published, study)),
         "### Means over all kinds and levels of noise",
         _means(study),
         _flips(study),
-        "### What can be told apart",
-        "\n".join(f"- {title}: {_tested(partial(_told, study, measure))}" for measure, title in MEASURES.items()),
+        "### Which explanations differ?",
+        "\n".join(
+            f"- {title}: {_tested(partial(_differences, study, measure))}" for measure, title in MEASURES.items()
+        ),
         "### By kind of noise",
         _by(study, "kind", [kind for kind in noise.KINDS if kind in set(study.table.kind)]),
         "### By level of noise",
@@ -58,7 +60,7 @@ def _chapter(study: Study) -> list[str]:
 
 
 def _conditions(study: Study) -> str:
-    """What was measured, and how: all that the numbers hang on."""
+    """What was measured and how: everything that the numbers depend on."""
     rows, net = study.table, camviz.load_model(study.model, device="cpu")
     first = rows[rows.method == study.names[0]]
     size, resize = net.preprocessing.size, net.preprocessing.resize
@@ -67,7 +69,7 @@ def _conditions(study: Study) -> str:
     levels = ", ".join(str(level) for level in sorted(set(rows.level)))
     return (
         f"{_pictures(list(first.image.unique()), net.info.data)} Preprocessing: shorter side to {resize}, centre crop "
-        f"of {size}; noise acts on that. The class explained is the predicted one. {rows.kind.nunique()} kinds of "
+        f"of {size}; noise acts on the crop. The predicted class is explained. {rows.kind.nunique()} kinds of "
         f"noise at the levels {levels}, seed {seeds}: {len(first)} perturbed copies. Each method explains "
         f"the deepest layer, `{net.layers[-1]}`; {REFINED} is the product of Grad-CAM++ over {layers}. "
         f"{_segments(first)} {_merged(study)} {_blank(rows)}"
@@ -77,80 +79,81 @@ def _conditions(study: Study) -> str:
 def _pictures(names: Sequence[str], data: str) -> str:
     if data != SHAPES:
         return (
-            f"{len(names)} photographs (`benchmarks/photos.py`); some are crops of others, so that the intervals are "
+            f"{len(names)} photographs (`benchmarks/photos.py`); some are crops of others, so the intervals are "
             "somewhat too narrow."
         )
     bands = Counter(shapes.sample(int(name)).shapes[0].band for name in names)
-    told = ", ".join(f"{count} {band}" for band, count in bands.items())
-    return f"The first {len(names)} synthetic test samples that the model gets right, by size: {told}."
+    sizes = ", ".join(f"{count} {band}" for band, count in bands.items())
+    return f"The first {len(names)} synthetic test samples that the model classifies correctly, by size: {sizes}."
 
 
 def _segments(rows: pd.DataFrame) -> str:
-    """How many segments are ranked, and what overlap that gives at least and by chance."""
+    """How many segments are ranked, and the resulting smallest and chance overlap."""
     counts = rows.groupby("image").segments.first()
     usual = int(counts.mode()[0])
     others = sorted(set(counts) - {usual})
     rest = f" ({others[0]} to {others[-1]} on {(counts != usual).sum()} of them)" if others else ""
     return (
-        f"A picture has {usual} segments{rest}; of rankings of {usual}, chance gives an overlap of "
-        f"{chance(usual):.2f}, and no two overlap less than {minimum(usual):.2f}."
+        f"A picture has {usual} segments{rest}; random rankings of {usual} segments have a mean overlap of "
+        f"{chance(usual):.2f}, and no two rankings overlap by less than {minimum(usual):.2f}."
     )
 
 
 def _merged(study: Study) -> str:
-    said = [
+    sentences = [
         f"{', '.join([name, *twins])} are the same to within {SAME} on every picture, so they are shown and tested "
         "as one."
         for name, twins in study.twins.items()
         if twins
     ]
-    return " ".join(said) or "No two explanations are the same on every picture."
+    return " ".join(sentences) or "No two explanations are the same on every picture."
 
 
 def _blank(rows: pd.DataFrame) -> str:
     counts = rows[rows.overlap.isna()].method.value_counts()
-    told = ", ".join(f"{count} of {name}" for name, count in counts.items()) or "none"
-    return f"Copies left out, as a map is blank and ranks nothing: {told}."
+    left_out = ", ".join(f"{count} of {name}" for name, count in counts.items()) or "none"
+    return f"Copies left out because a blank map ranks nothing: {left_out}."
 
 
-def _tested(say: Callable[[], str]) -> str:
-    """What a test says, or why there is none."""
+def _tested(describe: Callable[[], str]) -> str:
+    """The result of a test, or the reason why it is impossible."""
     try:
-        return say()
+        return describe()
     except ValueError as error:
         return str(error)
 
 
-def _told(study: Study, measure: str) -> str:
-    found = compare(study.of(measure))
-    friedman = "" if found.friedman is None else f"Friedman p = {found.friedman:.2g}. "
-    return friedman + " ".join(in_words(found, _ALPHA))
+def _differences(study: Study, measure: str) -> str:
+    comparison = compare(study.of(measure))
+    friedman = "" if comparison.friedman is None else f"Friedman p = {comparison.friedman:.2g}. "
+    return friedman + " ".join(in_words(comparison, _ALPHA))
 
 
 def _published(study: Study) -> str:
-    """Hold the order by RM's average rank against the paper's, which knows no RefineCAM."""
-    found = compare(study.of("rm", [name for name in study.names if name != REFINED]))
-    ranks = _all_ranks(study, found)
+    """Compare the order of average ranks by RM with the paper's, which does not have RefineCAM."""
+    comparison = compare(study.of("rm", [name for name in study.names if name != REFINED]))
+    ranks = _all_ranks(study, comparison)
     order = ", ".join(
-        f"{study.label(name)} ({found.ranks[name]:.1f})" for name in sorted(found.ranks, key=lambda name: ranks[name])
+        f"{study.label(name)} ({comparison.ranks[name]:.1f})"
+        for name in sorted(comparison.ranks, key=lambda name: ranks[name])
     )
     first = all(ranks[MOST] < rank for name, rank in ranks.items() if name != MOST)
     last = min(ranks[name] for name in LEAST) > max(rank for name, rank in ranks.items() if name not in LEAST)
     verdict = "agrees with" if first and last else "agrees in part with" if first or last else "does not agree with"
-    places = {name: _place(ranks[name], list(found.ranks.values())) for name in (MOST, *LEAST)}
+    places = {name: _place(ranks[name], list(comparison.ranks.values())) for name in (MOST, *LEAST)}
     return (
         f"Average ranks by RM, best first, without {REFINED}, which the paper does not have: {order}. The paper "
         f"(arXiv 2508.18154, by its abstract and summaries) finds {MOST} the most robust: here it takes "
         f"{places[MOST]}. It finds {' and '.join(LEAST)} the least robust: here they take "
         f"{' and '.join(places[name] for name in LEAST)}. So this order {verdict} the paper's. "
-        f"{in_words(found, _ALPHA)[0]} {_against_least(found)}"
+        f"{in_words(comparison, _ALPHA)[0]} {_against_least(comparison)}"
     )
 
 
-def _all_ranks(study: Study, found: Comparison) -> dict[str, float]:
-    """The average rank of each explanation, also of those tested as one with another."""
-    tested = {each: rank for name, rank in found.ranks.items() for each in (name, *found.merged[name])}
-    return {each: rank for name, rank in tested.items() for each in (name, *study.twins[name])}
+def _all_ranks(study: Study, comparison: Comparison) -> dict[str, float]:
+    """The average rank of each explanation, including those tested as one with another."""
+    tested = {twin: rank for name, rank in comparison.ranks.items() for twin in (name, *comparison.merged[name])}
+    return {twin: rank for name, rank in tested.items() for twin in (name, *study.twins[name])}
 
 
 def _place(rank: float, ranks: Sequence[float]) -> str:
@@ -158,63 +161,70 @@ def _place(rank: float, ranks: Sequence[float]) -> str:
     return f"place {1 + sum(other < rank for other in ranks)} of {len(ranks)}{shared}"
 
 
-def _against_least(found: Comparison) -> str:
-    """The paper's best against its worst, pair by pair."""
-    said = []
-    for pair in found.pairs:
+def _against_least(comparison: Comparison) -> str:
+    """Compare the paper's best with each of its worst."""
+    sentences = []
+    for pair in comparison.pairs:
         if MOST in (pair.first, pair.second) and {pair.first, pair.second} & set(LEAST):
             other, sign = (pair.second, 1) if pair.first == MOST else (pair.first, -1)
-            said.append(
+            sentences.append(
                 f"{MOST} against {other}: median difference in RM {sign * pair.median:+.3f}, effect "
                 f"{sign * pair.effect:+.2f}, corrected p = {pair.corrected:.2g}."
             )
-    return " ".join(said)
+    return " ".join(sentences)
 
 
 def _means(study: Study) -> str:
-    """A row for each explanation: the three measures, the control on the original class, the average ranks."""
-    alike = matched(study.table)
+    """A row per explanation: the three measures, the control for the original class, the average ranks."""
+    overlap = matched(study.table)
     ranks = {measure: _ranks(study, measure) for measure in ("rm", "consistency")}
     measured = [*MEASURES, "same_class"]
     rows = []
     for name in study.names:
-        found = [bootstrap(study.of(measure)[name]) for measure in measured]
+        intervals = [bootstrap(study.of(measure)[name]) for measure in measured]
         places = [ranks[measure].get(name, "–") for measure in ranks]
-        c_r = f"{alike.kept[name]:.3f} / {1 - alike.changed[name]:.3f}" if name in alike.index else "undefined"
-        rows.append([study.label(name), *(cell for each in found for cell in (_cell(each), each.n)), c_r, *places])
+        c_r = f"{overlap.kept[name]:.3f} / {1 - overlap.changed[name]:.3f}" if name in overlap.index else "undefined"
+        rows.append(
+            [
+                study.label(name),
+                *(cell for interval in intervals for cell in (_cell(interval), interval.n)),
+                c_r,
+                *places,
+            ]
+        )
     heads = [*MEASURES.values(), "overlap on flipped copies, original class"]
     counted = [cell for title in heads for cell in (title, "n")]
     return table(["explanation", *counted, "C / R, matched", "rank by RM", "rank by C"], rows)
 
 
 def _ranks(study: Study, measure: str) -> dict[str, str]:
-    """The average ranks, readable; none where too few pictures have a value."""
+    """The average ranks as text; empty if too few pictures have a value."""
     try:
-        found = compare(study.of(measure))
+        comparison = compare(study.of(measure))
     except ValueError:
         return {}
-    return {each: f"{rank:.2f}" for name, rank in found.ranks.items() for each in (name, *found.merged[name])}
+    return {twin: f"{rank:.2f}" for name, rank in comparison.ranks.items() for twin in (name, *comparison.merged[name])}
 
 
-def _cell(found: Interval) -> str:
-    if not found.n:
+def _cell(interval: Interval) -> str:
+    if not interval.n:
         return "undefined"
-    return f"{found.value:.3f}" + (f" [{found.low:.3f}, {found.high:.3f}]" if found.n > 1 else "")
+    return f"{interval.value:.3f}" + (f" [{interval.low:.3f}, {interval.high:.3f}]" if interval.n > 1 else "")
 
 
 def _flips(study: Study) -> str:
     flips = study.of("flips")[study.names[0]]
     return (
-        f"The prediction flips on some copy of {int((flips > 0).sum())} of {len(flips)} pictures, and on "
-        f"{flips.mean():.0%} of all copies. n: pictures on which a value is defined. Brackets are 95 % bootstrap "
-        f"intervals over pictures ({DRAWS} resamples). All kinds and levels count alike. As flips come with the "
-        "stronger noise, C speaks of weaker noise than R. Matched: only kinds and levels that flip some pictures and "
-        "not others, each with the same weight in C and in R; the pictures still differ. Ranks: 1 is best."
+        f"The prediction flips for some copy of {int((flips > 0).sum())} of {len(flips)} pictures, and for "
+        f"{flips.mean():.0%} of all copies. n: the number of pictures with a defined value. Brackets are 95 % "
+        f"bootstrap intervals over pictures ({DRAWS} resamples). All kinds and levels have equal weight. As flips come "
+        "with stronger noise, C describes weaker noise than R. Matched: only kinds and levels that flip some pictures "
+        "and not others, each with the same weight in C and in R; the pictures still differ. Ranks: 1 is best."
     )
 
 
 def _by(study: Study, column: str, groups: Sequence[object]) -> str:
-    """C / R at one kind or level of noise at a time: means over the pictures on which each is defined."""
+    """C / R for one kind or level of noise at a time: means over the pictures for which each is defined."""
     cells: dict[str, list[str]] = {study.label(name): [] for name in study.names}
     counts = []
     for group in groups:

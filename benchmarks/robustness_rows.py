@@ -1,4 +1,4 @@
-"""What `robustness` measured, read back: a table of perturbed copies for each model."""
+"""Reads the results of `robustness`: a table of perturbed copies for each model."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ import pandas as pd
 from camviz.study import per_image
 
 REFINED = "RefineCAM"
-# What a row of a model's file is about: there are no two with the same.
+# The columns that identify a row of a model's file.
 KEY = ["image", "method", "kind", "level", "seed"]
-# Explanations that differ by no more on any picture are shown, and tested, as one: near-ties of segments may turn
-# with the last digit of a map.
+# Explanations that never differ by more than this are shown and tested as one: the last digit of a map can decide
+# near-ties of segments.
 SAME = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """What was measured with one model.
+    """The measurements of one model.
 
     Attributes:
         model: its name.
         table: a row for each perturbed copy and explanation.
-        twins: for each explanation shown, those that are the same on every picture.
+        twins: for each explanation shown, the other ones that are the same on every picture.
     """
 
     model: str
@@ -36,20 +36,20 @@ class Study:
 
     @property
     def names(self) -> list[str]:
-        """The explanations shown."""
+        """The explanations that are shown."""
         return list(self.twins)
 
     @cached_property
     def values(self) -> pd.DataFrame:
-        """One value a picture: see `camviz.study.per_image`."""
+        """One value per picture: see `camviz.study.per_image`."""
         return per_image(self.table)
 
     def of(self, measure: str, names: Sequence[str] | None = None) -> pd.DataFrame:
-        """One measure, a row a picture and a column an explanation."""
+        """One measure, with a row per picture and a column per explanation."""
         return self.values[measure].unstack("method", sort=False)[names or self.names]
 
     def label(self, name: str) -> str:
-        """An explanation and those that are the same."""
+        """The names of an explanation and its twins."""
         return " = ".join([name, *self.twins[name]])
 
 
@@ -59,27 +59,27 @@ def read(file: Path) -> pd.DataFrame:
 
 
 def load(file: Path) -> Study:
-    """What a model's file tells."""
+    """The measurements in a model's file."""
     rows = read(file)
     return Study(file.stem, rows, _twins(per_image(rows)))
 
 
 def _twins(values: pd.DataFrame) -> dict[str, list[str]]:
-    """Group the explanations that are the same on every picture, under the first of them."""
-    found: dict[str, list[str]] = {}
+    """Group explanations that are the same on every picture under the first of them."""
+    groups: dict[str, list[str]] = {}
     measured = {str(name): group.to_numpy() for name, group in values.groupby("method", sort=False)}
     for name, numbers in measured.items():
-        same = (one for one in found if np.allclose(measured[one], numbers, rtol=0, atol=SAME, equal_nan=True))
+        same = (other for other in groups if np.allclose(measured[other], numbers, rtol=0, atol=SAME, equal_nan=True))
         first = next(same, None)
         if first is None:
-            found[name] = []
+            groups[name] = []
         else:
-            found[first].append(name)
-    return found
+            groups[first].append(name)
+    return groups
 
 
 def matched(rows: pd.DataFrame) -> pd.DataFrame:
-    """The mean overlap of kept and of changed copies at equal kind and level, where both occur; a row a method."""
-    apart = rows.assign(kept=rows.overlap.where(~rows.flipped), changed=rows.overlap.where(rows.flipped))
-    cells = apart.groupby(["method", "kind", "level"])[["kept", "changed"]].mean().dropna()
+    """The mean overlap of kept and of changed copies at the kinds and levels with both; a row per method."""
+    split = rows.assign(kept=rows.overlap.where(~rows.flipped), changed=rows.overlap.where(rows.flipped))
+    cells = split.groupby(["method", "kind", "level"])[["kept", "changed"]].mean().dropna()
     return cells.groupby("method").mean()

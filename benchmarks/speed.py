@@ -1,7 +1,7 @@
-"""Timings of camviz against grad-cam, as ratios measured in one process.
+"""Timings of camviz compared with grad-cam, as ratios measured in one process.
 
 Run from the repository's root: `python -m benchmarks.speed`. The two sides of a ratio take turns, A B A B ...,
-after a warm-up of each, and their fastest runs are compared: other load can only make a run slower.
+after a warm-up of each, and their fastest runs are compared: other load can only slow a run down.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from camviz.methods import cam_with_notes
 
 
 def main() -> None:
-    """Measure what was asked for and print it."""
+    """Measure the selected sections and print the results."""
     options = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     options.add_argument("--device", default="cpu")
     options.add_argument("--repeat", type=int, default=20, help="runs of each side; the fastest counts")
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def measure(only: Sequence[str], device: str, repeat: int) -> Iterator[Row]:
-    """Yield every row of the sections asked for."""
+    """Yield every row of the selected sections."""
     for section, rows in SECTIONS.items():
         if section in only:
             for name in ("resnet18", trained_lite()):
@@ -60,47 +60,47 @@ def measure(only: Sequence[str], device: str, repeat: int) -> Iterator[Row]:
 
 
 def refine_rows(case: Case, repeat: int) -> Iterator[Row]:
-    """RefineCAM over four layers against grad-cam's, as its users run it and as fast as it can be run."""
-    told = [ClassifierOutputTarget(int(case.target))]
+    """RefineCAM over four layers compared with grad-cam's, as users run it and as fast as it can run."""
+    targets = [ClassifierOutputTarget(int(case.target))]
     frozen = copy.deepcopy(case.module)
     normal = RefineCAM(case.trainable, [case.trainable.get_submodule(n) for n in case.layers])
     lean = RefineCAM(frozen, [frozen.get_submodule(n) for n in case.layers])
     for base in lean.base_cam_per_layer:
         base.compute_input_gradient = True
-    sides: list[Run] = [case.strip, partial(normal, case.x, told), partial(lean, case.x, told)]
-    apart = float(abs(case.strip().cpu().numpy() - normal(case.x, told)).max())
+    sides: list[Run] = [case.strip, partial(normal, case.x, targets), partial(lean, case.x, targets)]
+    difference = float(abs(case.strip().cpu().numpy() - normal(case.x, targets)).max())
     ours, theirs, leanest = in_turn(sides, repeat)
-    found = f"{theirs / ours:.1f} x as fast ({ms(ours)} to {ms(theirs)}; maps differ by {apart:.0e} at most)"
+    found = f"{theirs / ours:.1f} x as fast ({ms(ours)} vs {ms(theirs)}; maps differ by at most {difference:.0e})"
     yield Row("RefineCAM, four layers, against grad-cam", case.name, found, ">= 4 x", theirs / ours >= 4)
-    found = f"{leanest / ours:.1f} x as fast ({ms(ours)} to {ms(leanest)})"
-    yield Row("the same, grad-cam with frozen parameters", case.name, found)
+    found = f"{leanest / ours:.1f} x as fast ({ms(ours)} vs {ms(leanest)})"
+    yield Row("RefineCAM, four layers, against grad-cam with frozen parameters", case.name, found)
 
 
 def pass_of(case: Case) -> tuple[Tensor, ...]:
-    """The least that gives activations and gradients: one forward, one backward onto the same layers."""
-    kept: list[Tensor] = []
+    """The minimum for activations and gradients: one forward and one backward pass onto the same layers."""
+    outputs: list[Tensor] = []
 
     def keep(_module: nn.Module, _args: Any, output: Tensor) -> None:
-        kept.append(output if output.requires_grad else output.requires_grad_())
+        outputs.append(output if output.requires_grad else output.requires_grad_())
 
     handles = [case.module.get_submodule(name).register_forward_hook(keep) for name in case.layers]
     score = case.module(case.x)[0, case.target[0]]
     for handle in handles:
         handle.remove()
-    return torch.autograd.grad(score, kept)
+    return torch.autograd.grad(score, outputs)
 
 
 def overhead_rows(case: Case, repeat: int) -> Iterator[Row]:
-    """What the capture, and the whole strip, cost beyond one forward and one backward pass."""
+    """The overhead of the capture, and of the whole strip, over one forward and one backward pass."""
     only = partial(camviz.capture, case.module, case.x, case.target, case.layers)
     base, captured, ours = in_turn([partial(pass_of, case), only, case.strip], repeat)
-    yield Row("capture beyond one forward + backward", case.name, f"{captured / base - 1:+.0%} (of {ms(base)})")
+    yield Row("capture: overhead over forward + backward", case.name, f"{captured / base - 1:+.0%} (of {ms(base)})")
     found = f"{ours / base - 1:+.0%} (of {ms(base)})"
-    yield Row("whole strip beyond one forward + backward", case.name, found, "<= 25 %", ours / base <= 1.25)
+    yield Row("whole strip: overhead over forward + backward", case.name, found, "<= 25 %", ours / base <= 1.25)
 
 
 def method_rows(case: Case, repeat: int) -> Iterator[Row]:
-    """Another method from the same capture: the maps of four layers."""
+    """The maps of four layers by another method from the same capture."""
     cap = camviz.capture(case.module, case.x, case.target, case.layers)
     names = [name for name, method in camviz.METHODS.items() if not method.is_slow]
     again = [lambda name=name: cam_with_notes(cap, name) for name in names]
@@ -118,12 +118,12 @@ class _Ablated(AblationLayer):
 
 
 def ablation_rows(case: Case, _: int) -> Iterator[Row]:
-    """Ablation-CAM on the last stage; grad-cam's side runs once, between two of ours."""
-    told = [ClassifierOutputTarget(int(case.target))]
+    """Ablation-CAM on the last stage; grad-cam's side runs once, between two runs of ours."""
+    targets = [ClassifierOutputTarget(int(case.target))]
     pairs = [(case.layers[-1], case.layers[-1])]
     if case.name == trained_lite():
-        # The default last layer is called twice, which grad-cam cannot ablate; the module that feeds its last
-        # call is as large, and pushing a channel of it far below 0 before ReLU6 comes to the same.
+        # The default last layer is called twice, which grad-cam cannot ablate; the module that feeds its last call
+        # is as large, and pushing one of its channels far below 0 before ReLU6 has the same effect.
         pairs.append(("_swish", "_bn1"))
     for layer, their_layer in pairs:
         model = copy.deepcopy(case.module)
@@ -134,18 +134,18 @@ def ablation_rows(case: Case, _: int) -> Iterator[Row]:
             return camviz.cam(camviz.capture(case.module, case.x, case.target, [layer]), "ablationcam")
 
         def theirs(peer: AblationCAM = peer, maps: list[Any] = maps) -> None:
-            maps.append(peer(case.x, told))
+            maps.append(peer(case.x, targets))
 
-        apart = ours()[0].cpu().numpy()  # a warm-up, and something to compare with
+        our_map = ours()[0].cpu().numpy()  # also a warm-up
         before, slow, after = in_turn([ours, theirs, ours], 1, warm_up=0)
         fast = min(before, after)
-        apart = abs(apart - maps[0]).max()
-        found = f"{slow / fast:.1f} x as fast ({ms(fast)} to {ms(slow)}; maps differ by {apart:.0e} at most)"
+        difference = abs(our_map - maps[0]).max()
+        found = f"{slow / fast:.1f} x as fast ({ms(fast)} vs {ms(slow)}; maps differ by at most {difference:.0e})"
         yield Row(f"Ablation-CAM, {layer}", case.name, found, ">= 10 x", slow / fast >= 10)
 
 
 SECTIONS = {
-    "overhead": overhead_rows,  # these two need no peer; a process in which grad-cam ran is often slower
+    "overhead": overhead_rows,  # these two don't need grad-cam; a process that has run it is often slower
     "methods": method_rows,
     "refine": refine_rows,
     "ablation": ablation_rows,
@@ -158,7 +158,7 @@ SECTIONS = {
 
 
 def memory_row(name: str, device: str) -> Row:
-    """Peak memory of one capture, in a process of its own."""
+    """Peak memory of one capture, in a separate process."""
     command = [sys.executable, "-m", "benchmarks.memory", name, device]
     root = Path(__file__).resolve().parents[1]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)  # noqa: S603
@@ -167,7 +167,7 @@ def memory_row(name: str, device: str) -> Row:
 
 
 def markdown(rows: Sequence[Row], conditions: str) -> str:
-    """A table for the README."""
+    """The rows as a Markdown table, and the conditions."""
     lines = ["| | network | measured | target | met |", "|---|---|---|---|---|"]
     lines += [f"| {r.what} | {r.network} | {r.found} | {r.target or '–'} | {_verdict(r) or '–'} |" for r in rows]
     return "\n".join([*lines, "", conditions])

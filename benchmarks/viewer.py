@@ -1,4 +1,4 @@
-"""How fast the viewer draws, and what it sends, in headless Chromium: a table.
+"""How fast the viewer draws, and how much data it receives, in headless Chromium: a table.
 
 python -m benchmarks.viewer [--browser /usr/bin/chromium]
 """
@@ -14,10 +14,10 @@ from playwright.sync_api import BrowserContext, Page, sync_playwright
 from benchmarks.app_latency import running_app
 from benchmarks.tables import table
 
-FRAME, PAINT, BYTES = 12.0, 150.0, 5e6  # milliseconds, milliseconds, bytes at most
+FRAME, PAINT, BYTES = 12.0, 150.0, 5e6  # limits: milliseconds, milliseconds, bytes
 STEPS = 100
 
-# Draw all panels again and again, each time with another setting; return the milliseconds of each.
+# Draw all panels repeatedly, each time with another setting; return the milliseconds of each drawing.
 DRAW = """async ([name, steps]) => {
     const names = Object.keys(PALETTE_NAMES);
     const times = [];
@@ -29,13 +29,13 @@ DRAW = """async ([name, steps]) => {
     }
     return times;
 }"""
-# The names of the colours, as the tools offer them.
+# The names of the colour maps in the viewer's tools.
 NAMES = (
     "Object.fromEntries([...document.querySelectorAll('.cv-tools select option')].slice(0, 5).map(o => [o.value, 1]))"
 )
 
-# When messages with maps came to the browser, when the viewer was given one, and when the frame after its panels were
-# drawn began: a new result has canvases of its own.
+# When messages with maps reached the browser, when the viewer received their data, and when the frame after drawing its
+# panels began: a new result has new canvases.
 WATCH = """() => {
     window.came = []; window.given = []; window.painted = [];
     const Socket = window.WebSocket;
@@ -66,7 +66,7 @@ WATCH = """() => {
     };
     requestAnimationFrame(look);
 }"""
-# Milliseconds to the first new paint, from the moment when the viewer had its data, and when the message came.
+# Milliseconds to the first new paint, since the viewer had its data and since the message arrived.
 DELAYS = "[painted[0] - given.findLast(time => time < painted[0]), painted[0] - came[0][0]]"
 VISITS = 5
 SAMPLES = ("Cat", "Rocket", "Motorcycle", "Cameraman", "Astronaut")
@@ -81,17 +81,19 @@ def main() -> None:
     args = options.parse_args()
     with running_app() as address, sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=args.browser, args=["--no-sandbox", "--disable-gpu"])
-        browser = chromium.new_context(viewport={"width": 1440, "height": 900})  # keeps the app's files, as people's do
+        browser = chromium.new_context(
+            viewport={"width": 1440, "height": 900}
+        )  # caches the app's files, as users' browsers do
         page = visit(browser, address)
         rows = [*painting(page), *changing(page), *drawing(page)]
         page.close()
         rows += revisiting(browser, address)
         chromium.close()
-    print(table(["what", "measured", "at most", "met"], rows))
+    print(table(["what", "measured", "target", "met"], rows))
 
 
 def visit(browser: BrowserContext, address: str) -> Page:
-    """Open the app in a new page, and wait until the first screen has everything."""
+    """Open the app in a new page, and wait until the first screen is complete."""
     page = browser.new_page()
     page.set_default_timeout(120_000)
     page.add_init_script(f"({WATCH})()")
@@ -102,19 +104,19 @@ def visit(browser: BrowserContext, address: str) -> Page:
 
 
 def rest(page: Page) -> None:
-    """Wait until every score is there, so that the server has nothing more to do."""
+    """Wait until all scores are shown, so that the server is idle."""
     page.wait_for_function("document.querySelector('.cv-result canvas')?.ariaLabel.includes('ARCC')")
     page.wait_for_function("!document.querySelector('.cv-wait')")
 
 
 def painting(page: Page) -> Iterator[Row]:
-    """The first paint of the strip on the very first visit, and what was sent for it."""
+    """The first paint of the strip on the very first visit, and the bytes sent for it."""
     yield from _paints("first paint of a strip of 5, first visit", [page.evaluate(DELAYS)])
     yield _row("sent to the browser for 10 panels", page.evaluate("came[0][1]") / 1e6, BYTES / 1e6, "{:.2f} MB")
 
 
 def revisiting(browser: BrowserContext, address: str) -> Iterator[Row]:
-    """The first paint on later visits: the server has all of it, so the data come while the browser still loads."""
+    """The first paint on later visits: everything is cached, so the data arrive while the browser still loads."""
     delays = []
     for _ in range(VISITS):
         page = visit(browser, address)
@@ -139,14 +141,14 @@ def changing(page: Page) -> Iterator[Row]:
 
 
 def _paints(what: str, delays: list[list[float]]) -> Iterator[Row]:
-    """The slowest paint, and the slowest with what Streamlit does first, for which there is no target."""
+    """The slowest paint, and the slowest including Streamlit's work before it, which has no target."""
     paint, whole = (max(times) for times in zip(*delays, strict=True))
     yield _row(f"{what}: after the viewer had its data", paint, PAINT, "{:.0f} ms")
-    yield f"{what}: after the message came to the browser", f"{whole:.0f} ms", "", ""
+    yield f"{what}: after the message reached the browser", f"{whole:.0f} ms", "", ""
 
 
 def drawing(page: Page) -> Iterator[Row]:
-    """A frame of 10 panels of 224 x 224 for each setting, and the traffic meanwhile."""
+    """A frame of 10 panels of 224 x 224 for each setting, and the requests meanwhile."""
     sent: list[object] = []
     page.on("request", lambda request: sent.append(request))
     before = page.evaluate("performance.getEntriesByType('resource').length")
@@ -156,12 +158,12 @@ def drawing(page: Page) -> Iterator[Row]:
         yield _row(
             f"a frame of 10 panels, {name}: 95th percentile", float(np.percentile(times, 95)), FRAME, "{:.1f} ms"
         )
-    asked = page.evaluate("performance.getEntriesByType('resource').length") - before + len(sent)
-    yield _row("requests meanwhile", asked, 0, "{:.0f}")
+    requests = page.evaluate("performance.getEntriesByType('resource').length") - before + len(sent)
+    yield _row("requests meanwhile", requests, 0, "{:.0f}")
 
 
-def _row(what: str, value: float, most: float, form: str) -> Row:
-    return what, form.format(value), form.format(most), "yes" if value <= most else "NO"
+def _row(what: str, value: float, limit: float, form: str) -> Row:
+    return what, form.format(value), form.format(limit), "yes" if value <= limit else "NO"
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ def test_full_memory_is_survived_in_smaller_batches(monkeypatch):
     assert cells(report, "1024 MiB")[3:5] == ["off by 0e+00", "4, 2"]
     assert cells(report, "64 MiB")[3:5] == ["off by 0e+00", "4, 2 x 3"]
     assert cells(report, "0 MiB")[3:5] == ["out of memory: OutOfMemoryError", "4, 2, 1"]
-    assert found.summary == "2 of 3 results came out, 1 ended in an out-of-memory error"
+    assert found.summary == "2 of 3 gave a result, 1 ended in an out-of-memory error"
 
 
 def test_a_wrong_result_in_a_full_memory_is_a_failure(monkeypatch):
@@ -194,7 +194,7 @@ def test_missing_packages_come_from_wheels(tmp_path, monkeypatch):
     gpu.add_missing_packages(found, tmp_path)
     assert importlib.import_module("camviz_trial").VALUE == 7
     assert os.environ["PYTHONPATH"].split(os.pathsep) == ["/somewhere", sys.path[-1]]  # for processes started later
-    assert "taken from them: camviz_trial" in found.summary
+    assert "installed from them: camviz_trial" in found.summary
     assert found.skipped == ["`camviz_nowhere` is not installed: without it, no such thing"]
 
 
