@@ -196,7 +196,7 @@ def test_a_checkpoint(untaught, picture, tmp_path, capsys):
     assert run("open", out / cli.BUNDLE, "--model", untaught, "--device", "cpu") == 0
     capsys.readouterr()
     assert run("open", out / cli.BUNDLE, "--device", "cpu") == 1
-    one_sentence(capsys, "not among camviz's", "--model PATH")
+    one_sentence(capsys, "camviz has no network", "--model PATH")
     assert run("open", out / cli.BUNDLE, "--model", MODEL, "--device", "cpu") == 1
     one_sentence(capsys, "was made with")
 
@@ -409,4 +409,4 @@ def test_a_bundle_names_no_path(tmp_path, capsys, untaught):
     forged.write_bytes(packed({**parts, "manifest.json": json.dumps(raw).encode()}))
     capsys.readouterr()
     assert run("open", forged, "--device", "cpu") == 1
-    one_sentence(capsys, "not among camviz's")
+    one_sentence(capsys, "camviz has no network")
