@@ -288,7 +288,7 @@ def test_noise_is_told_in_words_and_taken_to_the_nearest_step(app, net):
     found = find(net, PICTURE, "noisy.png", noisy)
     given(app, found)
     assert "agree" in app.success[0].value
-    assert "Gaussian noise, sigma = 0.198, level 0.33, repeat 6" in shown(app)
+    assert "Gaussian noise, strength 0.198, level 0.33, repeat 6" in shown(app)
     captions = " ".join(caption.value for caption in app.sidebar.caption)
     assert "it will be 0.35, not 0.33" in captions
     assert "uses seed 0, not 3" in captions

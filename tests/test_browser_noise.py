@@ -64,7 +64,7 @@ def test_dragging_the_slider_shows_the_noisy_picture_and_the_whole_curve(page):
     first = wait_for_noisy(page, "")
     expect(page.locator(".cv-seen")).to_have_count(2)
     assert level(page) == pytest.approx(0.5, abs=0.1)
-    expect(page.locator(".cv-seen h4").last).to_contain_text("Gaussian noise, sigma = 0.")
+    expect(page.locator(".cv-seen h4").last).to_contain_text("Gaussian noise, strength 0.")
     expect(points(page)).to_have_count(1 + 20)
     expect(page.locator(".st-key-curve")).to_contain_text("All 20 levels: consistency")
     page.get_by_role("button", name="casino").click()

@@ -298,18 +298,18 @@ def test_kinds_are_listed_in_order():
 @pytest.mark.parametrize(
     ("kind", "level", "amount", "words"),
     [
-        ("gaussian", 0.2, 0.12, "sigma = 0.12"),
-        ("gaussian", 1, 0.6, "sigma = 0.6"),
+        ("gaussian", 0.2, 0.12, "strength 0.12"),
+        ("gaussian", 1, 0.6, "strength 0.6"),
         ("shot", 0.05, 400, "lambda = 400 photons at white"),
         ("shot", 0.01, 10_000, "lambda = 10000 photons at white"),
         ("shot", 0.3, 1 / 0.09, "lambda = 11.1 photons at white"),
         ("shot", 1, 1, "lambda = 1 photon at white"),
         ("impulse", 0.5, 0.25, "25 % of pixels"),
-        ("speckle", 0.25, 0.5, "sigma = 0.5 times the value"),
+        ("speckle", 0.25, 0.5, "strength 0.5 times the value"),
         ("uniform", 0.3, 0.3, "within ±0.3"),
-        ("blur", 0.5, 3, "sigma = 3 px"),
-        ("jpeg", 0.5, 10, "quality = 10"),
-        ("fgsm", 0.5, 8 / 255, "epsilon = 8/255"),
+        ("blur", 0.5, 3, "sigma 3 px"),
+        ("jpeg", 0.5, 10, "quality 10"),
+        ("fgsm", 0.5, 8 / 255, "epsilon 8/255"),
     ],
 )
 def test_strength_in_numbers_and_words(kind, level, amount, words):

@@ -62,7 +62,7 @@ class Noise:
     needs_net: bool
 
     def strength(self, level: float) -> str:
-        """The physical strength at a level in [0, 1], as text such as "sigma = 0.12"."""
+        """The physical strength at a level in [0, 1], as text such as "strength 0.12"."""
         return self.wording(self.amount(level)) if level else "no change"
 
 
@@ -198,7 +198,7 @@ def _checked_attack(kind: str, image: Picture, net: Net | None, target: object) 
     "Gaussian noise",
     "Adds a random amount from a bell curve to every colour value, like the noise of a warm camera sensor.",
     lambda level: 0.6 * level,
-    lambda sigma: f"sigma = {sigma:.3g}",
+    lambda sigma: f"strength {sigma:.3g}",
 )
 def _gaussian(clean: NoiseInput) -> AtStrength:
     """Return x + N(0, sigma)."""
@@ -263,7 +263,7 @@ def _impulse(clean: NoiseInput) -> AtStrength:
     "Speckle noise",
     "Multiplies every colour value by a random factor, so bright parts suffer most, as in radar and ultrasound.",
     lambda level: 2 * level,
-    lambda sigma: f"sigma = {sigma:.3g} times the value",
+    lambda sigma: f"strength {sigma:.3g} times the value",
 )
 def _speckle(clean: NoiseInput) -> AtStrength:
     """Return x * (1 + N(0, sigma))."""
@@ -289,7 +289,7 @@ def _uniform(clean: NoiseInput) -> AtStrength:
     "Blur",
     "Mixes every pixel with its neighbours, like a lens out of focus.",
     lambda level: 6 * level,
-    lambda sigma: f"sigma = {sigma:.3g} px",
+    lambda sigma: f"sigma {sigma:.3g} px",
     seeded=False,
 )
 def _blur(clean: NoiseInput) -> AtStrength:
@@ -310,7 +310,7 @@ def _blur(clean: NoiseInput) -> AtStrength:
     "JPEG compression",
     "Saves the image as a low-quality JPEG, which leaves blocks and smears colours.",
     lambda level: round(100 ** (1 - level)),
-    lambda quality: f"quality = {quality}",
+    lambda quality: f"quality {quality}",
     seeded=False,
 )
 def _jpeg(clean: NoiseInput) -> AtStrength:
@@ -330,7 +330,7 @@ def _jpeg(clean: NoiseInput) -> AtStrength:
     "Adversarial step (FGSM)",
     "Moves every colour value a small step in the direction that most reduces the network's confidence in the class.",
     lambda level: level * 16 / 255,
-    lambda epsilon: f"epsilon = {255 * epsilon:.3g}/255",
+    lambda epsilon: f"epsilon {255 * epsilon:.3g}/255",
     seeded=False,
     needs_net=True,
 )
