@@ -304,9 +304,10 @@ def _overall(comparison: Comparison, alpha: float) -> str:
         p, subject, test = comparison.pairs[0].p, "the two methods", "Wilcoxon signed-rank test"
     else:
         p, subject, test = comparison.friedman, "the methods", "Friedman test"
-    verb = "differ" if p < alpha else "do not differ"
     p_value = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-    return f"On {comparison.n} images {subject} {verb} significantly ({test}, {p_value})."
+    if p >= alpha:
+        return f"No clear winner yet on {comparison.n} images ({test}, {p_value}): add more."
+    return f"On {comparison.n} images {subject} differ significantly ({test}, {p_value})."
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -212,9 +212,9 @@ def _photons(level: float) -> float:
 
 
 def _photons_in_words(photons: float) -> str:
-    """Format as in "lambda = 11.1 photons at white"."""
+    """Format as in "11.1 photons at white"."""
     number = f"{photons:.3g}" if photons < 100 else f"{photons:.0f}"
-    return f"lambda = {number} photon{'' if number == '1' else 's'} at white"
+    return f"{number} photon{'' if number == '1' else 's'} at white"
 
 
 @register(
