@@ -1,8 +1,6 @@
 """The hottest pixels of a map: by hand, against a slow search, and where there is nothing to find."""
 
 import math
-import subprocess
-import sys
 
 import cv2
 import numpy as np
@@ -195,14 +193,6 @@ def test_shares_that_are_none(share):
 def test_maps_that_are_none(map_, words):
     with pytest.raises(ValueError, match=words):
         hotspots(map_, 0.05)
-
-
-def test_opencv_is_imported_when_it_is_needed():
-    code = (
-        "import sys, camviz; print('cv2' in sys.modules); camviz.hotspots([[0.0, 1]], 0.5); print('cv2' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.split() == ["False", "True"]
 
 
 def test_no_module_hides_the_function():

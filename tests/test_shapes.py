@@ -1,10 +1,7 @@
 """Synthetic samples: the same bits always, and shapes, masks and colours against geometry worked out here."""
 
 import hashlib
-import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -94,21 +91,6 @@ def test_neither_order_nor_global_state_matters():
         assert random.getstate() == plain
     finally:
         np.random.set_state(kept)  # noqa: NPY002
-
-
-def test_a_fresh_process_draws_the_same():
-    command = "import test_shapes as t; print(*t.digests([17, 4, t.LAST], 'val'), *t.composed_digests(5))"
-    path = os.pathsep.join([str(TESTS.parent), str(TESTS)])
-    done = subprocess.run(
-        [sys.executable, "-c", command],
-        env={**os.environ, "PYTHONHASHSEED": "4321", "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    val = DIGESTS["val"].split()
-    assert done.stdout.split() == [val[17], val[4], val[19], *composed_digests(5)]
 
 
 def test_numpy_integers_draw_the_same():
@@ -482,7 +464,7 @@ def test_drawn_shapes_are_found():
 
 
 def test_backgrounds_hold_no_shape():
-    assert {index: names for index in range(1000) if (names := found(shapes.sample(index, "val").background))} == {}
+    assert {index: names for index in range(400) if (names := found(shapes.sample(index, "val").background))} == {}
 
 
 # Composed samples.

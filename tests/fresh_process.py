@@ -1,0 +1,38 @@
+"""What must be the same in every process. As a script it prints that as JSON, for tests in another process."""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import camviz
+
+OPENCV_IS_LOADED = "cv2" in sys.modules  # by importing camviz alone
+STORED = Path(__file__).parent / "data" / "version-1.camviz.zip"
+
+
+def digests() -> dict[str, str]:
+    """The SHA-256 of what is drawn at random, measured or written, by name."""
+    from test_noise import ANY_IMAGE, ramp
+    from test_shapes import LAST
+
+    from camviz import bundle, noise, shapes
+    from camviz.noise.segments import segment
+    from camviz.results.figure import figure
+
+    result = bundle.read(STORED.read_bytes())
+    samples = [shapes.sample(index, "val") for index in (17, 4, LAST)]
+    samples += [shapes.composed(kind, 5) for kind in shapes.COMPOSED]
+    contents = {
+        **{f"noise {kind}": noise.apply_levels(ramp(), kind, [0.3, 0.9], 11).tobytes() for kind in ANY_IMAGE},
+        **{f"shapes {i}": sample.image.tobytes() + sample.mask.tobytes() for i, sample in enumerate(samples)},
+        "segments": segment(shapes.sample(5).image).tobytes(),
+        "bundle": bundle.write(result),
+        "figure": figure(result),
+        "hotspots": repr(camviz.hotspots([[0.0, 1]], 0.5)).encode(),
+    }
+    return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+
+
+if __name__ == "__main__":
+    print(json.dumps({"opencv is loaded": OPENCV_IS_LOADED, **digests()}))
