@@ -1,5 +1,6 @@
 """Compare: many maps of one picture side by side, by method, layer, class, model, noise level or merging rule."""
 
+from functools import partial
 from html import escape
 
 import streamlit as st
@@ -12,34 +13,28 @@ from camviz.ui.compare.downloads import offer_grid
 from camviz.ui.compare.grid import make_grid, size
 from camviz.ui.compare.pinview import PinPlaces
 from camviz.ui.compare.view import show_grid
-from camviz.ui.page_frame import require_frame
-from camviz.ui.panels import viewer
+from camviz.ui.page_frame import FootPlaces, HeadingPlaces, begin_page, require_net, show_limits
 from camviz.ui.panels.layer_strip import show_tools
 from camviz.ui.server.full_memory import gpu_memory
-from camviz.ui.server.sharing import prepare_server, shared_host, show_queue
+from camviz.ui.server.sharing import shared_host, show_queue
 from camviz.ui.server.status_panel import show_engine
 from camviz.ui.server.streamlit_internals import Slot
+from camviz.ui.session import COMPARE_MODE
 from camviz.ui.sidebar import model_and_method
 from camviz.ui.sidebar.picture import choose_fit, choose_picture, paste
-from camviz.ui.style import show_style
 from camviz.workbench.maps import predict
 from camviz.workbench.pictures import SeenPicture
 
-require_frame("pages/compare.py")
-prepare_server()
-show_style()
-viewer.prepare()
+begin_page("pages/compare.py")
 
-first = comparecontrols.MODE not in st.session_state  # the first run of this page in a visit
+first = not COMPARE_MODE.is_set()  # the first run of this page in a visit
 link = comparelink.open_link()
 main = st.container()
-title, tools = Slot(main.container()), Slot(main.container())
+heading = HeadingPlaces(main)
 pinned, grid_place = main.container(), main.container()
 if first:  # reserve the space until there is something to show
-    title.html('<p class="cv-title" hidden>&nbsp;<small>&nbsp;</small></p>')
-    tools.html('<div class="cv-tools"></div>')
-with st.expander("What these numbers mean, and their limits", icon=":material/menu_book:"):
-    st.markdown(ABOUT_ARCC)
+    heading.hold()
+show_limits(ABOUT_ARCC)
 show_queue(Slot(st.container()))
 
 with st.sidebar:
@@ -47,11 +42,7 @@ with st.sidebar:
     fit = choose_fit(picture)
     mode = comparecontrols.choose_mode()
     info = model_and_method.choose_model(synthetic=picture.synthetic)
-with main:
-    net = model_and_method.ready_net(info)
-if net is None:
-    link.keep(picture, fit, info)
-    st.stop()
+net = require_net(main, info, partial(link.keep, picture, fit, info))
 
 with gpu_memory(net):
     sight = SeenPicture(shared_host(), picture, net, fit)
@@ -60,18 +51,16 @@ with gpu_memory(net):
         clean = sight.explaining(target)
         choice = comparecontrols.choose(mode, clean)
         sort = comparecontrols.choose_sort(known=picture.synthetic)
-        downloads = st.popover("Download", icon=":material/download:", width="stretch")
-        link_place, server_place = st.columns(2)
-        engine = Slot(server_place.popover("Server", icon=":material/memory:", width="stretch"))
-        link.keep(picture, fit, info, net, link_place)
+        foot = FootPlaces()
+        link.keep(picture, fit, info, net, foot.link)
 
     labels = [net.labels[index] for index in choice.classes or (target,)]
     sure = percent(float(predict(sight)[choice.classes[0] if choice.classes else target]))
-    title.html(
+    heading.title.html(
         f'<p class="cv-title" hidden>{question(*map(escape, labels))}'
         f"<small>{escape(picture.title)} · {escape(net.info.title)} is {sure} sure</small></p>"
     )
-    show_tools(tools, clean, paste, merges=False)
+    show_tools(heading.tools, clean, paste, merges=False)
     pins = PinPlaces(pinned)
     problem = comparecontrols.missing(choice) or too_many(*size(choice), MODES[mode])
     if problem:
@@ -79,6 +68,6 @@ with gpu_memory(net):
     else:
         grid = make_grid(choice, clean, comparecontrols.layers_of)
         show_grid(grid_place, grid, clean, sort, first)
-        offer_grid(downloads, grid)
+        offer_grid(foot.downloads, grid)
     pins.score()
-show_engine(engine, net.device)
+show_engine(foot.server, net.device)

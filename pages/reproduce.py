@@ -6,19 +6,14 @@ import streamlit as st
 
 from camviz.html.report import report
 from camviz.results.agreement import check_agreement
-from camviz.ui.page_frame import require_frame
-from camviz.ui.panels import viewer
+from camviz.ui.page_frame import begin_page
 from camviz.ui.reproduce import opened
 from camviz.ui.reproduce import view as openedview
 from camviz.ui.server.full_memory import gpu_memory
-from camviz.ui.server.sharing import prepare_server, show_queue
+from camviz.ui.server.sharing import show_queue
 from camviz.ui.server.streamlit_internals import Slot
-from camviz.ui.style import show_style
 
-require_frame("pages/reproduce.py")
-prepare_server()
-show_style()
-viewer.prepare()
+begin_page("pages/reproduce.py")
 
 main = st.container()
 show_queue(Slot(st.container()))

@@ -1,10 +1,11 @@
 """Robustness: whether explanations follow the prediction under noise, over several pictures and methods."""
 
+from functools import partial
+
 import streamlit as st
 
 from camviz.html.words import ABOUT_ROBUSTNESS, LIMITS_OF_ROBUSTNESS, ROBUSTNESS_GUIDE
-from camviz.ui.page_frame import require_frame
-from camviz.ui.panels import viewer
+from camviz.ui.page_frame import begin_page, require_net, show_limits
 from camviz.ui.robustness import controls as sweepcontrols
 from camviz.ui.robustness import link as sweeplink
 from camviz.ui.robustness import sweep
@@ -12,25 +13,19 @@ from camviz.ui.robustness.point import show_point
 from camviz.ui.robustness.run import run_bar
 from camviz.ui.robustness.view import show_pictures, show_results
 from camviz.ui.server.full_memory import gpu_memory
-from camviz.ui.server.sharing import prepare_server, show_queue
+from camviz.ui.server.sharing import show_queue
 from camviz.ui.server.streamlit_internals import Slot
 from camviz.ui.sidebar import model_and_method
 from camviz.ui.sidebar.picture import choose_fit
-from camviz.ui.style import show_style
 
-require_frame("pages/robustness.py")
-prepare_server()
-show_style()
-viewer.prepare()
+begin_page("pages/robustness.py")
 
 link = sweeplink.open_link()
 main = st.container()
 main.html(ROBUSTNESS_GUIDE)
 bar, results = Slot(main.container()), main.container()
 bar.html('<p class="cv-waiting">Preparing the pictures …</p>')
-with st.expander("What these numbers mean, and their limits", icon=":material/menu_book:"):
-    st.markdown(ABOUT_ROBUSTNESS)
-    st.markdown(LIMITS_OF_ROBUSTNESS)
+show_limits(ABOUT_ROBUSTNESS, LIMITS_OF_ROBUSTNESS)
 show_queue(Slot(st.container()))
 
 with st.sidebar:
@@ -38,11 +33,7 @@ with st.sidebar:
     fit = choose_fit(None)
     synthetic = bool(pictures) and all(picture.synthetic for picture in pictures)
     info = model_and_method.choose_model(synthetic)
-with main:
-    net = model_and_method.ready_net(info)
-if net is None:
-    link.keep(pictures, info)
-    st.stop()
+net = require_net(main, info, partial(link.keep, pictures, info))
 
 with gpu_memory(net):
     with st.sidebar:

@@ -189,7 +189,7 @@ def test_shapes_have_scores_against_their_mask(visit):
     assert all("mass inside" in line for line in numbers(app))
     app.selectbox(key="compare_sort").set_value("mass").run()
     assert not app.exception
-    assert rows(app)[0].markup.count('alt="outline of the true shape"') == 1
+    assert rows(app)[0].markup.count('alt="Outline of the true shape"') == 1
 
 
 def test_a_pin_stays_while_picture_model_and_mode_change(visit, known):

@@ -228,7 +228,7 @@ def test_a_photograph_can_be_taken_and_explained(page):
 
 def test_a_shape_is_picked_from_the_gallery_and_its_outline_switched_off(page):
     page.get_by_role("radio", name="Shapes").click()
-    outlines = page.locator(".cv-strip img[alt='outline of the true shape']")
+    outlines = page.locator(".cv-strip img[alt='Outline of the true shape']")
     expect(outlines).to_have_count(10)
     before = result(page)
     page.get_by_role("button", name="Gallery").click()

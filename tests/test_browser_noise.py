@@ -108,7 +108,7 @@ def test_the_outline_lies_over_both_bands_of_a_shape(page):
     expect(page.locator(".cv-title")).to_contain_text("circle")
     drag(page, 0.2)
     wait_for_noisy(page, "")
-    expect(page.locator(".st-key-pair img[alt='outline of the true shape']")).to_have_count(2 * 10)
+    expect(page.locator(".st-key-pair img[alt='Outline of the true shape']")).to_have_count(2 * 10)
 
 
 @pytest.fixture

@@ -1,25 +1,78 @@
-"""The app's frame: every page runs inside app.py, however it is reached."""
+"""What pages have in common: they run inside app.py, however they are reached, and share some places and steps."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import streamlit as st
 
-# Session keys: that app.py has run, and the page that was requested before that.
-_FRAMED, _WANTED = "framed", "wanted_page"
+from camviz.models import ModelInfo, Net
+from camviz.ui.panels import viewer
+from camviz.ui.server.sharing import prepare_server
+from camviz.ui.server.streamlit_internals import DeltaGenerator, Slot
+from camviz.ui.session import FRAMED, WANTED_PAGE
+from camviz.ui.sidebar.model_and_method import ready_net
+from camviz.ui.style import show_style
 
 
-def require_frame(page: str) -> None:
+def enter_frame() -> str | None:
+    """Record that app.py has run; return the page that was requested before, if any."""
+    FRAMED.set(True)
+    return WANTED_PAGE.pop()
+
+
+def begin_page(page: str) -> None:
+    """Begin a page, given its path: inside app.py, on a prepared server, with the style and the viewer's script."""
+    _require_frame(page)
+    prepare_server()
+    show_style()
+    viewer.prepare()
+
+
+def _require_frame(page: str) -> None:
     """If a page was run on its own, run it again through app.py.
 
     Until app.py has run once on a server, Streamlit treats the folder "pages" as its older kind of multipage app, and a
     link to a page runs only that page, without the frame.
     """
-    if _FRAMED not in st.session_state:
-        st.session_state[_WANTED] = page
+    if not FRAMED.is_set():
+        WANTED_PAGE.set(page)
         st.switch_page("app.py", query_params=st.query_params.to_dict())
 
 
-def enter_frame() -> str | None:
-    """Record that app.py has run; return the page that was requested before, if any."""
-    st.session_state[_FRAMED] = True
-    return st.session_state.pop(_WANTED, None)
+class HeadingPlaces:
+    """The places of the page's title and of the viewer's toolbar below it."""
+
+    def __init__(self, parent: DeltaGenerator) -> None:
+        self.title, self.tools = Slot(parent.container()), Slot(parent.container())
+
+    def hold(self) -> None:
+        """Reserve the space while there is nothing to show yet."""
+        self.title.html('<p class="cv-title" hidden>&nbsp;<small>&nbsp;</small></p>')
+        self.tools.html('<div class="cv-tools"></div>')
+
+
+class FootPlaces:
+    """The foot of the sidebar: popovers with the downloads, the link (in a column of its own) and the server."""
+
+    def __init__(self) -> None:
+        self.downloads = st.popover("Download", icon=":material/download:", width="stretch")
+        self.link, server = st.columns(2)
+        self.server = Slot(server.popover("Server", icon=":material/memory:", width="stretch"))
+
+
+def show_limits(*texts: str) -> None:
+    """Explain the page's numbers, in Markdown, for readers who open it."""
+    with st.expander("What these numbers mean, and their limits", icon=":material/menu_book:"):
+        for text in texts:
+            st.markdown(text)
+
+
+def require_net(place: DeltaGenerator, info: ModelInfo, keep_link: Callable[[], None]) -> Net:
+    """Load a network; if that is impossible, say what to do in a place, keep the link and end the page here."""
+    with place:
+        net = ready_net(info)
+    if net is None:
+        keep_link()
+        st.stop()
+    return net

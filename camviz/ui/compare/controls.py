@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +14,16 @@ from camviz.models import Net, list_models, needs_download
 from camviz.noise import KINDS
 from camviz.noise.measure import Perturbation
 from camviz.ui.compare.grid import Choice
+from camviz.ui.session import (
+    COMPARE_LEVELS,
+    COMPARE_METHODS,
+    COMPARE_MODE,
+    COMPARE_SORT,
+    class_key,
+    layers_key,
+    models_key,
+    several_classes_key,
+)
 from camviz.ui.sidebar import model_and_method
 from camviz.ui.sidebar.noise import choose_kind, draw_of
 from camviz.workbench.maps import likeliest, predict
@@ -24,9 +33,6 @@ METHOD_NAMES = ("gradcam++", "layercam", "gradcam", "eigencam")
 LEVELS = (0.2, 0.4, 0.8)
 TOP = 3
 _EVERY_LEVEL = tuple(round(0.1 * step, 1) for step in range(1, 11))
-# Session keys, which a link sets too; the key of several classes is that of the class with a suffix.
-MODE, METHODS_KEY, LEVELS_KEY, SORT = "compare_mode", "compare_methods", "compare_levels", "compare_sort"
-SEVERAL = "-several"
 
 
 def choose_mode() -> str:
@@ -35,16 +41,16 @@ def choose_mode() -> str:
         "Compare",
         list(MODES),
         format_func=lambda name: MODES[name].title,
-        key=MODE,
+        key=COMPARE_MODE.name,
         persist_state="session",
     )
 
 
 def choose_target(mode: str, sight: SeenPicture) -> int:
     """Ask for the class to explain; if classes are compared, return the current one, as they have their own control."""
-    key = model_and_method.class_key(sight.picture.id, sight.net.info.name, sight.fit)
+    key = class_key(sight.picture.id, sight.net.info.name, sight.fit)
     if mode == "classes":
-        return int(st.session_state.get(key, likeliest(sight)))
+        return key.get(likeliest(sight))
     return model_and_method.choose_class(sight.net.labels, predict(sight), key)
 
 
@@ -66,7 +72,7 @@ def choose(mode: str, of: Explained) -> Choice:
 
 def layers_of(model: str) -> tuple[str, ...]:
     """The layers chosen for a network; empty if none were chosen yet."""
-    return tuple(st.session_state.get(model_and_method.layers_key(model)) or ())
+    return tuple(layers_key(model).get() or ())
 
 
 def missing(choice: Choice) -> str:
@@ -84,14 +90,9 @@ def missing(choice: Choice) -> str:
 
 def drop_slow_methods() -> None:
     """Deselect the slow methods."""
-    chosen: Sequence[str] = st.session_state.get(METHODS_KEY, METHOD_NAMES)
+    chosen = COMPARE_METHODS.get(list(METHOD_NAMES))
     fast = [name for name in chosen if not METHODS[name].is_slow]
-    st.session_state[METHODS_KEY] = fast or [model_and_method.DEFAULT_METHOD]
-
-
-def models_key(data: str) -> str:
-    """The session key of the models trained on some data."""
-    return f"compare_models_{data}"
+    COMPARE_METHODS.set(fast or [model_and_method.DEFAULT_METHOD])
 
 
 def models_for(data: str) -> list[str]:
@@ -106,7 +107,7 @@ def _choose_methods(net: Net) -> tuple[str, ...]:
             list(METHODS),
             default=METHOD_NAMES,
             format_func=lambda name: model_and_method.method_label(net, name),
-            key=METHODS_KEY,
+            key=COMPARE_METHODS.name,
             persist_state="session",
         )
     )
@@ -123,7 +124,7 @@ def _choose_classes(of: Explained) -> tuple[int, ...]:
             ranked,
             default=default,
             format_func=lambda index: f"{of.net.labels[index]} · {percent(float(probabilities[index]))}",
-            key=model_and_method.class_key(of.picture.id, of.net.info.name, of.fit) + SEVERAL,
+            key=several_classes_key(class_key(of.picture.id, of.net.info.name, of.fit)).name,
             persist_state="session",
             help="The first class is compared with each of the others. Type to find any class.",
         )
@@ -140,7 +141,7 @@ def _choose_models(net: Net) -> tuple[str, ...]:
             names,
             default=[name for name in names if name in bundled or name == net.info.name],
             format_func=titles.__getitem__,
-            key=models_key(net.info.data),
+            key=models_key(net.info.data).name,
             persist_state="session",
             help="Models on this server with the same classes. To download another one, choose it under *Model*.",
         )
@@ -155,7 +156,7 @@ def _choose_noise() -> tuple[Perturbation, ...]:
         selection_mode="multi",
         default=LEVELS,
         format_func=lambda level: f"{level:.1f}",
-        key=LEVELS_KEY,
+        key=COMPARE_LEVELS.name,
         persist_state="session",
         help=f"How strong the noise is. Level 1 is {KINDS[kind].strength(1.0)}.",
     )
@@ -168,7 +169,7 @@ def choose_sort(known: bool) -> Sort:
         "Sort by",
         [by for by in SORTS if known or by != "mass"],
         format_func=SORTS.__getitem__,
-        key=SORT,
+        key=COMPARE_SORT.name,
         persist_state="session",
         help="Sorts the rows by their best map. But scores of different classes, models or noise levels are not "
         "comparable: if these are the rows, the columns are sorted by their mean instead.",

@@ -7,14 +7,29 @@ from typing import Any
 import streamlit as st
 
 from camviz.models import ModelInfo, list_models
-from camviz.ui.compare.controls import LEVELS_KEY, METHODS_KEY, MODE, SEVERAL, SORT, models_for, models_key
+from camviz.ui.compare.controls import models_for
 from camviz.ui.explore.link import Link, apply, count_classes
 from camviz.ui.links.address_bar import arrived, leave_out
 from camviz.ui.links.link_format import Compared, Explored, shown
+from camviz.ui.session import (
+    COMPARE_LEVELS,
+    COMPARE_METHODS,
+    COMPARE_MODE,
+    COMPARE_SORT,
+    MODEL,
+    SessionKey,
+    models_key,
+    several_classes_key,
+)
 
 _PAGE = "compare"
 # The link's fields, and the session keys of their controls.
-_CONTROLS = {"mode": MODE, "methods": METHODS_KEY, "levels": LEVELS_KEY, "sort": SORT}
+_CONTROLS: dict[str, SessionKey[Any]] = {
+    "mode": COMPARE_MODE,
+    "methods": COMPARE_METHODS,
+    "levels": COMPARE_LEVELS,
+    "sort": COMPARE_SORT,
+}
 
 
 def open_link() -> Link:
@@ -26,17 +41,16 @@ def open_link() -> Link:
 
 
 def _apply(linked: Compared) -> None:
-    state = st.session_state
-    key = apply(linked)
-    for name, control in _CONTROLS.items():
+    target = apply(linked)
+    for name, key in _CONTROLS.items():
         value = getattr(linked, name)
         if value is not None:
-            state[control] = list(value) if isinstance(value, tuple) else value
-    info = next(info for info in list_models() if info.name == state["model"])
+            key.set(list(value) if isinstance(value, tuple) else value)
+    info = next(info for info in list_models() if info.name == MODEL.require())
     if linked.classes is not None:
-        state[key + SEVERAL] = _known(linked.classes, range(count_classes(info)), "classes")
+        several_classes_key(target).set(_known(linked.classes, range(count_classes(info)), "classes"))
     if linked.models is not None:
-        state[models_key(info.data)] = _known(linked.models, models_for(info.data), "models")
+        models_key(info.data).set(_known(linked.models, models_for(info.data), "models"))
 
 
 def _known(values: tuple[Any, ...], known: Any, name: str) -> list[Any]:  # noqa: ANN401
@@ -47,14 +61,13 @@ def _known(values: tuple[Any, ...], known: Any, name: str) -> list[Any]:  # noqa
     return [value for value in values if value in known]
 
 
-def _also(explored: Explored, info: ModelInfo, class_key: str) -> Compared:
+def _also(explored: Explored, info: ModelInfo, target: SessionKey[int]) -> Compared:
     """Everything chosen on the page."""
-    state = st.session_state
-    chosen: dict[str, Any] = {name: state.get(key) for name, key in _CONTROLS.items()}
+    chosen: dict[str, Any] = {name: key.get() for name, key in _CONTROLS.items()}
     if chosen["mode"] == "classes":
-        chosen["classes"] = state.get(class_key + SEVERAL)
+        chosen["classes"] = several_classes_key(target).get()
     if chosen["mode"] == "models":
-        chosen["models"] = state.get(models_key(info.data))
+        chosen["models"] = models_key(info.data).get()
     values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()
     }

@@ -13,13 +13,12 @@ from camviz.noise.measure import Perturbation
 from camviz.recipe import Recipe
 from camviz.ui.compare.grid import Cell
 from camviz.ui.server.sharing import shared_host
+from camviz.ui.session import PINS
 from camviz.ui.sidebar.picture import is_own, own_picture
 from camviz.workbench.networks import get_network
 from camviz.workbench.pictures import Picture, SeenPicture
 
 MOST = 6
-# Session key: the pins, oldest first.
-_PINS = "pins"
 
 
 @dataclass(frozen=True)
@@ -51,9 +50,8 @@ class Pin:
 def pins() -> list[Pin]:
     """The pinned maps, without those of pictures that the user has deleted."""
     own = own_picture()
-    every: list[Pin] = st.session_state.get(_PINS, [])
-    kept = [pin for pin in every if not is_own(pin.picture) or (own and own.id == pin.picture_id)]
-    st.session_state[_PINS] = kept
+    kept = [pin for pin in PINS.get([]) if not is_own(pin.picture) or (own and own.id == pin.picture_id)]
+    PINS.set(kept)
     return kept
 
 
@@ -68,10 +66,10 @@ def pin(cell: Cell) -> None:
     elif len(now) >= MOST:
         st.toast(f"{MOST} maps is the maximum: unpin one first.", icon=":material/keep:")
     else:
-        st.session_state[_PINS] = [*now, new]
+        PINS.set([*now, new])
         st.toast("Pinned to the top of the page: it stays while everything else changes.", icon=":material/keep:")
 
 
 def unpin(old: Pin) -> None:
     """Remove a pinned map."""
-    st.session_state[_PINS] = [pin for pin in pins() if pin != old]
+    PINS.set([pin for pin in pins() if pin != old])

@@ -19,15 +19,13 @@ from camviz.ui.panels.slow_progress import SlowProgress, progress_over
 from camviz.ui.server.full_memory import gpu_memory
 from camviz.ui.server.sharing import shared_host
 from camviz.ui.server.streamlit_internals import DeltaGenerator, Slot
+from camviz.ui.session import COMPARE_SLOW_SCORES, COMPARE_SORTED
 from camviz.ui.sidebar import model_and_method
 from camviz.workbench.maps import get_view, is_ready, layer_maps
 from camviz.workbench.networks import expected_seconds
 from camviz.workbench.pictures import Explained
 from camviz.workbench.scores import compute_scores, score_names
 
-# Session keys: the grid that was sorted last, so that one whose scores do not fit into the cache is sorted only once,
-# and the grid whose slow methods are to be scored too.
-_SORTED, _SLOW = "compare_sorted", "compare_slow_scores"
 _UNKNOWN = ScoreRow("", "", "layer")
 
 
@@ -58,8 +56,8 @@ def show_grid(place: DeltaGenerator, grid: Grid, of: Explained, sort: Sort, firs
         _score_row(places, row, wide)
     _score_slowly(place, grid, rows, wide)
     sorting = _identity(grid), sort
-    if _sorted(grid, sort) != shown and st.session_state.get(_SORTED) != sorting:
-        st.session_state[_SORTED] = sorting
+    if _sorted(grid, sort) != shown and COMPARE_SORTED.get() != sorting:
+        COMPARE_SORTED.set(sorting)
         st.rerun()
 
 
@@ -142,10 +140,10 @@ def _score_slowly(place: DeltaGenerator, grid: Grid, rows: list[tuple[RowPlaces,
     seconds = [
         expected_seconds(shared_host(), cell.of.net, cell.recipe.method, cell.recipe.layers) for *_, cell in missing
     ]
-    if st.session_state.get(_SLOW) != _identity(grid):
+    if COMPARE_SLOW_SCORES.get() != _identity(grid):
         place.button(
             f"Score the slow methods too · {model_and_method.duration(sum(seconds))}",
-            on_click=lambda: st.session_state.update({_SLOW: _identity(grid)}),
+            on_click=lambda: COMPARE_SLOW_SCORES.set(_identity(grid)),
             help="For coherency, and so for ARCC, the whole method runs again on each masked picture.",
         )
         return
@@ -162,12 +160,12 @@ def _score_slowly(place: DeltaGenerator, grid: Grid, rows: list[tuple[RowPlaces,
         with gpu_memory(cell.of.net):
             compute_scores(cell.of, cell.recipe, score_names(cell.of), progress)
             _show_numbers(places, row, wide)
-    st.session_state.pop(_SLOW)
+    COMPARE_SLOW_SCORES.pop()
     st.rerun()  # removes the bar and the button
 
 
 def _stop_scoring() -> None:
-    st.session_state.pop(_SLOW, None)
+    COMPARE_SLOW_SCORES.pop()
 
 
 def _show_numbers(places: RowPlaces, row: Row, wide: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -18,6 +19,7 @@ from camviz.recipe import Recipe
 from camviz.results.finding import result_title
 from camviz.study import parts
 from camviz.ui.server.sharing import shared_host
+from camviz.ui.session import CURVE_CHANGED_THE_PAGE, CURVE_CLICKS, SLOW_CURVE, SessionKey, curve_key
 from camviz.ui.sidebar import model_and_method
 from camviz.ui.sidebar.noise import STEP, set_level
 from camviz.workbench.maps import likeliest
@@ -30,8 +32,6 @@ LEVELS = tuple(round(STEP * step, 2) for step in range(1, round(1 / STEP) + 1))
 _PIECE = 2
 # Seconds between two pieces, in which the page can respond.
 _PAUSE = 0.1
-# Session keys: the slow curve that the user asked for; how many points were clicked; that the whole page must run.
-_ASKED, _CLICKS, _WHOLE_PAGE = "slow_curve", "curve_clicks", "curve_changed_the_page"
 _COLOURS = {"merged": "#d9692f", "single": "#8a857d"}
 
 _HELP = (
@@ -92,7 +92,7 @@ def _draw(
     pending: bool,
 ) -> None:
     """Compute one more piece and draw everything known; after the last piece, stop the updates."""
-    if st.session_state.pop(_WHOLE_PAGE, False):
+    if CURVE_CHANGED_THE_PAGE.pop():
         st.rerun()
     st.markdown("**Does the map follow the prediction?**", help=_HELP)
     if pending and _is_slow(recipes["merged"]):
@@ -101,10 +101,10 @@ def _draw(
     for piece in missing[:1]:
         _measured(at, recipes, piece)
     points = _known_points(at, recipes, pieces)
-    chart = f"curve-{st.session_state.get(_CLICKS, 0)}"
+    chart = curve_key(CURVE_CLICKS.get(0))
     st.plotly_chart(
         figure(points, {name: own_overlap(at, r) for name, r in recipes.items()}, count_segments(at), noise, recipes),
-        key=chart,
+        key=chart.name,
         on_select=partial(_go_to_click, chart),
         selection_mode="points",
         config={"displayModeBar": False},
@@ -179,12 +179,12 @@ def figure(
     return chart
 
 
-def _go_to_click(chart: str) -> None:
+def _go_to_click(chart: SessionKey[Any]) -> None:
     """Move the slider to the clicked point; the next chart gets a new key, so that nothing is selected in it."""
-    chosen = st.session_state[chart].selection.points
+    chosen = chart.require().selection.points
     if chosen:
-        st.session_state[_CLICKS] = st.session_state.get(_CLICKS, 0) + 1
-        st.session_state[_WHOLE_PAGE] = True
+        CURVE_CLICKS.set(CURVE_CLICKS.get(0) + 1)
+        CURVE_CHANGED_THE_PAGE.set(True)
         set_level(chosen[0]["x"])
 
 
@@ -194,12 +194,12 @@ def _is_slow(recipe: Recipe) -> bool:
 
 def _stop() -> None:
     """Stop computing a slow method's curve."""
-    st.session_state.pop(_ASKED, None)
-    st.session_state[_WHOLE_PAGE] = True
+    SLOW_CURVE.pop()
+    CURVE_CHANGED_THE_PAGE.set(True)
 
 
 def _is_asked(at: Explained, recipe: Recipe, noise: Perturbation) -> bool:
-    return st.session_state.get(_ASKED) == (at.key, recipe, noise.kind, noise.seed)
+    return SLOW_CURVE.get() == (at.key, recipe, noise.kind, noise.seed)
 
 
 def _offer(at: Explained, recipe: Recipe, noise: Perturbation) -> None:
@@ -210,5 +210,5 @@ def _offer(at: Explained, recipe: Recipe, noise: Perturbation) -> None:
     st.caption(f"{METHODS[recipe.method].title} is slow, and the curve needs it at {len(LEVELS)} noise levels.")
     st.button(
         f"Draw the curve · {model_and_method.duration(seconds)}",
-        on_click=lambda: st.session_state.update({_ASKED: (at.key, recipe, noise.kind, noise.seed)}),
+        on_click=lambda: SLOW_CURVE.set((at.key, recipe, noise.kind, noise.seed)),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import streamlit as st
 
@@ -15,6 +16,21 @@ from camviz.ui.links.address_bar import arrived, keep, leave_out, tell
 from camviz.ui.links.link_format import DIGITS, Explored, code, plain, shown
 from camviz.ui.server.sharing import shared_host
 from camviz.ui.server.streamlit_internals import DeltaGenerator
+from camviz.ui.session import (
+    FIT,
+    LINK_LAYERS,
+    LINK_UPLOAD,
+    METHOD,
+    NOISE_DRAW,
+    NOISE_FOLLOW,
+    NOISE_KIND,
+    NOISE_LEVEL,
+    RULE,
+    SAMPLE,
+    SessionKey,
+    class_key,
+    layers_key,
+)
 from camviz.ui.sidebar import model_and_method, noise
 from camviz.ui.sidebar.picture import ask_for, is_own, own_picture, waits_for_own
 from camviz.ui.sidebar.shape_gallery import Pick, chosen_pick, use_pick
@@ -22,13 +38,19 @@ from camviz.workbench.pictures import Picture, read_picture
 
 _PAGE = ""
 _CLASSES = 1000  # of ImageNet
-# Session keys: the upload that a link needs and that is missing, and the link's layers, until they have been compared
-# with the network's.
-_ASKED, _LAYERS = "link_asked", "link_layers"
+# The link's fields that a session key holds unchanged, and that key.
+_CONTROLS: dict[str, SessionKey[Any]] = {
+    "fit": FIT,
+    "method": METHOD,
+    "rule": RULE,
+    "noise": NOISE_KIND,
+    "draw": NOISE_DRAW,
+    "follow": NOISE_FOLLOW,
+}
 
 
 @dataclass(frozen=True)
-class _Upload:
+class LinkUpload:
     """An uploaded picture that a link shows: the first digits of its SHA-256, and its name."""
 
     digest: str
@@ -47,7 +69,7 @@ class Link:
 
     place: DeltaGenerator
     page: str = _PAGE
-    also: Callable[[Explored, ModelInfo, str], Explored] = lambda found, *_: found
+    also: Callable[[Explored, ModelInfo, SessionKey[int]], Explored] = lambda found, *_: found
 
     def keep(
         self, of: Picture, fit: Fit, info: ModelInfo, net: Net | None = None, where: DeltaGenerator | None = None
@@ -62,7 +84,7 @@ class Link:
             where: where to offer the link.
         """
         if net is not None:
-            unknown = [layer for layer in st.session_state.pop(_LAYERS, ()) if layer not in net.layers]
+            unknown = [layer for layer in LINK_LAYERS.pop() or () if layer not in net.layers]
             if unknown:
                 leave_out(shown("layers", ", ".join(unknown)))
         self._ask(of)
@@ -72,11 +94,11 @@ class Link:
 
     def _ask(self, of: Picture) -> None:
         """Ask for the picture that the link shows, until it is uploaded or the user chooses another source."""
-        upload: _Upload | None = st.session_state.get(_ASKED)
+        upload = LINK_UPLOAD.get()
         if upload is None:
             return
         if not waits_for_own() or of.id.startswith(upload.digest):
-            del st.session_state[_ASKED]
+            LINK_UPLOAD.pop()
         elif is_own(of):
             self.place.warning(
                 f"{code(of.title)} isn't the picture the link was made from: upload {code(upload.name)} to see what "
@@ -99,33 +121,26 @@ def open_link() -> Link:
     return Link(st.container())
 
 
-def apply(found: Explored) -> str:
+def apply(found: Explored) -> SessionKey[int]:
     """Set the controls from a link; return the session key of the class."""
-    state = st.session_state
-    values = {
-        "fit": found.fit,
-        "method": found.method,
-        "rule": found.rule,
-        "noise_kind": found.noise,
-        "noise_draw": found.draw,
-        "noise_follow": found.follow,
-    }
-    state.update({key: value for key, value in values.items() if value is not None})
+    for name, key in _CONTROLS.items():
+        value = getattr(found, name)
+        if value is not None:
+            key.set(value)
     if found.level is not None:
         noise.set_level(found.level)
     digest = _apply_picture(found)
     info = model_and_method.settle_model(found.shape is not None, found.model)
-    fit = "squeeze" if found.shape is not None else state.get("fit", "crop")
-    class_key = model_and_method.class_key(digest, info.name, fit)
+    target = class_key(digest, info.name, "squeeze" if found.shape is not None else FIT.get("crop"))
     if found.target is not None:
         if found.target < count_classes(info):
-            state[class_key] = found.target
+            target.set(found.target)
         else:
             leave_out(shown("class", str(found.target)))
     if found.layers:
-        state[model_and_method.layers_key(info.name)] = list(found.layers)
-        state[_LAYERS] = found.layers
-    return class_key
+        layers_key(info.name).set(list(found.layers))
+        LINK_LAYERS.set(found.layers)
+    return target
 
 
 def count_classes(info: ModelInfo) -> int:
@@ -135,13 +150,12 @@ def count_classes(info: ModelInfo) -> int:
 
 def _apply_picture(linked: Explored) -> str:
     """Choose the picture; return its SHA-256, or the first digits of it."""
-    state = st.session_state
-    state.pop(_ASKED, None)
+    LINK_UPLOAD.pop()
     if linked.upload is not None:
         ask_for("Upload")
         own = own_picture()
         if own is None or not own.id.startswith(linked.upload):
-            state[_ASKED] = _Upload(linked.upload, linked.name or "the same file")
+            LINK_UPLOAD.set(LinkUpload(linked.upload, linked.name or "the same file"))
         return linked.upload
     if linked.shape is not None:
         pick = Pick(
@@ -154,40 +168,38 @@ def _apply_picture(linked: Explored) -> str:
         use_pick(pick)
         return pick.picture().id
     ask_for("Photos", linked.photo)
-    title = state.get("sample") or next(iter(SAMPLES))
+    title = SAMPLE.get() or next(iter(SAMPLES))
     return read_picture(shared_host(), SAMPLES[title].path.read_bytes(), title).id
 
 
 def _now(of: Picture, fit: Fit, info: ModelInfo, net: Net | None) -> Explored:
     """Everything chosen on the page; settings that need the network are as far as known until it is loaded."""
-    state = st.session_state
-    layers = tuple(state.get(model_and_method.layers_key(info.name)) or ())
+    layers = tuple(layers_key(info.name).get() or ())
     if net is not None:
         layers = tuple(layer for layer in net.layers if not layers or layer in layers)
     return replace(
         _picture_now(of, fit),
         model=info.name,
-        target=state.get(_class_key(of, info, fit)),
-        method=state.get("method"),
+        target=_class_key(of, info, fit).get(),
+        method=METHOD.get(),
         layers=layers or None,
-        rule=state.get("rule"),
-        noise=state.get("noise_kind"),
-        level=state.get("noise_level"),
-        draw=state.get("noise_draw", 0),
-        follow=state.get("noise_follow", True),
+        rule=RULE.get(),
+        noise=NOISE_KIND.get(),
+        level=NOISE_LEVEL.get(),
+        draw=NOISE_DRAW.get(0),
+        follow=NOISE_FOLLOW.get(True),
     )
 
 
-def _class_key(of: Picture, info: ModelInfo, fit: Fit) -> str:
+def _class_key(of: Picture, info: ModelInfo, fit: Fit) -> SessionKey[int]:
     """The session key of the class: for the picture shown, or for the link's upload while it is missing."""
     upload = _missing_upload(of)
-    return model_and_method.class_key(upload.digest if upload else of.id, info.name, fit)
+    return class_key(upload.digest if upload else of.id, info.name, fit)
 
 
-def _missing_upload(of: Picture) -> _Upload | None:
+def _missing_upload(of: Picture) -> LinkUpload | None:
     """The link's upload, while a sample is shown instead."""
-    upload: _Upload | None = None if is_own(of) else st.session_state.get(_ASKED)
-    return upload
+    return None if is_own(of) else LINK_UPLOAD.get()
 
 
 def _picture_now(of: Picture, fit: Fit) -> Explored:

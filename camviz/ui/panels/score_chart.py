@@ -18,6 +18,7 @@ from camviz.ui.panels.layer_strip import subject, unscored
 from camviz.ui.panels.slow_progress import SlowProgress
 from camviz.ui.server.sharing import shared_host
 from camviz.ui.server.streamlit_internals import DeltaGenerator, Slot
+from camviz.ui.session import SLOW_SCORES
 from camviz.ui.sidebar import model_and_method
 from camviz.workbench.findings import alone, baselines
 from camviz.workbench.maps import sizes
@@ -25,8 +26,6 @@ from camviz.workbench.networks import expected_seconds
 from camviz.workbench.pictures import Explained
 from camviz.workbench.scores import are_known, compute_scores, known_scores, runs_slow_method, score_names, stages
 
-# Session key: the slow recipe that the user asked to score.
-_ASKED = "slow_scores"
 _SKIPPED = "coherency would have to run this slow method again"
 
 
@@ -141,7 +140,7 @@ def _slow_progress(of: Explained, recipe: Recipe, entries: list[_Entry]) -> Prog
         seconds = runs * expected_seconds(shared_host(), of.net, recipe.method, recipe.layers)
         st.button(
             f"Score it anyway · {model_and_method.duration(seconds)}",
-            on_click=lambda: st.session_state.update({_ASKED: (of.key, recipe)}),
+            on_click=lambda: SLOW_SCORES.set((of.key, recipe)),
             help="Coherency runs the whole method again on the masked picture, for the result and for each layer.",
         )
     missing = sum(lacks_slow_score(of, entry.recipe) for entry in entries)
@@ -158,12 +157,12 @@ def _slow_progress(of: Explained, recipe: Recipe, entries: list[_Entry]) -> Prog
 
 
 def _stop_scoring() -> None:
-    st.session_state.pop(_ASKED, None)
+    SLOW_SCORES.pop()
 
 
 def _entries(of: Explained, recipe: Recipe) -> list[_Entry]:
     """The maps to score: the result, each of its layers from deepest to finest, and the baselines."""
-    hold_back = st.session_state.get(_ASKED) != (of.key, recipe)
+    hold_back = SLOW_SCORES.get() != (of.key, recipe)
     size = sizes(of)
 
     def entry(label: str, kind: Kind, single: Recipe) -> _Entry:

@@ -41,6 +41,8 @@ def show(place: Slot, key: str, message: bytes, on_pick: OnPick | None = None, o
         on_paste: called with the name and the bytes of a picture from the clipboard.
     """
 
+    # Streamlit passes a component's events only through the session state, under the component's key, which depends on
+    # what is shown. So this is the one place outside `camviz.ui.session` that reads it.
     def picked() -> None:
         if on_pick is not None:
             on_pick(int(st.session_state[key]["pick"]))

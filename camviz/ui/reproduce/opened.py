@@ -19,6 +19,7 @@ from camviz.ui.links.link_format import Explored, code
 from camviz.ui.panels.slow_progress import progress_over
 from camviz.ui.server.sharing import shared_host
 from camviz.ui.server.streamlit_internals import Slot, UploadedFile
+from camviz.ui.session import BUNDLE_OPEN, BUNDLE_STOPPED, BUNDLE_TIMES_CLOSED, BUNDLE_UPLOAD, bundle_key
 from camviz.ui.sidebar import model_and_method
 from camviz.ui.sidebar.noise import STEP
 from camviz.ui.sidebar.picture import make_own
@@ -29,9 +30,6 @@ from camviz.workbench.pictures import forget, network_key, picture_id, read_pict
 # More would keep the queue busy for minutes, without letting others take a turn.
 MOST_LAYERS = 50
 _MEGABYTES = 100  # of an upload
-# Session keys: the open bundle, the upload it came from, how many were closed (a new number makes a new, empty upload
-# widget), and the bundle whose computation was stopped.
-_OPEN, _UPLOAD, _TIMES_CLOSED, _STOPPED = "bundle_open", "bundle_upload", "bundle_times_closed", "bundle_stopped"
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,14 +44,13 @@ def choose_bundle() -> Opened | None:
     """Ask for a bundle; the one opened last stays until another one can be read or the user removes it."""
     upload = st.file_uploader(
         "Bundle (.camviz.zip)",
-        key=f"bundle-{st.session_state.get(_TIMES_CLOSED, 0)}",
+        key=bundle_key(BUNDLE_TIMES_CLOSED.get(0)).name,
         max_upload_size=_MEGABYTES,
     )
-    if upload is not None and upload.file_id != st.session_state.get(_UPLOAD):
+    if upload is not None and upload.file_id != BUNDLE_UPLOAD.get():
         _accept(upload)
     st.caption("The bundle is read in this server's memory. It is not unpacked to disk, and nothing in it is run.")
-    current: Opened | None = st.session_state.get(_OPEN)
-    return current
+    return BUNDLE_OPEN.get()
 
 
 def _accept(upload: UploadedFile) -> None:
@@ -65,7 +62,8 @@ def _accept(upload: UploadedFile) -> None:
         st.error(as_text(str(error)), icon=":material/folder_zip:")
         return
     _close()
-    st.session_state[_OPEN], st.session_state[_UPLOAD] = new, upload.file_id
+    BUNDLE_OPEN.set(new)
+    BUNDLE_UPLOAD.set(upload.file_id)
 
 
 def offer_to_close() -> None:
@@ -75,14 +73,14 @@ def offer_to_close() -> None:
 
 def _forget() -> None:
     _close()
-    st.session_state[_TIMES_CLOSED] = st.session_state.get(_TIMES_CLOSED, 0) + 1
+    BUNDLE_TIMES_CLOSED.set(BUNDLE_TIMES_CLOSED.get(0) + 1)
     st.toast("The bundle and everything computed from it are deleted.", icon=":material/delete:")
 
 
 def _close() -> None:
-    before: Opened | None = st.session_state.pop(_OPEN, None)
-    for key in (_UPLOAD, _STOPPED):
-        st.session_state.pop(key, None)
+    before = BUNDLE_OPEN.pop()
+    BUNDLE_UPLOAD.pop()
+    BUNDLE_STOPPED.pop()
     if before is not None:
         forget(shared_host(), before.id)
         forget(shared_host(), picture_id(before.stored.picture, before.stored.shapes))
@@ -136,7 +134,7 @@ def compute_again(opened: Opened, net: Net, wait: Callable[[], Progress | None],
 
 def was_stopped(opened: Opened) -> bool:
     """Whether the user has stopped the computation; if so, offer to start it again."""
-    if st.session_state.get(_STOPPED) != opened.id:
+    if BUNDLE_STOPPED.get() != opened.id:
         return False
     st.info("Stopped: only the stored result is shown.", icon=":material/stop_circle:")
     st.button("Compute it again", icon=":material/play_arrow:", on_click=_restart)
@@ -170,11 +168,11 @@ def show_waiting(opened: Opened, place: Slot, skeleton: str) -> Progress | None:
 
 
 def _stop(bundle_id: str) -> None:
-    st.session_state[_STOPPED] = bundle_id
+    BUNDLE_STOPPED.set(bundle_id)
 
 
 def _restart() -> None:
-    st.session_state.pop(_STOPPED, None)
+    BUNDLE_STOPPED.pop()
 
 
 def offer_explore(opened: Opened, net: Net | None) -> None:

@@ -16,6 +16,17 @@ from camviz.samples import SAMPLES
 from camviz.ui.links.link_format import MOST_DRAWS, MOST_SHAPES
 from camviz.ui.robustness.sweep import Plan, recipes_of
 from camviz.ui.server.sharing import shared_host
+from camviz.ui.session import (
+    SWEEP_BASES,
+    SWEEP_DRAWS,
+    SWEEP_KINDS,
+    SWEEP_LEVELS,
+    SWEEP_METHODS,
+    SWEEP_PHOTOS,
+    SWEEP_SHAPES,
+    SWEEP_TIMES_FORGOTTEN,
+    sweep_uploads_key,
+)
 from camviz.ui.sidebar.shape_gallery import Pick
 from camviz.workbench.pictures import Picture, forget, read_picture
 
@@ -23,19 +34,19 @@ _PHOTOS = ("Coffee", "Cat", "Rocket", "Astronaut")
 _METHODS = ("gradcam", "gradcam++", "hirescam", "eigencam")
 _LEVELS = (0.2, 0.4, 0.6, 0.8, 1.0)
 _EVERY_LEVEL = tuple(round(0.1 * step, 1) for step in range(1, 11))
-# Session key: how often the user deleted the uploads; a new number makes a new, empty upload widget.
-_TIMES_FORGOTTEN = "sweep_times_forgotten"
 
 
 def choose_pictures() -> tuple[Picture, ...]:
     """Ask for photographs, synthetic samples and uploads, any number of each."""
-    photos = st.multiselect("Photographs", list(SAMPLES), default=_PHOTOS, key="sweep_photos", persist_state="session")
+    photos = st.multiselect(
+        "Photographs", list(SAMPLES), default=_PHOTOS, key=SWEEP_PHOTOS.name, persist_state="session"
+    )
     count = st.number_input(
         "Synthetic samples",
         0,
         MOST_SHAPES,
         0,
-        key="sweep_shapes",
+        key=SWEEP_SHAPES.name,
         persist_state="session",
         help="Drawn shapes, cycling through all classes and sizes. Choose a *Shapes* network for them.",
     )
@@ -51,7 +62,7 @@ def _uploaded() -> list[Picture]:
     uploads = st.file_uploader(
         "Your own pictures",
         accept_multiple_files=True,
-        key=f"sweep_uploads-{st.session_state.get(_TIMES_FORGOTTEN, 0)}",
+        key=sweep_uploads_key(SWEEP_TIMES_FORGOTTEN.get(0)).name,
         label_visibility="collapsed",
     )
     own = []
@@ -69,7 +80,7 @@ def _uploaded() -> list[Picture]:
 def _forget(own: list[Picture]) -> None:
     for picture in own:
         forget(shared_host(), picture.id)
-    st.session_state[_TIMES_FORGOTTEN] = st.session_state.get(_TIMES_FORGOTTEN, 0) + 1
+    SWEEP_TIMES_FORGOTTEN.set(SWEEP_TIMES_FORGOTTEN.get(0) + 1)
     st.toast("Your pictures and everything computed from them are deleted.", icon=":material/delete:")
 
 
@@ -106,7 +117,7 @@ def choose_plan(pictures: tuple[Picture, ...], net: Net, fit: Fit) -> Plan | Non
         list(METHODS),
         default=_METHODS,
         format_func=title,
-        key="sweep_methods",
+        key=SWEEP_METHODS.name,
         persist_state="session",
     )
     bases = st.multiselect(
@@ -114,7 +125,7 @@ def choose_plan(pictures: tuple[Picture, ...], net: Net, fit: Fit) -> Plan | Non
         list(METHODS),
         default=["gradcam++"],
         format_func=title,
-        key="sweep_bases",
+        key=SWEEP_BASES.name,
         persist_state="session",
         help="The product of this method's maps over all layers.",
     )
@@ -123,7 +134,7 @@ def choose_plan(pictures: tuple[Picture, ...], net: Net, fit: Fit) -> Plan | Non
         list(KINDS),
         default=["gaussian", "blur"],
         format_func=lambda name: KINDS[name].title,
-        key="sweep_kinds",
+        key=SWEEP_KINDS.name,
         persist_state="session",
     )
     levels = st.pills(
@@ -132,7 +143,7 @@ def choose_plan(pictures: tuple[Picture, ...], net: Net, fit: Fit) -> Plan | Non
         selection_mode="multi",
         default=_LEVELS,
         format_func=lambda level: f"{level:.1f}",
-        key="sweep_levels",
+        key=SWEEP_LEVELS.name,
         persist_state="session",
         help="At 0 the picture is unchanged; at 1 networks fail on most photographs.",
     )
@@ -141,7 +152,7 @@ def choose_plan(pictures: tuple[Picture, ...], net: Net, fit: Fit) -> Plan | Non
         1,
         MOST_DRAWS,
         2,
-        key="sweep_draws",
+        key=SWEEP_DRAWS.name,
         persist_state="session",
         help="How often each noise is drawn at random. Blur, JPEG and FGSM are not random, so they run once.",
     )

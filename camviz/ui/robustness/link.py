@@ -12,23 +12,33 @@ from camviz.samples import SAMPLES
 from camviz.ui.links.address_bar import arrived, keep, tell
 from camviz.ui.links.link_format import DIGITS, Swept, code, plain
 from camviz.ui.server.streamlit_internals import DeltaGenerator
+from camviz.ui.session import (
+    FIT,
+    SWEEP_BASES,
+    SWEEP_DRAWS,
+    SWEEP_KINDS,
+    SWEEP_LEVELS,
+    SWEEP_LINK_UPLOADS,
+    SWEEP_METHODS,
+    SWEEP_PHOTOS,
+    SWEEP_SHAPES,
+    SessionKey,
+)
 from camviz.ui.sidebar import model_and_method
 from camviz.ui.sidebar.picture import is_own
 from camviz.workbench.pictures import Picture
 
 _PAGE = "robustness"
-# Session key: the uploads that a link needs: their names, by the first digits of their SHA-256.
-_ASKED = "sweep_link_asked"
 # The link's fields, and the session keys of their controls.
-_CONTROLS = {
-    "photos": "sweep_photos",
-    "shapes": "sweep_shapes",
-    "fit": "fit",
-    "methods": "sweep_methods",
-    "merged": "sweep_bases",
-    "noises": "sweep_kinds",
-    "levels": "sweep_levels",
-    "draws": "sweep_draws",
+_CONTROLS: dict[str, SessionKey[Any]] = {
+    "photos": SWEEP_PHOTOS,
+    "shapes": SWEEP_SHAPES,
+    "fit": FIT,
+    "methods": SWEEP_METHODS,
+    "merged": SWEEP_BASES,
+    "noises": SWEEP_KINDS,
+    "levels": SWEEP_LEVELS,
+    "draws": SWEEP_DRAWS,
 }
 
 
@@ -48,10 +58,10 @@ class Link:
 
     def _ask(self, own: dict[str, str]) -> dict[str, str]:
         """Ask for the link's uploads that are missing; return them."""
-        needed: dict[str, str] = st.session_state.get(_ASKED, {})
+        needed = SWEEP_LINK_UPLOADS.get({})
         missing = {digest: name for digest, name in needed.items() if not _is_among(digest, own)}
         if not missing:
-            st.session_state.pop(_ASKED, None)
+            SWEEP_LINK_UPLOADS.pop()
             return {}
         others = [code(name) for digest, name in own.items() if not _is_among(digest, needed)]
         extra = f" {_listed(others)} {'is' if len(others) == 1 else 'are'} not part of this link." if others else ""
@@ -61,9 +71,7 @@ class Link:
                 f"upload {'it' if len(missing) == 1 else 'them'} again on the left.{extra}",
                 icon=":material/upload_file:",
             )
-            st.button(
-                "Continue without them", key="sweep_link_without", on_click=lambda: st.session_state.pop(_ASKED, None)
-            )
+            st.button("Continue without them", key="sweep_link_without", on_click=_continue_without)
         return missing
 
 
@@ -76,29 +84,34 @@ def open_link() -> Link:
 
 
 def _apply(linked: Swept) -> None:
-    state = st.session_state
     for name, key in _CONTROLS.items():
         value = getattr(linked, name)
         if value is not None:
-            state[key] = list(value) if isinstance(value, tuple) else value
+            key.set(list(value) if isinstance(value, tuple) else value)
     uploads, names = linked.uploads or (), linked.names or ()
-    state[_ASKED] = {
-        digest: names[index] if index < len(names) and names[index] else f"upload {index + 1}"
-        for index, digest in enumerate(uploads)
-    }
-    synthetic = bool(state.get("sweep_shapes")) and not state.get("sweep_photos", SAMPLES) and not uploads
+    SWEEP_LINK_UPLOADS.set(
+        {
+            digest: names[index] if index < len(names) and names[index] else f"upload {index + 1}"
+            for index, digest in enumerate(uploads)
+        }
+    )
+    synthetic = bool(SWEEP_SHAPES.get()) and not SWEEP_PHOTOS.get(list(SAMPLES)) and not uploads
     model_and_method.settle_model(synthetic, linked.model, whatever=bool(uploads))
 
 
 def _now(uploads: dict[str, str], info: ModelInfo) -> Swept:
     """Everything chosen on the page."""
-    chosen: dict[str, Any] = {name: st.session_state.get(key) for name, key in _CONTROLS.items()}
+    chosen: dict[str, Any] = {name: key.get() for name, key in _CONTROLS.items()}
     values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()
     }
     if values["levels"]:
         values["levels"] = tuple(sorted(values["levels"]))
     return Swept(**values, uploads=tuple(uploads), names=tuple(uploads.values()), model=info.name)
+
+
+def _continue_without() -> None:
+    SWEEP_LINK_UPLOADS.pop()
 
 
 def _is_among(digest: str, others: dict[str, str]) -> bool:

@@ -26,12 +26,10 @@ from camviz.ui.panels.layer_strip import subject
 from camviz.ui.robustness.charts import region_figure
 from camviz.ui.robustness.sweep import Plan, usable
 from camviz.ui.server.streamlit_internals import Slot
+from camviz.ui.session import POINT_REGION
 from camviz.workbench.maps import get_view, is_ready, likeliest, merged
 from camviz.workbench.noisy_copies import count_segments, get_segments
 from camviz.workbench.pictures import Explained
-
-# Session key: the region picked last, with its picture.
-_PICKED = "point_region"
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +105,7 @@ def _ranked(of: Explained, recipe: Recipe) -> Ranked:
 
 def _picked(clean: Explained, moved: Moved) -> tuple[int, bool]:
     """The region picked in this picture, or else the one that moved most; and whether it was picked."""
-    picture, region = st.session_state.get(_PICKED, (None, 0))
+    picture, region = POINT_REGION.get((None, 0))
     if picture == clean.seen_key and 0 <= region < len(moved.rise):  # a number from the browser
         return region, True
     return int(np.abs(moved.rise).argmax()), False
@@ -141,7 +139,7 @@ def _send(of: Explained, recipe: Recipe, panels: list[_Panel], region: int) -> N
     message = pack(arrangement, get_view(of), np.stack([panel.map for panel in panels]))
 
     def pick(region: int) -> None:
-        st.session_state[_PICKED] = of.clean.seen_key, region
+        POINT_REGION.set((of.clean.seen_key, region))
 
     viewer.show(Slot(st.container()), f"regions-{'clean' if of.noise is None else 'noisy'}", message, pick)
 

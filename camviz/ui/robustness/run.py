@@ -8,12 +8,11 @@ from collections.abc import Callable
 import streamlit as st
 
 from camviz.ui.robustness.sweep import Plan, done_copies, go_on, refusal, usable
+from camviz.ui.session import SWEEP_BEGUN, SWEEP_RUNNING
 from camviz.ui.sidebar.model_and_method import duration
 
 # Seconds of work between two updates of the results.
 _SLICE = 2.0
-# Session keys: the running plan; when it started, with the number of copies done by then.
-_RUNNING, _BEGUN = "sweep_running", "sweep_begun"
 
 
 def run_bar(plan: Plan) -> Callable[[], None] | None:
@@ -26,7 +25,7 @@ def run_bar(plan: Plan) -> Callable[[], None] | None:
         if reason := refusal(plan, picture):
             st.warning(f"**{picture.title}** is left out. {reason}", icon=":material/grid_off:")
     total, done = len(usable(plan)) * len(plan.points), done_copies(plan)
-    running = st.session_state.get(_RUNNING) == plan.key and done < total
+    running = SWEEP_RUNNING.get() == plan.key and done < total
     left, right = st.columns([5, 1], vertical_alignment="center")
     left.progress(done / total if total else 0.0, _progress_words(plan, done, total, running))
     if running:
@@ -47,11 +46,12 @@ def _work(plan: Plan) -> None:
 
 
 def _start(plan: Plan, done: int) -> None:
-    st.session_state[_RUNNING], st.session_state[_BEGUN] = plan.key, (time.monotonic(), done)
+    SWEEP_RUNNING.set(plan.key)
+    SWEEP_BEGUN.set((time.monotonic(), done))
 
 
 def _stop() -> None:
-    st.session_state.pop(_RUNNING, None)
+    SWEEP_RUNNING.pop()
 
 
 def _progress_words(plan: Plan, done: int, total: int, running: bool) -> str:
@@ -64,7 +64,7 @@ def _progress_words(plan: Plan, done: int, total: int, running: bool) -> str:
         return f"Done: {work}"
     left = plan.expected_seconds() * (total - done) / total
     if running:
-        began, before = st.session_state[_BEGUN]
+        began, before = SWEEP_BEGUN.require()
         if done - before >= min(20, total / 4):
             left = (time.monotonic() - began) * (total - done) / (done - before)
         return f"{done:,} of {total:,} noisy copies · {duration(left)} left"

@@ -14,13 +14,12 @@ import streamlit as st
 import torch
 
 from camviz.ui.server.streamlit_internals import Slot, browser_token, session_id, yield_point
+from camviz.ui.session import QUEUE_NOTICE
 from camviz.workbench.byte_cache import ByteCache, Value
 from camviz.workbench.cache_keys import Key
 from camviz.workbench.fair_queue import Turns
 from camviz.workbench.host import NETWORK_BYTES, RESULT_BYTES
 
-# Session key: where the page shows the user's position in the queue.
-_NOTICE = "queue_notice"
 # Seconds of waiting before a notice appears.
 _SHORT = 0.4
 
@@ -95,7 +94,7 @@ def prepare_server() -> None:
 def show_queue(place: Slot) -> None:
     """Set the place on the page where notices about waiting appear."""
     place.html(_notice_html(""))
-    st.session_state[_NOTICE] = place
+    QUEUE_NOTICE.set(place)
 
 
 class _Notice:
@@ -129,7 +128,7 @@ class _Notice:
         """Show words, or nothing."""
         if words == self._shown:
             return  # before reading the session state, which could end the run and lose what was computed
-        place: Slot | None = st.session_state.get(_NOTICE)
+        place = QUEUE_NOTICE.get()
         if place is not None:
             self._shown = words
             place.html(_notice_html(words))

@@ -24,14 +24,13 @@ from camviz.models.torchvision import fetch
 from camviz.recipe import Recipe
 from camviz.results.finding import size_title
 from camviz.ui.server.sharing import shared_host
+from camviz.ui.session import DATA, METHOD, MODEL, RULE, SessionKey, last_model_key, layers_key
 from camviz.ui.sidebar.model_card import show_card
 from camviz.workbench.maps import get_twins, sizes
 from camviz.workbench.networks import expected_seconds, get_network
 from camviz.workbench.pictures import Explained
 
 DEFAULT_METHOD = "gradcam++"
-# Session key: the training data that suits the pictures.
-_DATA = "data"
 _GROUPS = {"at once": "", "many passes": "slow · ", "baseline": "blind · "}
 
 
@@ -53,7 +52,7 @@ def choose_model(synthetic: bool) -> ModelInfo:
         "Model",
         list(infos),
         format_func=label,
-        key="model",
+        key=MODEL.name,
         persist_state="session",
         help="*Shapes* networks classify six drawn shapes; the others, ImageNet's 1000 classes. Shapes and "
         "EfficientNet-Lite networks are included; the rest are downloaded once from PyTorch's server. Type to search.",
@@ -77,10 +76,11 @@ def settle_model(synthetic: bool, name: str | None = None, whatever: bool = Fals
     wanted, infos = _networks(synthetic)
     _follow_the_picture(wanted, infos)
     if name is not None:
-        st.session_state["model"] = name
+        MODEL.set(name)
         if whatever:
-            st.session_state.update({f"model for {data}": name for data in (IMAGENET, SHAPES)})
-    return infos[st.session_state["model"]]
+            for data in (IMAGENET, SHAPES):
+                last_model_key(data).set(name)
+    return infos[MODEL.require()]
 
 
 def _networks(synthetic: bool) -> tuple[str, dict[str, ModelInfo]]:
@@ -91,13 +91,14 @@ def _networks(synthetic: bool) -> tuple[str, dict[str, ModelInfo]]:
 
 def _follow_the_picture(wanted: str, infos: dict[str, ModelInfo]) -> None:
     """If the kind of picture has changed, choose the network last used for it, or else the first one trained on it."""
-    state = st.session_state
-    if state.get(_DATA) == wanted:
+    before, model = DATA.get(), MODEL.get()
+    if before == wanted:
         return
-    if _DATA in state:
-        state[f"model for {state[_DATA]}"] = state.get("model")
+    if before is not None and model is not None:
+        last_model_key(before).set(model)
     first = DEFAULT_MODEL if wanted == IMAGENET else next(iter(infos))
-    state[_DATA], state["model"] = wanted, state.get(f"model for {wanted}", first)
+    DATA.set(wanted)
+    MODEL.set(last_model_key(wanted).get(first))
 
 
 def ready_net(info: ModelInfo) -> Net | None:
@@ -130,14 +131,14 @@ def ready_net(info: ModelInfo) -> Net | None:
     return None
 
 
-def choose_class(labels: tuple[str, ...], probabilities: NDArray[np.float32], key: str) -> int:
+def choose_class(labels: tuple[str, ...], probabilities: NDArray[np.float32], key: SessionKey[int]) -> int:
     """Ask for the class to explain; the likeliest come first, typing finds any other."""
     order = [int(index) for index in np.argsort(-probabilities, kind="stable")]
     return st.selectbox(
         "Class to explain",
         order,
         format_func=lambda index: f"{labels[index]} · {percent(float(probabilities[index]))}",
-        key=key,
+        key=key.name,
         persist_state="session",
         help="The map shows the evidence for *this* class. The likeliest classes come first; type to find any other.",
     )
@@ -159,7 +160,7 @@ def _choose_method(of: Explained) -> str:
         "Method",
         list(labels),
         format_func=lambda name: labels[name],
-        key="method",
+        key=METHOD.name,
         persist_state="session",
         help="How a map is computed from a layer. Most methods are instant. *Slow* ones run the network again for "
         "every channel. *Blind* ones ignore the network: they are baselines to compare with.",
@@ -181,7 +182,7 @@ def choose_layers(of: Explained) -> tuple[str, ...]:
         selection_mode="multi",
         default=layers,
         format_func=lambda layer: f"{size_title(size[layer])} · {layer}",
-        key=layers_key(of.net.info.name),
+        key=layers_key(of.net.info.name).name,
         persist_state="session",
         help="The layers to merge, from deepest to finest: the last layer of each stage, after its activation. Deeper "
         "layers are coarser: a 7 × 7 map distinguishes only 49 places.",
@@ -199,7 +200,7 @@ def choose_rule() -> str:
         "Merging rule",
         list(RULES),
         format_func=lambda name: RULES[name].title,
-        key="rule",
+        key=RULE.name,
         persist_state="session",
         help="How the layers' maps are merged. "
         + " ".join(f"**{rule.title}**: {rule.sentence}" for rule in RULES.values()),
@@ -216,21 +217,12 @@ def _same_map(of: Explained, method: str) -> str:
     )
 
 
-def class_key(picture_id: str, model: str, fit: str) -> str:
-    """The session key of the class: one for each picture, network and fit."""
-    return f"class-{picture_id[:12]}-{model}-{fit}"
-
-
-def layers_key(model: str) -> str:
-    """The session key of a network's layers."""
-    return f"layers-{model}"
-
-
 def drop_unknown_layers(net: Net) -> None:
     """Keep only layers that the network has; a link may have named others before it was loaded."""
     key = layers_key(net.info.name)
-    if key in st.session_state:
-        st.session_state[key] = [layer for layer in st.session_state[key] if layer in net.layers]
+    layers = key.get()
+    if layers is not None:
+        key.set([layer for layer in layers if layer in net.layers])
 
 
 def duration(seconds: float) -> str:
@@ -240,7 +232,7 @@ def duration(seconds: float) -> str:
 
 def use_default_method() -> None:
     """Go back to the default method, which is fast."""
-    st.session_state["method"] = DEFAULT_METHOD
+    METHOD.set(DEFAULT_METHOD)
 
 
 def _group(name: str) -> str:
@@ -249,8 +241,6 @@ def _group(name: str) -> str:
 
 def method_label(net: Net, name: str) -> str:
     """A method's name, and for a slow one how long it takes."""
-    seconds = expected_seconds(
-        shared_host(), net, name, tuple(st.session_state.get(layers_key(net.info.name)) or net.layers)
-    )
+    seconds = expected_seconds(shared_host(), net, name, tuple(layers_key(net.info.name).get() or net.layers))
     wait = f" · {duration(seconds)}" if seconds else ""
     return f"{_GROUPS[_group(name)]}{METHODS[name].title}{wait}"

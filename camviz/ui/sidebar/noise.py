@@ -8,29 +8,35 @@ from camviz.noise import KINDS
 from camviz.noise.measure import Perturbation
 from camviz.ui.server.sharing import shared_host
 from camviz.ui.server.streamlit_internals import DeltaGenerator
+from camviz.ui.session import NOISE_DRAW, NOISE_FOLLOW, NOISE_KIND, NOISE_LEVEL
 from camviz.workbench.maps import likeliest
 from camviz.workbench.pictures import Explained, SeenPicture
 
 STEP = 0.05
-# Session keys of the controls and of the draw, a number that a button increases.
-_KIND, _LEVEL, _DRAW, _FOLLOW = "noise_kind", "noise_level", "noise_draw", "noise_follow"
 
 
 def noise_is_on() -> bool:
     """Whether the slider is above 0; known before it is drawn."""
-    return bool(st.session_state.get(_LEVEL))
+    return bool(NOISE_LEVEL.get())
 
 
 def set_level(level: float) -> None:
     """Move the slider, from a callback or before it is drawn."""
-    st.session_state[_LEVEL] = round(level / STEP) * STEP
+    NOISE_LEVEL.set(round(level / STEP) * STEP)
 
 
 def choose_noise() -> Perturbation | None:
     """Ask for a kind of noise and its level; None at level 0."""
     kind = choose_kind()
     level = st.slider(
-        "Level", 0.0, 1.0, step=STEP, key=_LEVEL, persist_state="session", format="%.2f", label_visibility="collapsed"
+        "Level",
+        0.0,
+        1.0,
+        step=STEP,
+        key=NOISE_LEVEL.name,
+        persist_state="session",
+        format="%.2f",
+        label_visibility="collapsed",
     )
     noise = KINDS[kind]
     draw = draw_of(kind)
@@ -57,7 +63,7 @@ def choose_kind() -> str:
         "Noise",
         list(KINDS),
         format_func=lambda name: KINDS[name].title,
-        key=_KIND,
+        key=NOISE_KIND.name,
         persist_state="session",
         help="Perturbs what the network sees. A good explanation stays the same when the prediction does, and changes "
         "when the prediction changes.",
@@ -66,7 +72,7 @@ def choose_kind() -> str:
 
 def draw_of(kind: str) -> int:
     """Which draw of the noise is shown; 0 if the noise is not random."""
-    return int(st.session_state.get(_DRAW, 0)) if KINDS[kind].seeded else 0
+    return NOISE_DRAW.get(0) if KINDS[kind].seeded else 0
 
 
 def perturbed_scene(clean: Explained, noise: Perturbation, place: DeltaGenerator) -> Explained:
@@ -87,7 +93,7 @@ def _follows(place: DeltaGenerator) -> bool:
     return place.toggle(
         "Follow the prediction",
         value=True,
-        key=_FOLLOW,
+        key=NOISE_FOLLOW.name,
         persist_state="session",
         help="The noise changed the prediction. On: the noisy map explains the new class, as the robustness measures "
         "do. Off: it explains the same class as the clean map.",
@@ -95,4 +101,4 @@ def _follows(place: DeltaGenerator) -> bool:
 
 
 def _draw_again() -> None:
-    st.session_state[_DRAW] = int(st.session_state.get(_DRAW, 0)) + 1
+    NOISE_DRAW.set(NOISE_DRAW.get(0) + 1)

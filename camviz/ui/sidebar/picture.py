@@ -8,15 +8,22 @@ from camviz.images import Fit, ImageError
 from camviz.samples import SAMPLES
 from camviz.ui.server.sharing import shared_host
 from camviz.ui.server.streamlit_internals import UploadedFile
+from camviz.ui.session import (
+    FIT,
+    OWN_PICTURE,
+    OWN_UPLOAD,
+    PASTED_PICTURE,
+    SAMPLE,
+    SOURCE,
+    TIMES_FORGOTTEN,
+    camera_key,
+    drop_classes,
+    upload_key,
+)
 from camviz.ui.sidebar.shape_gallery import choose_shape
 from camviz.workbench.pictures import Picture, forget, read_picture
 
 _FITS: dict[Fit, str] = {"crop": "Crop", "squeeze": "Squeeze", "pad": "Pad"}
-# Session keys: the user's own picture, the upload it came from, and how many were deleted: a new number makes new,
-# empty upload widgets.
-_OWN, _UPLOAD, _TIMES_FORGOTTEN = "own_picture", "own_upload", "times_forgotten"
-# Session key: a picture from the clipboard, until it is read.
-_PASTED = "pasted_picture"
 
 
 def choose_picture() -> Picture:
@@ -26,7 +33,7 @@ def choose_picture() -> Picture:
         ["Photos", "Shapes", "Upload", "Camera"],
         default="Photos",
         required=True,
-        key="source",
+        key=SOURCE.name,
         persist_state="session",
         width="stretch",
     )
@@ -35,30 +42,29 @@ def choose_picture() -> Picture:
         _offer_to_forget()
         return chosen
     if source == "Photos":
-        st.selectbox("Sample", list(SAMPLES), key="sample", persist_state="session", label_visibility="collapsed")
+        st.selectbox("Sample", list(SAMPLES), key=SAMPLE.name, persist_state="session", label_visibility="collapsed")
         _offer_to_forget()
         return _sample()
     upload = _offer_upload() if source == "Upload" else _offer_camera()
-    if upload is not None and upload.file_id != st.session_state.get(_UPLOAD):
+    if upload is not None and upload.file_id != OWN_UPLOAD.get():
         _accept(upload.getvalue(), upload.name, upload.file_id)
-    elif _PASTED in st.session_state:
-        data, name = st.session_state.pop(_PASTED)
-        _accept(data, name, st.session_state.get(_UPLOAD))
+    elif pasted := PASTED_PICTURE.pop():
+        _accept(*pasted, OWN_UPLOAD.get())
     st.caption("Your picture stays in this server's memory. It is not written to disk or shared.")
     _offer_to_forget()
-    return st.session_state.get(_OWN) or _sample()
+    return OWN_PICTURE.get() or _sample()
 
 
 def ask_for(source: str, sample: str | None = None) -> None:
     """Choose the picture's source before its control is drawn: a sample by its title, or the upload or camera tab."""
-    st.session_state["source"] = source
+    SOURCE.set(source)
     if sample is not None:
-        st.session_state["sample"] = sample
+        SAMPLE.set(sample)
 
 
 def waits_for_own() -> bool:
     """Whether the upload or the camera tab is open."""
-    return st.session_state.get("source") in ("Upload", "Camera")
+    return SOURCE.get() in ("Upload", "Camera")
 
 
 def is_own(picture: Picture) -> bool:
@@ -68,14 +74,13 @@ def is_own(picture: Picture) -> bool:
 
 def own_picture() -> Picture | None:
     """The user's own picture, if any."""
-    own: Picture | None = st.session_state.get(_OWN)
-    return own
+    return OWN_PICTURE.get()
 
 
 def make_own(new: Picture) -> None:
     """Replace the user's own picture with one from elsewhere."""
     _drop_own()
-    st.session_state[_OWN] = new
+    OWN_PICTURE.set(new)
     _empty_uploads()  # or an upload still in the widget would count as new
 
 
@@ -89,7 +94,7 @@ def choose_fit(picture: Picture | None) -> Fit:
         default="crop",
         required=True,
         format_func=lambda fit: _FITS[fit],
-        key="fit",
+        key=FIT.name,
         persist_state="session",
         width="stretch",
         help="**Crop**: only the centre, as in training. **Squeeze**: the whole picture, distorted to a square. "
@@ -98,14 +103,14 @@ def choose_fit(picture: Picture | None) -> Fit:
 
 
 def _sample() -> Picture:
-    sample = SAMPLES[st.session_state.get("sample") or next(iter(SAMPLES))]
+    sample = SAMPLES[SAMPLE.get() or next(iter(SAMPLES))]
     return read_picture(shared_host(), sample.path.read_bytes(), sample.title, sample.credit)
 
 
 def _offer_upload() -> UploadedFile | None:
     return st.file_uploader(
         "Upload a picture (PNG, JPEG, WebP, BMP, GIF or TIFF)",
-        key=f"upload-{st.session_state.get(_TIMES_FORGOTTEN, 0)}",
+        key=upload_key(TIMES_FORGOTTEN.get(0)).name,
         label_visibility="collapsed",
     )
 
@@ -113,7 +118,7 @@ def _offer_upload() -> UploadedFile | None:
 def _offer_camera() -> UploadedFile | None:
     return st.camera_input(
         "Take a photo",
-        key=f"camera-{st.session_state.get(_TIMES_FORGOTTEN, 0)}",
+        key=camera_key(TIMES_FORGOTTEN.get(0)).name,
         label_visibility="collapsed",
     )
 
@@ -121,7 +126,7 @@ def _offer_camera() -> UploadedFile | None:
 def paste(name: str, data: bytes) -> None:
     """Use a picture from the clipboard, from the next run on."""
     ask_for("Upload")
-    st.session_state[_PASTED] = data, name
+    PASTED_PICTURE.set((data, name))
 
 
 def _accept(data: bytes, name: str, upload: str | None) -> None:
@@ -132,11 +137,12 @@ def _accept(data: bytes, name: str, upload: str | None) -> None:
         st.error(f"{error}", icon=":material/broken_image:")
         return
     _drop_own()
-    st.session_state[_OWN], st.session_state[_UPLOAD] = new, upload
+    OWN_PICTURE.set(new)
+    OWN_UPLOAD.set(upload)
 
 
 def _offer_to_forget() -> None:
-    if _OWN in st.session_state:
+    if OWN_PICTURE.is_set():
         st.button("Forget my picture", icon=":material/delete:", on_click=_forget_own, width="stretch")
 
 
@@ -147,15 +153,13 @@ def _forget_own() -> None:
 
 
 def _empty_uploads() -> None:
-    st.session_state[_TIMES_FORGOTTEN] = st.session_state.get(_TIMES_FORGOTTEN, 0) + 1
+    TIMES_FORGOTTEN.set(TIMES_FORGOTTEN.get(0) + 1)
 
 
 def _drop_own() -> None:
     """Delete the user's picture, everything computed from it, and the choices made for it."""
-    own: Picture | None = st.session_state.pop(_OWN, None)
-    st.session_state.pop(_UPLOAD, None)
-    if own is None:
-        return
-    forget(shared_host(), own.id)
-    for key in [key for key in st.session_state if str(key).startswith(f"class-{own.id[:12]}")]:
-        del st.session_state[key]
+    own = OWN_PICTURE.pop()
+    OWN_UPLOAD.pop()
+    if own is not None:
+        forget(shared_host(), own.id)
+        drop_classes(own.id)

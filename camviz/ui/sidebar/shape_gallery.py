@@ -11,6 +11,7 @@ from camviz import shapes
 from camviz.ui.links.link_format import SINGLE
 from camviz.ui.server.sharing import shared_host
 from camviz.ui.server.streamlit_internals import DeltaGenerator
+from camviz.ui.session import GALLERY_PAGE, SHAPE_BAND, SHAPE_KIND, SHAPE_LABEL, SHAPE_PICK
 from camviz.workbench.pictures import Picture, draw_picture
 
 _KINDS: dict[str, str] = {
@@ -24,8 +25,6 @@ _TEACHES = {
     "distractor": "A ragged patch has the shape's colour: does the map fall for it?",
     "half hidden": "About half of the shape is covered: only the visible part counts as true.",
 }
-# Session keys: the sample shown, and the gallery's page.
-_PICK, _PAGE = "shape_pick", "gallery_page"
 _PAGES = 50  # of the gallery; "Surprise me" draws from as many
 _ROWS = 3
 
@@ -70,17 +69,17 @@ class Pick:
 
 def choose_shape() -> Picture:
     """Ask for a synthetic sample."""
-    pick: Pick = st.session_state.setdefault(_PICK, Pick())
+    pick = chosen_pick()
     _sync(pick)
     st.selectbox(
-        "Kind of sample", list(_KINDS), format_func=_KINDS.__getitem__, key="shape_kind", on_change=_read_controls
+        "Kind of sample", list(_KINDS), format_func=_KINDS.__getitem__, key=SHAPE_KIND.name, on_change=_read_controls
     )
-    left, right = st.columns([3, 2])
+    left, right = st.columns([1.15, 1])
     right.selectbox(
         "Size",
         list(shapes.BANDS),
         format_func=str.capitalize,
-        key="shape_band",
+        key=SHAPE_BAND.name,
         on_change=_read_controls,
         disabled=pick.kind != SINGLE,
     )
@@ -88,7 +87,7 @@ def choose_shape() -> Picture:
         "Shape",
         range(len(shapes.CLASSES)),
         format_func=lambda label: shapes.CLASSES[label].capitalize(),
-        key="shape_label",
+        key=SHAPE_LABEL.name,
         on_change=_read_controls,
     )
     surprise, browse = st.columns([1.4, 1])
@@ -102,34 +101,35 @@ def choose_shape() -> Picture:
 
 def use_pick(pick: Pick) -> None:
     """Choose a sample before its controls are drawn."""
-    st.session_state[_PICK] = pick
+    SHAPE_PICK.set(pick)
 
 
 def chosen_pick() -> Pick:
     """The chosen sample."""
-    pick: Pick = st.session_state.get(_PICK, Pick())
-    return pick
+    return SHAPE_PICK.get(Pick())
 
 
 def _sync(pick: Pick) -> None:
     """Make the controls show the chosen sample, however it was chosen."""
-    st.session_state.update(shape_kind=pick.kind, shape_band=pick.band, shape_label=pick.label)
+    SHAPE_KIND.set(pick.kind)
+    SHAPE_BAND.set(pick.band)
+    SHAPE_LABEL.set(pick.label)
 
 
 def _read_controls() -> None:
-    state = st.session_state
-    pick: Pick = state[_PICK]
-    state[_PICK] = replace(pick, kind=state["shape_kind"], label=state["shape_label"], band=state["shape_band"])
+    kind, label, band = SHAPE_KIND.require(), SHAPE_LABEL.require(), SHAPE_BAND.require()
+    use_pick(replace(chosen_pick(), kind=kind, label=label, band=band))
 
 
 def _surprise() -> None:
     draw = random.Random()  # noqa: S311  (nothing secret)
-    st.session_state[_PICK] = Pick(
+    pick = Pick(
         kind=draw.choice(list(_KINDS)),
         label=draw.randrange(len(shapes.CLASSES)),
         band=draw.choice(list(shapes.BANDS)),
         draw=draw.randrange(_PAGES),
     )
+    use_pick(pick)
 
 
 @st.dialog("Synthetic samples", width="large")
@@ -139,15 +139,15 @@ def _gallery() -> None:
     kind = left.segmented_control(
         "Kind of sample",
         list(_KINDS),
-        default=st.session_state[_PICK].kind,
+        default=chosen_pick().kind,
         format_func=_KINDS.__getitem__,
         required=True,
         key="gallery_kind",
         label_visibility="collapsed",
     )
     if right.button("More", icon=":material/refresh:", width="stretch"):
-        st.session_state[_PAGE] = (st.session_state.get(_PAGE, 0) + 1) % _PAGES
-    page = st.session_state.get(_PAGE, 0)
+        GALLERY_PAGE.set((GALLERY_PAGE.get(0) + 1) % _PAGES)
+    page = GALLERY_PAGE.get(0)
     if kind == SINGLE:
         rows = [Pick(kind, band=band, draw=page) for band in shapes.BANDS]
     else:
@@ -162,5 +162,5 @@ def _thumbnail(place: DeltaGenerator, pick: Pick) -> None:
     """Show a sample as a picture to click: an invisible button lies over it, which screen readers announce."""
     place.image(pick.picture().pixels, output_format="PNG", width="stretch")
     if place.button(pick.title, key=f"pick-{pick}", width="stretch"):
-        st.session_state[_PICK] = pick
+        use_pick(pick)
         st.rerun()

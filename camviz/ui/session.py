@@ -1,0 +1,278 @@
+"""Every key of the session state that the app uses, with the type of its value.
+
+The session state lasts as long as a tab is open. A widget's value is in it too, under the widget's key: controls that a
+link sets, or that other modules read, take their key from here (`key=FIT.name`). Keys that only Streamlit or a style
+sheet uses stay where the widget is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+
+import streamlit as st
+
+if TYPE_CHECKING:  # the modules with these types import this one
+    from collections.abc import Hashable
+
+    from camviz.html.comparison import Sort
+    from camviz.images import Fit
+    from camviz.recipe import Recipe
+    from camviz.ui.compare.pins import Pin
+    from camviz.ui.explore.link import LinkUpload
+    from camviz.ui.reproduce.opened import Opened
+    from camviz.ui.server.streamlit_internals import Slot, UploadedFile
+    from camviz.ui.sidebar.shape_gallery import Pick
+    from camviz.workbench.pictures import Picture
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class SessionKey(Generic[Value]):
+    """A key of the session state.
+
+    Attributes:
+        name: its name there.
+    """
+
+    name: str
+
+    @overload
+    def get(self) -> Value | None: ...
+
+    @overload
+    def get(self, default: Value) -> Value: ...
+
+    def get(self, default: Value | None = None) -> Value | None:
+        """The value, or the default if it is not set."""
+        value: Value | None = st.session_state.get(self.name, default)
+        return value
+
+    def require(self) -> Value:
+        """The value of a key that is known to be set.
+
+        Raises:
+            KeyError: if it is not set.
+        """
+        value: Value = st.session_state[self.name]
+        return value
+
+    def set(self, value: Value) -> None:
+        """Set the value; that of a widget, only from a callback or before it is drawn."""
+        st.session_state[self.name] = value
+
+    def pop(self) -> Value | None:
+        """Remove the value and return it; None if it is not set."""
+        value: Value | None = st.session_state.pop(self.name, None)
+        return value
+
+    def is_set(self) -> bool:
+        """Whether there is a value."""
+        return self.name in st.session_state
+
+
+# The frame.
+
+# Whether app.py has run.
+FRAMED: SessionKey[bool] = SessionKey("framed")
+# The page that was requested before app.py had run.
+WANTED_PAGE: SessionKey[str] = SessionKey("wanted_page")
+
+# The server.
+
+# Where the page shows the user's position in the queue.
+QUEUE_NOTICE: SessionKey[Slot] = SessionKey("queue_notice")
+
+# Links.
+
+# The page and the address read or written last.
+LINK_LAST: SessionKey[tuple[str, dict[str, str]]] = SessionKey("link_last")
+# The invalid parts of the link.
+LINK_LEFT_OUT: SessionKey[list[str]] = SessionKey("link_left_out")
+# The page's state when these were shown: once it differs, the user has changed something.
+LINK_TOLD_AT: SessionKey[object] = SessionKey("link_told_at")
+# The upload that a link of Explore or Compare needs and that is missing.
+LINK_UPLOAD: SessionKey[LinkUpload] = SessionKey("link_asked")
+# The link's layers, until they have been compared with the network's.
+LINK_LAYERS: SessionKey[tuple[str, ...]] = SessionKey("link_layers")
+
+# The shared sidebar: the picture.
+
+# The control of the picture's source: "Photos", "Shapes", "Upload" or "Camera".
+SOURCE: SessionKey[str] = SessionKey("source")
+# The control of the sample photo, by title.
+SAMPLE: SessionKey[str] = SessionKey("sample")
+# The control of how the picture is fitted into the model's view.
+FIT: SessionKey[Fit] = SessionKey("fit")
+# The user's own picture.
+OWN_PICTURE: SessionKey[Picture] = SessionKey("own_picture")
+# The id of the upload it came from; None if it was pasted before anything was uploaded.
+OWN_UPLOAD: SessionKey[str | None] = SessionKey("own_upload")
+# How many of the user's pictures were deleted: a new number makes new, empty upload widgets.
+TIMES_FORGOTTEN: SessionKey[int] = SessionKey("times_forgotten")
+# A picture from the clipboard, its bytes and its name, until it is read.
+PASTED_PICTURE: SessionKey[tuple[bytes, str]] = SessionKey("pasted_picture")
+# The synthetic sample shown.
+SHAPE_PICK: SessionKey[Pick] = SessionKey("shape_pick")
+# The control of the synthetic sample's kind.
+SHAPE_KIND: SessionKey[str] = SessionKey("shape_kind")
+# The control of its size.
+SHAPE_BAND: SessionKey[str] = SessionKey("shape_band")
+# The control of its class.
+SHAPE_LABEL: SessionKey[int] = SessionKey("shape_label")
+# The page of the gallery of synthetic samples.
+GALLERY_PAGE: SessionKey[int] = SessionKey("gallery_page")
+
+
+def upload_key(times_forgotten: int) -> SessionKey[UploadedFile | None]:
+    """The upload of a picture."""
+    return SessionKey(f"upload-{times_forgotten}")
+
+
+def camera_key(times_forgotten: int) -> SessionKey[UploadedFile | None]:
+    """The photo from the camera."""
+    return SessionKey(f"camera-{times_forgotten}")
+
+
+# The shared sidebar: noise.
+
+# The control of the kind of noise.
+NOISE_KIND: SessionKey[str] = SessionKey("noise_kind")
+# The control of its level.
+NOISE_LEVEL: SessionKey[float] = SessionKey("noise_level")
+# Which draw of the noise is shown; a button increases it.
+NOISE_DRAW: SessionKey[int] = SessionKey("noise_draw")
+# The control of whether the map follows the changed prediction.
+NOISE_FOLLOW: SessionKey[bool] = SessionKey("noise_follow")
+
+# The shared sidebar: model and method.
+
+# The control of the network, by name.
+MODEL: SessionKey[str] = SessionKey("model")
+# The training data that suits the pictures.
+DATA: SessionKey[str] = SessionKey("data")
+# The control of the method.
+METHOD: SessionKey[str] = SessionKey("method")
+# The control of the rule that merges layers.
+RULE: SessionKey[str] = SessionKey("rule")
+
+
+def last_model_key(data: str) -> SessionKey[str]:
+    """The network last used for pictures that suit some training data."""
+    return SessionKey(f"model for {data}")
+
+
+def class_key(picture_id: str, model: str, fit: Fit) -> SessionKey[int]:
+    """The control of the class to explain: one for each picture, network and fit."""
+    return SessionKey(f"{_class_prefix(picture_id)}-{model}-{fit}")
+
+
+def drop_classes(picture_id: str) -> None:
+    """Remove the classes chosen for a picture."""
+    for name in [name for name in st.session_state if str(name).startswith(_class_prefix(picture_id))]:
+        del st.session_state[name]
+
+
+def _class_prefix(picture_id: str) -> str:
+    return f"class-{picture_id[:12]}"
+
+
+def layers_key(model: str) -> SessionKey[list[str]]:
+    """The control of a network's layers."""
+    return SessionKey(f"layers-{model}")
+
+
+# Explore.
+
+# The slow recipe that the user asked to score, with the key of what it explains.
+SLOW_SCORES: SessionKey[tuple[Hashable, Recipe]] = SessionKey("slow_scores")
+# The slow curve that the user asked for.
+SLOW_CURVE: SessionKey[tuple[Hashable, ...]] = SessionKey("slow_curve")
+# How many of the curve's points were clicked: a new number makes a new chart, in which nothing is selected.
+CURVE_CLICKS: SessionKey[int] = SessionKey("curve_clicks")
+# Whether the curve's controls have changed something outside the curve, so that the whole page must run.
+CURVE_CHANGED_THE_PAGE: SessionKey[bool] = SessionKey("curve_changed_the_page")
+
+
+def curve_key(clicks: int) -> SessionKey[Any]:
+    """The curve's chart; the value holds the selected points."""
+    return SessionKey(f"curve-{clicks}")
+
+
+# Compare.
+
+# The control of what is compared.
+COMPARE_MODE: SessionKey[str] = SessionKey("compare_mode")
+# The control of the methods.
+COMPARE_METHODS: SessionKey[list[str]] = SessionKey("compare_methods")
+# The control of the noise levels.
+COMPARE_LEVELS: SessionKey[list[float]] = SessionKey("compare_levels")
+# The control of the order.
+COMPARE_SORT: SessionKey[Sort] = SessionKey("compare_sort")
+# The grid that was sorted last, so that one whose scores do not fit into the cache is sorted only once.
+COMPARE_SORTED: SessionKey[tuple[object, Sort]] = SessionKey("compare_sorted")
+# The grid whose slow methods are to be scored too.
+COMPARE_SLOW_SCORES: SessionKey[object] = SessionKey("compare_slow_scores")
+# The pinned maps, oldest first.
+PINS: SessionKey[list[Pin]] = SessionKey("pins")
+
+
+def several_classes_key(single: SessionKey[int]) -> SessionKey[list[int]]:
+    """The control of the classes to compare, given the key of the one to explain."""
+    return SessionKey(f"{single.name}-several")
+
+
+def models_key(data: str) -> SessionKey[list[str]]:
+    """The control of the models to compare, which were all trained on the same data."""
+    return SessionKey(f"compare_models_{data}")
+
+
+# Robustness.
+
+# The control of the photographs, by title.
+SWEEP_PHOTOS: SessionKey[list[str]] = SessionKey("sweep_photos")
+# The control of how many synthetic samples there are.
+SWEEP_SHAPES: SessionKey[int] = SessionKey("sweep_shapes")
+# The control of the methods on the deepest layer.
+SWEEP_METHODS: SessionKey[list[str]] = SessionKey("sweep_methods")
+# The control of the methods whose layers are merged.
+SWEEP_BASES: SessionKey[list[str]] = SessionKey("sweep_bases")
+# The control of the kinds of noise.
+SWEEP_KINDS: SessionKey[list[str]] = SessionKey("sweep_kinds")
+# The control of the noise levels.
+SWEEP_LEVELS: SessionKey[list[float]] = SessionKey("sweep_levels")
+# The control of how often each noise is drawn.
+SWEEP_DRAWS: SessionKey[int] = SessionKey("sweep_draws")
+# How often the user deleted the uploads: a new number makes a new, empty upload widget.
+SWEEP_TIMES_FORGOTTEN: SessionKey[int] = SessionKey("sweep_times_forgotten")
+# The uploads that the link needs: their names, by the first digits of their SHA-256.
+SWEEP_LINK_UPLOADS: SessionKey[dict[str, str]] = SessionKey("sweep_link_asked")
+# The running sweep's plan, by its key.
+SWEEP_RUNNING: SessionKey[Hashable] = SessionKey("sweep_running")
+# When the sweep started, by the monotonic clock, and the number of copies done by then.
+SWEEP_BEGUN: SessionKey[tuple[float, int]] = SessionKey("sweep_begun")
+# The key of a seen picture, and its region picked last.
+POINT_REGION: SessionKey[tuple[Hashable, int]] = SessionKey("point_region")
+
+
+def sweep_uploads_key(times_forgotten: int) -> SessionKey[list[UploadedFile]]:
+    """The user's own pictures."""
+    return SessionKey(f"sweep_uploads-{times_forgotten}")
+
+
+# Reproduce.
+
+# The open bundle.
+BUNDLE_OPEN: SessionKey[Opened] = SessionKey("bundle_open")
+# The id of the upload it came from.
+BUNDLE_UPLOAD: SessionKey[str] = SessionKey("bundle_upload")
+# How many bundles were closed: a new number makes a new, empty upload widget.
+BUNDLE_TIMES_CLOSED: SessionKey[int] = SessionKey("bundle_times_closed")
+# The id of the bundle whose computation was stopped.
+BUNDLE_STOPPED: SessionKey[str] = SessionKey("bundle_stopped")
+
+
+def bundle_key(times_closed: int) -> SessionKey[UploadedFile | None]:
+    """The upload of a bundle."""
+    return SessionKey(f"bundle-{times_closed}")
