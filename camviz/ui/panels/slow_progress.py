@@ -38,7 +38,7 @@ class SlowProgress:
         st.button(stop, icon=":material/stop:", key=key, on_click=on_stop)
 
     def __call__(self, done: int, total: int) -> None:
-        """Show that so many passes of this part are done."""
+        """Show the progress of the current part."""
         if done < self._done or done == self._done == total:  # it counts again: the next part
             self._part += 1
         self._done = done
