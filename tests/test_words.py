@@ -54,7 +54,7 @@ def test_a_layer_whose_score_is_not_known_yet_is_not_compared():
 def test_confidence():
     assert "The model is 90.0% sure, so there is enough to test." in words(0.5)
     assert "only 7.0% sure, which leaves little to test" in words(0.5, probability=0.07)
-    nothing = words(0.0, (0.0, 0.0), centre=0.0, probability=0.07)
+    nothing = words(0.0, (0.0, 0.004), centre=0.001, probability=0.07)  # all shown as 0.00
     assert "**No map can be scored here**: the model is only 7.0% sure." in nothing
     assert "blind" not in nothing
     assert "layer" not in nothing

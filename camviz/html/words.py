@@ -186,7 +186,7 @@ def verdict(result: ScoreRow, layers: list[ScoreRow], baselines: list[ScoreRow],
         probability: of the target class.
     """
     everything = [result, *layers, *baselines]
-    if probability < UNSURE and _all_known(everything, "arcc") and not any(map(_arcc, everything)):
+    if probability < UNSURE and _all_known(everything, "arcc") and max(map(_arcc, everything)) < ROUNDING:
         sentences = [f"**No map can be scored here**: the model is only {percent(probability)} sure."]
     else:
         sentences = [*_on_arcc(result, layers, baselines), _on_confidence(probability)]
