@@ -31,6 +31,7 @@ class Visitor:
     def ask(self, **choices):
         """Change controls, as a click does: select boxes by one option, layers by a list; with none, run the page."""
         self.chosen |= choices
+        self.words = ""
         strings, lists = {}, {}
         for key, options in self.chosen.items():
             if isinstance(options, str):  # slow methods tell their time behind the name
@@ -64,7 +65,7 @@ class Visitor:
             control = getattr(element, kind)
             self.controls[control.label], self.options[control.label] = control.id, list(control.options)
         if kind == "markdown" and not is_caption(element.markdown):
-            self.words = element.markdown.body
+            self.words += element.markdown.body
         if kind == "bidi_component":
             markup = unpack(element.bidi_component.bytes).markup
             if 'class="cv-strip"' in markup:

@@ -107,11 +107,15 @@ def _details(stored: Finding, fresh: Finding | None, agreement: Agreement | None
 
 
 def scores_html(stored: Finding, fresh: Finding | None) -> str:
-    """The scores of the result and of each layer, deepest to finest: stored and, if available, computed now."""
+    """The scores of the result and of each layer, deepest to finest: stored and, if available, computed now.
+
+    Scores without a column in the chart are shown only if they differ.
+    """
     if not stored.scores:
         return "<h4>Scores</h4><p>This bundle has no scores.</p>"
     wide, high = (1, 1) if fresh is None else (2, 2)
-    names = chart_scores(stored.score_names)
+    in_chart = chart_scores(stored.score_names)
+    names = [name for name in stored.score_names if name in in_chart or _differs(name, stored, fresh)]
     heads = "".join(f'<th colspan="{wide}" scope="colgroup">{escape(_title(name))}</th>' for name in names)
     both = "" if fresh is None else f"<tr>{'<th>stored</th><th>now</th>' * len(names)}</tr>"
     titles = {RESULT: result_title(stored.settings.recipe)}
@@ -123,6 +127,17 @@ def scores_html(stored: Finding, fresh: Finding | None) -> str:
         f'<h4>Scores</h4><table><thead><tr><td rowspan="{high}"></td>{heads}</tr>{both}</thead>'
         f"<tbody>{rows}</tbody></table>"
     )
+
+
+def _differs(name: str, stored: Finding, fresh: Finding | None) -> bool:
+    """Whether a score of any map differs by more than the tolerance."""
+    if fresh is None:
+        return False
+    return any(_are_apart(scores[name], fresh.scores[key][name]) for key, scores in stored.scores.items())
+
+
+def _are_apart(stored: float | None, fresh: float | None) -> bool:
+    return stored is not None and fresh is not None and abs(stored - fresh) > SCORE_TOLERANCE
 
 
 def _title(name: str) -> str:
@@ -144,8 +159,7 @@ def _shown(name: str, scores: MapScores) -> float | None:
 
 def _cells(stored: float | None, fresh: float | None) -> str:
     """Two numbers, marked if they differ by more than the tolerance."""
-    apart = stored is not None and fresh is not None and abs(stored - fresh) > SCORE_TOLERANCE
-    mark = ' class="cv-apart"' if apart else ""
+    mark = ' class="cv-apart"' if _are_apart(stored, fresh) else ""
     return f"<td>{_number(stored)}</td><td{mark}>{_number(fresh)}</td>"
 
 
