@@ -65,6 +65,7 @@ def test_first_run_shows_strip_scores_and_words(app):
     assert "What it cannot tell" in words(app)
 
 
+@pytest.mark.usefixtures("unscored")
 @pytest.mark.parametrize("name", [name for name, method in METHODS.items() if not method.is_slow])
 def test_every_method_that_answers_at_once(app, name):
     app.selectbox(key="method").set_value(name).run()
@@ -73,6 +74,7 @@ def test_every_method_that_answers_at_once(app, name):
     assert METHODS[name].sentence in " ".join(caption.value for caption in app.sidebar.caption)
 
 
+@pytest.mark.usefixtures("unscored")
 @pytest.mark.parametrize("rule", RULES)
 def test_every_merging_rule(app, rule):
     app.selectbox(key="rule").set_value(rule).run()
@@ -256,6 +258,7 @@ def test_a_network_leaves_a_gpu_that_is_full_and_nothing_chosen_is_lost(app, ful
     assert app.selectbox(key="method").value == "layercam"
 
 
+@pytest.mark.usefixtures("unscored")
 def test_a_network_too_large_for_the_gpu_is_loaded_on_the_cpu(app, full_gpu):
     sharing.shared_host().networks.forget(lambda key: key.network == "efficientnet-lite1")
     full_gpu(networks, "load_model", torch.OutOfMemoryError("simulated"))
@@ -303,6 +306,7 @@ def weights_server(tmp_path, monkeypatch):
         server.shutdown()
 
 
+@pytest.mark.usefixtures("unscored")
 def test_a_model_is_downloaded_once_with_progress_and_then_explains(app, weights_server, monkeypatch):
     shares = []
     show = DeltaGenerator.progress
