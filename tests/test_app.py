@@ -124,7 +124,7 @@ def test_a_class_the_model_does_not_believe_in_is_explained(app):
     box = next(box for box in app.selectbox if box.key.startswith("class-"))
     box.set_value(285).run()
     assert not app.exception
-    assert "little to test" in words(app)
+    assert "No map can be scored here" in words(app)
 
 
 def test_blank_maps_say_why(app, monkeypatch):

@@ -74,7 +74,7 @@ def test_a_class_can_be_found_by_typing(page):
     wait_for_change(page, before)
     expect(page.locator(".cv-title")).to_contain_text("see Egyptian cat?")
     expect(page.locator(".cv-chosen")).to_contain_text("Egyptian cat")
-    expect(page.get_by_text("little to test")).to_be_visible()
+    expect(page.get_by_text("No map can be scored here")).to_be_visible()
 
 
 def test_an_upload_is_explained_whatever_its_name_and_can_be_forgotten(page):
