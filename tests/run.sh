@@ -19,4 +19,6 @@ python3 -m venv .venv-test
 .venv-test/bin/ruff check .
 .venv-test/bin/mypy
 .venv-test/bin/lint-imports
-.venv-test/bin/pytest
+# A process and a thread of torch's for each core; then the browser, which needs the machine for itself.
+OMP_NUM_THREADS=1 .venv-test/bin/pytest -n auto --dist worksteal -m "not browser"
+.venv-test/bin/pytest -m browser
