@@ -21,7 +21,7 @@ def require_unit_range(*groups: Tensor) -> None:
     """Raise a ValueError unless all maps lie in [0, 1].
 
     Maps with NaN or infinite values pass; callers handle those themselves. All groups are checked with one device
-    synchronisation.
+    synchronisation, and a second one if a value is outside.
 
     Args:
         groups: real tensors (..., H, W) on one device.
@@ -29,9 +29,14 @@ def require_unit_range(*groups: Tensor) -> None:
     Raises:
         ValueError: a map leaves [0, 1] by more than 1e-6; the message says how to fix it.
     """
-    ends = [torch.aminmax(maps.detach().flatten(-2), dim=-1) for maps in groups if maps.numel()]
-    if not ends:
+    groups = tuple(maps.detach() for maps in groups if maps.numel())
+    if not groups:
         return
+    # The ends of all values are found far sooner than those of each map, which only NaN and infinities need.
+    ends_of_all = torch.stack([end for maps in groups for end in torch.aminmax(maps)]).tolist()
+    if all(-_ROUNDING <= end <= 1 + _ROUNDING for end in ends_of_all):
+        return
+    ends = [torch.aminmax(maps.flatten(-2), dim=-1) for maps in groups]
     lows, highs = (torch.cat([end.flatten() for end in side]) for side in zip(*ends, strict=True))
     finite = torch.isfinite(lows) & torch.isfinite(highs)
     low, high = torch.stack([lows.where(finite, 0).amin(), highs.where(finite, 0).amax()]).tolist()
