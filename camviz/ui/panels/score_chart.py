@@ -85,8 +85,10 @@ def show_scores(places: ScorePlaces, of: Explained, recipe: Recipe, clean: Expla
         for stage in stages(names):
             for index, entry in enumerate(entries):
                 compute_scores(scene, entry.recipe, entry.wanted(stage), progress)
-                rows[index] = _row(of, entry, clean)  # also if another user's page has computed it meanwhile
-                places.chart.html(scores_html(rows, names))
+                row = _row(of, entry, clean)
+                if row != rows[index]:  # computed now, or meanwhile by another user's page
+                    rows[index] = row
+                    places.chart.html(scores_html(rows, names))
         places.words.markdown("\n\n".join(conclusion(unscored(of, recipe), rows)))
     _speak(places, of, recipe, rows, clean)
 
