@@ -199,7 +199,7 @@ def _conditions(results: Sequence[Result], seeds: int) -> str:
         f"(bicubic), centre crop of {preprocessing.size}. The predicted class is explained; its mean probability is "
         f"{probability:.2f}. {len(results)} photographs (`benchmarks/photos.py`), {seeds} seeds. Scores are "
         "averaged over the seeds first; brackets are 95 % bootstrap intervals over photographs "
-        f"({DRAWS} resamples). Some photographs are crops of others, so the intervals are somewhat too narrow."
+        f"({DRAWS} resamples). Some photographs are crops of others, so the intervals are too narrow."
     )
 
 

@@ -7,7 +7,7 @@ without an object (`hubble_deep_field`, `retina`, textures, microscopy), the sec
 motion-blurred `clock_motion`, and `horse`, a binary silhouette.
 
 The crops share pixels with the full pictures: these are sixteen pictures of ten scenes, so an interval over the sixteen
-is somewhat too narrow.
+is too narrow.
 """
 
 from __future__ import annotations

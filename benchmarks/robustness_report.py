@@ -80,7 +80,7 @@ def _pictures(names: Sequence[str], data: str) -> str:
     if data != SHAPES:
         return (
             f"{len(names)} photographs (`benchmarks/photos.py`); some are crops of others, so the intervals are "
-            "somewhat too narrow."
+            "too narrow."
         )
     bands = Counter(shapes.sample(int(name)).shapes[0].band for name in names)
     sizes = ", ".join(f"{count} {band}" for band, count in bands.items())
