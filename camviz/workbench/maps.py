@@ -71,14 +71,13 @@ def predict(of: SeenPicture) -> NDArray[np.float32]:
     """
 
     def compute() -> NDArray[np.float32]:
+        if of.noise is None:
+            cap = _new_capture(of, None)
+            of.host.results.put(of.explaining(int(cap.target)).cache_key(Kind.CAPTURE), cap)
+            return _probabilities(cap.logits)
         x = _input(of)
-        with of.host.working():
-            if of.noise is not None:
-                with torch.inference_mode():
-                    return _probabilities(run_network(of.net.module, x))
-            cap = capture(of.net.module, x, layers=of.layers)
-        of.host.results.put(of.explaining(int(cap.target)).cache_key(Kind.CAPTURE), _without_network(cap))
-        return _probabilities(cap.logits)
+        with of.host.working(), torch.inference_mode():
+            return _probabilities(run_network(of.net.module, x))
 
     return of.host.kept(of.seen_cache_key(Kind.PROBABILITIES), compute)
 
@@ -103,23 +102,26 @@ def _input(of: SeenPicture) -> Tensor:
 
 
 def get_capture(of: Explained) -> Capture:
-    """The capture of all the network's layers.
+    """The capture of all the network's layers; for a clean picture this also caches the probabilities.
 
     Raises:
         ValueError: a layer that cannot be captured, or a class that the network does not have.
     """
 
     def compute() -> Capture:
-        x = _input(of)
-        with of.host.working():
-            return _without_network(capture(of.net.module, x, of.target, of.layers))
+        cap = _new_capture(of, of.target)
+        if of.noise is None:
+            of.host.results.put(of.seen_cache_key(Kind.PROBABILITIES), _probabilities(cap.logits))
+        return cap
 
     return replace(of.kept(Kind.CAPTURE, compute=compute), module=of.net.module)
 
 
-def _without_network(cap: Capture) -> Capture:
-    """Prepare a capture for the cache, where it must not keep a dropped network alive."""
-    return replace(cap, module=nn.Identity())
+def _new_capture(of: SeenPicture, target: int | None) -> Capture:
+    """Capture all layers; without the network, as the cache must not keep a dropped one alive."""
+    x = _input(of)
+    with of.host.working():
+        return replace(capture(of.net.module, x, target, of.layers), module=nn.Identity())
 
 
 def sizes(of: Explained) -> dict[str, tuple[int, int]]:
