@@ -24,8 +24,8 @@ from benchmarks.tables import table
 from camviz.samples import SAMPLES
 
 MAPS, SCORES = 1e-3, 1e-2
-# Tolerance between the devices in float64.
-EXACT = 1e-6
+# Tolerance between the devices with the network in float64; methods compute in float32 all the same.
+EXACT = 1e-5
 PARTS = ("arcc", "road", "coherency", "complexity", "road_raw", "probability")
 DEFAULT, FULL = "default", "TF32 off"
 HEAD = (
