@@ -29,7 +29,7 @@ from benchmarks.gpu_report import Options, Section, conditions, markdown
 # name -> (title, function that fills in the section, budget in seconds on a GPU). grad-cam slows down the process that
 # runs it, so camviz's own figures come first; the full memory comes last, as it is hardest on the GPU.
 SECTIONS = {
-    "checks": ("Results against the CPU", "benchmarks.gpu_checks:checks", 160),
+    "checks": ("Results against the CPU", "benchmarks.gpu_checks:checks", 240),
     "rates": ("Throughput", "benchmarks.gpu_rates:rates", 60),
     "syncs": ("Synchronisations", "benchmarks.gpu_syncs:syncs", 20),
     "timings": ("Timings against grad-cam", "benchmarks.gpu_timings:timings", 180),

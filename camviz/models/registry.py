@@ -129,8 +129,8 @@ def default_device() -> torch.device:
 def use_full_precision() -> None:
     """Make GPU convolutions compute in float32, for the whole process.
 
-    By default cuDNN rounds their inputs to TF32, which keeps 10 bits after the leading one: on an H200 that changed
-    maps by up to 0.2 and ARCC by up to 0.3 (benchmarks/gpu.md).
+    By default cuDNN rounds their inputs to TF32, which keeps 10 bits after the leading one: on an H100 that changed
+    some pixels of a map by up to 1.0, and coherency by up to 0.7 (benchmarks/gpu.md).
     """
     torch.backends.cudnn.allow_tf32 = False
 
