@@ -184,7 +184,8 @@ def test_npz(found):
 
 def test_csv(found):
     rows = list(csv.DictReader(io.StringIO(table(found).decode())))
-    assert tuple(rows[0]) == ("map", "method", "rule", "class", *PARTS, "note")
+    assert tuple(rows[0]) == ("map", "method", "rule", "class", *found.score_names, "note")
+    assert [name for name in found.score_names if name in PARTS] == list(PARTS)
     assert [row["map"] for row in rows] == [RESULT, *reversed(LAYERS), "baseline", "baseline"]
     assert [row["method"] for row in rows[-2:]] == list(BASELINES)
     for row in rows[-2:]:

@@ -162,7 +162,7 @@ def test_no_room_where_there_should_be(monkeypatch):
 
 
 def test_waits_are_counted_by_line(monkeypatch):
-    merging = importlib.import_module("camviz.merging")
+    merging = importlib.import_module("camviz.merging.running_merge")
     plain = merging.normalise
 
     def waiting(maps):

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from camviz.maps import normalise, upsample
-from camviz.methods import baselines as _baselines  # noqa: F401
-from camviz.methods import channel_sweeps, gradient  # noqa: F401  (importing a file registers its methods)
+from camviz.methods import baselines as _baselines  # noqa: F401  (importing a file registers its methods)
+from camviz.methods import channel_sweeps as _channel_sweeps  # noqa: F401
+from camviz.methods import gradient as _gradient  # noqa: F401
 from camviz.methods.registry import METHODS, Method, Progress, get_method, shifted
 from camviz.network.capture import Capture
 

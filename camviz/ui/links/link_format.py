@@ -29,7 +29,7 @@ SINGLE = "one shape"
 MOST_SHAPES, MOST_DRAWS = 60, 10
 DIGITS = 16  # of a picture's SHA-256, in hexadecimal
 
-State = TypeVar("State", "Explored", "Compared", "Swept")
+State = TypeVar("State", bound="PageState")
 
 
 def _field(name: str, read: Callable[[str], Any], write: Callable[[Any], str] = str) -> Any:  # noqa: ANN401
@@ -116,7 +116,12 @@ def _switched(on: bool) -> str:
 
 
 @dataclass(frozen=True)
-class Explored:
+class PageState:
+    """What an address says about a page; its fields are those of a page, each made by `_field`."""
+
+
+@dataclass(frozen=True)
+class Explored(PageState):
     """The Explore page: one picture (photo, shape or upload), and how it is explained."""
 
     photo: str | None = _field("photo", _photo)
@@ -151,7 +156,7 @@ class Compared(Explored):
 
 
 @dataclass(frozen=True)
-class Swept:
+class Swept(PageState):
     """The Robustness page: pictures, a network, explanations and noise."""
 
     photos: tuple[str, ...] | None = _field("photos", _each(_photo), _joined)
@@ -186,7 +191,7 @@ def read(kind: type[State], said: Mapping[str, str]) -> tuple[State, list[str]]:
     return kind(**values), ignored
 
 
-def write(state: Explored | Swept) -> dict[str, str]:
+def write(state: PageState) -> dict[str, str]:
     """The address of a state, complete."""
     values = {part: getattr(state, part.name) for part in fields(state)}
     texts = {p.metadata["name"]: p.metadata["write"](value) for p, value in values.items() if value is not None}
