@@ -239,15 +239,14 @@ def on_the_cpu(app) -> bool:
     return "runs on the CPU: slower, with the same result" in " ".join(caption.value for caption in app.caption)
 
 
-@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=repr)
-def test_a_network_leaves_a_gpu_that_is_full_and_nothing_chosen_is_lost(app, full_gpu, monkeypatch, error):
+def test_a_network_leaves_a_gpu_that_is_full_and_nothing_chosen_is_lost(app, full_gpu, monkeypatch):
     app.segmented_control(key="fit").set_value("pad").run()
     app.selectbox(key="method").set_value("layercam").run()
     assert not on_the_cpu(app)
     devices, load = [], networks.load_model
     monkeypatch.setattr(networks, "load_model", lambda *args: devices.append(args[1:]) or load(*args))
     forget(picture_id("Rocket"))
-    full_gpu(maps, "capture", error)
+    full_gpu(maps, "capture", OUT_OF_MEMORY[0])
     app.selectbox(key="sample").set_value("Rocket").run()
     assert not app.exception
     assert devices == [("cpu",)]
@@ -443,6 +442,7 @@ def test_networks_leave_a_core_to_the_page(app):
     assert f"{expected} of {os.cpu_count()} cores" in panel(app)
 
 
+@pytest.mark.usefixtures("unscored")
 def test_who_waits_is_told_and_then_served(app):
     """While somebody else works, the page waits, says so, and goes on when the turn comes."""
     forget(picture_id("Rocket"))

@@ -282,7 +282,7 @@ def test_explore_goes_on_with_the_picture_and_the_settings(app, made):
     assert not app.warning
 
 
-@pytest.mark.usefixtures("bare")
+@pytest.mark.usefixtures("bare", "unscored")
 def test_noise_is_told_in_words_and_taken_to_the_nearest_step(app, net):
     noisy = Settings(MODEL, Recipe("layercam", LAYERS, "mean", 3), "squeeze", None, Perturbation("gaussian", 0.33, 5))
     found = find(net, PICTURE, "noisy.png", noisy)
@@ -310,7 +310,7 @@ def test_without_noise_explore_lays_none_over_it(app, made):
     assert app.slider(key="noise_level").value == 0
 
 
-@pytest.mark.usefixtures("bare")
+@pytest.mark.usefixtures("bare", "unscored")
 def test_layers_that_explore_does_not_offer_are_named(app, net):
     found = find(net, PICTURE, "a.png", Settings(MODEL, Recipe("gradcam", ("layer3.0", "layer4")), "squeeze"))
     given(app, found)

@@ -117,6 +117,7 @@ def test_a_link_sets_every_control_and_stays_as_it_is():
     assert "LayerCAM" in title(app)
 
 
+@pytest.mark.usefixtures("unscored")
 def test_a_change_is_in_the_address_and_another_visit_has_it_too():
     app = visit({})
     app.selectbox(key="sample").set_value("Rocket")
@@ -132,6 +133,7 @@ def test_a_change_is_in_the_address_and_another_visit_has_it_too():
     assert title(again) == title(app)
 
 
+@pytest.mark.usefixtures("unscored")
 def test_a_shape_by_its_number_and_the_network_for_it():
     said = Explored(
         kind="one shape",

@@ -176,7 +176,7 @@ def test_waits_are_counted_by_line(monkeypatch):
         found = gpu_syncs.count(lambda: [camviz.refine(maps), camviz.refine(maps)], on_gpu=False)
     ((line, times),) = found.items()
     path, number = line.split(":")
-    assert (path, times) == ("camviz/merging.py", 2)
+    assert (path, times) == ("camviz/merging/running_merge.py", 2)
     assert "normalise(merged)" in (ROOT / path).read_text().splitlines()[int(number) - 1]
 
 
