@@ -8,6 +8,7 @@ from pictures import png as png
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+BINARY = "/usr/bin/chromium"
 CHROMIUM = [
     "--no-sandbox",
     "--disable-gpu",

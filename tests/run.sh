@@ -18,13 +18,8 @@ PATH=$PWD/.venv-test/bin:$PATH
 
 ruff format --check .
 ruff check .
+mypy
 lint-imports
-
-# The browser comes first and needs one core. Everything else takes what it leaves: a low priority, one thread each.
-rest=$(mktemp)
-OMP_NUM_THREADS=1 nice -n 19 bash -c 'mypy && pytest -n auto --dist worksteal -m "not browser"' > "$rest" 2>&1 &
-status=0
-pytest -m browser || status=1
-wait $! || status=1
-cat "$rest"
-exit $status
+# A process and a thread of torch's for each core; then the browser, which needs the machine for itself.
+OMP_NUM_THREADS=1 pytest -n auto --dist worksteal -m "not browser"
+pytest -m browser

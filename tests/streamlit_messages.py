@@ -58,11 +58,14 @@ class Tab:
             legacy=True,
         )
 
-    def rerun(self, query="", by_history=False, strings=None, lists=None):
-        """Ask for a run of the page, with widgets by their id set to a string or to a list of strings."""
+    def rerun(self, query="", by_history=False, strings=None, lists=None, numbers=None, fragment=""):
+        """Ask for a run of the page or of a fragment; widgets by id are set to a string, a list or a number."""
         message = BackMsg()
         message.rerun_script.query_string = query
         message.rerun_script.is_history_navigation = by_history
+        message.rerun_script.fragment_id = fragment
+        for widget, number in (numbers or {}).items():
+            message.rerun_script.widget_states.widgets.add(id=widget).double_array_value.data.append(number)
         for widget, value in (strings or {}).items():
             message.rerun_script.widget_states.widgets.add(id=widget).string_value = value
         for widget, values in (lists or {}).items():
@@ -85,6 +88,11 @@ def new_element(message):
 
 
 def has_finished(message) -> bool:
-    """Whether a message says that a run came to its end."""
-    done = ForwardMsg.FINISHED_SUCCESSFULLY
-    return message.WhichOneof("type") == "script_finished" and message.script_finished == done
+    """Whether a message says that a run of the page or of a fragment came to its end."""
+    done = (ForwardMsg.FINISHED_SUCCESSFULLY, ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY)
+    return message.WhichOneof("type") == "script_finished" and message.script_finished in done
+
+
+def repeated_fragment(message) -> str:
+    """The fragment that a message asks the browser to run again and again; "" if it asks for none."""
+    return message.auto_rerun.fragment_id if message.WhichOneof("type") == "auto_rerun" else ""

@@ -7,7 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from streamlit_messages import Tab, has_finished, is_caption, new_element
+from streamlit_messages import Tab, has_finished, is_caption, new_element, repeated_fragment
 from viewing import unpack
 
 from camviz import METHODS
@@ -25,21 +25,26 @@ class Visitor:
     def __init__(self, address, person):
         self.tab = Tab(address, person, PATIENCE)
         self.controls, self.options, self.chosen = {}, {}, {}
-        self.title = self.strip = self.words = self.engine = ""
+        self.title = self.strip = self.words = self.engine = self.fragment = ""
         self.told = []  # what the queue said
 
     def ask(self, **choices):
-        """Change controls, as a click does: select boxes by one option, layers by a list; with none, run the page."""
+        """Change controls, as a click does: select boxes by an option, layers by a list, sliders by a number.
+
+        Without any, run the page.
+        """
         self.chosen |= choices
         self.words = ""
-        strings, lists = {}, {}
+        strings, lists, numbers = {}, {}, {}
         for key, options in self.chosen.items():
             if isinstance(options, str):  # slow methods tell their time behind the name
                 names = [option.partition(" · about")[0] for option in self.options[key]]
                 strings[self.controls[key]] = self.options[key][names.index(options)]
-            else:
+            elif isinstance(options, list):
                 lists[self.controls[key]] = options
-        self.tab.rerun(strings=strings, lists=lists)
+            else:
+                numbers[self.controls[key]] = options
+        self.tab.rerun(strings=strings, lists=lists, numbers=numbers)
 
     def read(self, until):
         """Take in what arrives until something holds."""
@@ -47,6 +52,7 @@ class Visitor:
             element = new_element(message)
             if element is not None:
                 self._take(element)
+            self.fragment = repeated_fragment(message) or self.fragment
             if until(message):
                 return
 
@@ -64,6 +70,8 @@ class Visitor:
         if kind in ("selectbox", "button_group"):
             control = getattr(element, kind)
             self.controls[control.label], self.options[control.label] = control.id, list(control.options)
+        if kind == "slider":
+            self.controls[element.slider.label] = element.slider.id
         if kind == "markdown" and not is_caption(element.markdown):
             self.words += element.markdown.body
         if kind == "bidi_component":
@@ -132,6 +140,22 @@ def test_a_newer_request_replaces_the_older_one(visitors):
     visitor.read(progress_shows)
     visitor.explain(Method="HiResCAM")
     assert "HiResCAM over 4 layers" in visitor.strip
+
+
+def test_a_curve_that_waits_for_its_turn_says_so(visitors):
+    """It grows in a fragment of the page, piece by piece; a piece waits behind five who compute at length."""
+    *busy, waits = visitors(6)
+    waits.explain(**{"Level": 0.5})
+    for visitor in busy:
+        visitor.ask(Method="slow · Score-CAM", Sample="Rocket")
+        visitor.read(progress_shows)
+    waits.told.clear()
+    for _ in range(9):  # of the curve's ten pieces, one is there
+        waits.tab.rerun(fragment=waits.fragment)
+        waits.finish()
+        if waits.told:
+            break
+    assert "ahead of you" in waits.told[0] or "You are next" in waits.told[0]
 
 
 def test_the_work_of_closed_tabs_stops(visitors):

@@ -18,7 +18,7 @@ from camviz.noise.rank_overlap import chance
 from camviz.recipe import Recipe
 from camviz.results.finding import result_title
 from camviz.study import parts
-from camviz.ui.server.sharing import shared_host
+from camviz.ui.server.sharing import queue_shown_here, shared_host
 from camviz.ui.session import CURVE_CHANGED_THE_PAGE, CURVE_CLICKS, SLOW_CURVE, SessionKey, curve_key
 from camviz.ui.sidebar import model_and_method
 from camviz.ui.sidebar.noise import STEP, set_level
@@ -98,12 +98,14 @@ def _draw(
     if pending and _is_slow(recipes["merged"]):
         st.button("Stop drawing the curve", icon=":material/stop:", on_click=_stop)
     missing = [piece for piece in pieces if not _is_known(at, recipes, piece)]
-    for piece in missing[:1]:
-        _measured(at, recipes, piece)
-    points = _known_points(at, recipes, pieces)
+    with queue_shown_here():
+        for piece in missing[:1]:
+            _measured(at, recipes, piece)
+        points = _known_points(at, recipes, pieces)
+        own = {name: own_overlap(at, r) for name, r in recipes.items()}
     chart = curve_key(CURVE_CLICKS.get(0))
     st.plotly_chart(
-        figure(points, {name: own_overlap(at, r) for name, r in recipes.items()}, count_segments(at), noise, recipes),
+        figure(points, own, count_segments(at), noise, recipes),
         key=chart.name,
         on_select=partial(_go_to_click, chart),
         selection_mode="points",

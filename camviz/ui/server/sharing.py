@@ -97,6 +97,21 @@ def show_queue(place: Slot) -> None:
     QUEUE_NOTICE.set(place)
 
 
+@contextmanager
+def queue_shown_here() -> Iterator[None]:
+    """In this block, show notices about waiting in a place of its own: a fragment may draw in no other.
+
+    Streamlit refuses a fragment that draws where only the whole page has drawn before.
+    """
+    before = QUEUE_NOTICE.get()
+    show_queue(Slot(st.container()))
+    try:
+        yield
+    finally:
+        if before is not None:
+            QUEUE_NOTICE.set(before)
+
+
 class _Notice:
     """A notice for users who wait longer than a moment; `show_queue` removes what an ended run left."""
 
