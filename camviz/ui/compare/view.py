@@ -44,7 +44,7 @@ def show_grid(place: DeltaGenerator, grid: Grid, of: Explained, sort: Sort, firs
     wide = width(len(grid.rows))
     shown = _sorted(grid, sort)
     with place.container(key="grid"):
-        head, inside = Slot(st.container()), [RowPlaces(st.container()) for _ in shown.rows]
+        head, inside = Slot(st.container(key="grid-top")), [RowPlaces(st.container()) for _ in shown.rows]
     _show_head(head, shown, of, wide)
     rows = list(zip(inside, shown.rows, strict=True))
     for places, row in rows if first else ():
