@@ -22,6 +22,7 @@ import camviz
 from camviz import shapes
 from camviz.html.report import report
 from camviz.merging import RULES, rule
+from camviz.metrics.arcc import PARTS
 from camviz.noise.measure import Perturbation
 from camviz.recipe import Recipe
 from camviz.results import bundle
@@ -557,6 +558,7 @@ def test_scores_that_are_unknown_here_are_kept_as_stored(found):
     stored = bundle.read(bundle.write(replace(found, scores=later)))
     assert stored.scores[RESULT]["later"] == -7.5
     assert stored.score_names == [*found.score_names, "later"]
+    assert [name for name in stored.score_names if name in (*PARTS, "later")] == [*PARTS, "later"]
     rows = list(csv.DictReader(io.StringIO(members(bundle.write(stored))[SCORES].decode())))
     assert (rows[0]["later"], rows[-1]["later"]) == ("-7.5", "")
     assert "later" in report(stored).decode()
