@@ -239,14 +239,15 @@ def on_the_cpu(app) -> bool:
     return "runs on the CPU: slower, with the same result" in " ".join(caption.value for caption in app.caption)
 
 
-def test_a_network_leaves_a_gpu_that_is_full_and_nothing_chosen_is_lost(app, full_gpu, monkeypatch):
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=repr)
+def test_a_network_leaves_a_gpu_that_is_full_and_nothing_chosen_is_lost(app, full_gpu, monkeypatch, error):
     app.segmented_control(key="fit").set_value("pad").run()
     app.selectbox(key="method").set_value("layercam").run()
     assert not on_the_cpu(app)
     devices, load = [], networks.load_model
     monkeypatch.setattr(networks, "load_model", lambda *args: devices.append(args[1:]) or load(*args))
     forget(picture_id("Rocket"))
-    full_gpu(maps, "capture", OUT_OF_MEMORY[0])
+    full_gpu(maps, "capture", error)
     app.selectbox(key="sample").set_value("Rocket").run()
     assert not app.exception
     assert devices == [("cpu",)]

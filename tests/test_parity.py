@@ -199,7 +199,7 @@ def test_road_without_noise(lite0, inputs, monkeypatch, kind):
     assert kind == "refined" or bool((ours.removed == 1).any())
 
 
-@pytest.mark.parametrize("kind", ["refined", "sparse"])
+@pytest.mark.parametrize("kind", ["refined", "sparse", "one patch"])
 def test_road_within_its_noise(lite0, inputs, kind):
     x, targets = inputs("chelsea", side=96), [285]
     maps = road_case(kind, lite0.module, x)
