@@ -123,9 +123,9 @@ def _try(
 ) -> list[str]:
     """Run one task: its result, the batches, and how many allocations failed."""
     batches.sizes.clear()
-    before, ended = _failed_allocations(device), ""
+    before, ended, off_by = _failed_allocations(device), "", 0.0
     try:
-        error_size = _difference(run(), expected)
+        off_by = _difference(run(), expected)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
@@ -134,9 +134,9 @@ def _try(
             ended += f" ({str(error).splitlines()[0]})"
     if ended and left >= MUST_FIT:
         section.fail(f"{what} with {left} MiB left: {ended}")
-    if not ended and error_size > _tolerance(what):
-        section.fail(f"{what} with {left} MiB left: off by {error_size:.0e}")
-    row = [ended or f"off by {error_size:.0e}", str(batches), str(_failed_allocations(device) - before)]
+    if not ended and off_by > _tolerance(what):
+        section.fail(f"{what} with {left} MiB left: off by {off_by:.0e}")
+    row = [ended or f"off by {off_by:.0e}", str(batches), str(_failed_allocations(device) - before)]
     print(f"  {left} MiB left: {what}: {' | '.join(row)}", flush=True)
     return row
 

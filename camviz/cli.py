@@ -57,10 +57,11 @@ class UsageError(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0 on success, 1 on failure, 2 for an invalid command line."""
     args = _parser().parse_args(arguments)
+    parser: argparse.ArgumentParser = args.parser
     try:
         return int(args.run(args))
     except UsageError as error:
-        args.parser.error(str(error))
+        parser.error(str(error))
     except (CannotError, OutputFolderError, ImageError, DownloadError, ModelError, bundle.BundleError) as error:
         message = str(error)
     except torch.OutOfMemoryError:

@@ -107,7 +107,8 @@ def is_downloaded(info: ModelInfo) -> bool:
 
 
 def _weights(name: str) -> Any:  # noqa: ANN401  (a torchvision enumeration, different for each network)
-    return torchvision.models.get_model_weights(name).DEFAULT
+    enumeration: Any = torchvision.models.get_model_weights(name)
+    return enumeration.DEFAULT
 
 
 def _info(name: str) -> ModelInfo:

@@ -48,7 +48,7 @@ class Capture:
     @cached_property
     def checksums(self) -> list[int]:
         """For each image, a checksum of its content."""
-        return [zlib.crc32(image.numpy()) for image in self.x.detach().cpu().contiguous()]
+        return [zlib.crc32(image.numpy().data) for image in self.x.detach().cpu().contiguous()]
 
     def images(self, which: Tensor) -> Capture:
         """Return this capture restricted to some images, `which` bool or long; the network does not run."""
