@@ -55,6 +55,7 @@ class Tab:
             additional_headers={"Cookie": f"{XSRF_COOKIE}={cookie}"},
             max_size=None,
             ping_interval=None,
+            close_timeout=0.1,  # a tab that reads no more never sees the answer to its good-bye
             legacy=True,
         )
 

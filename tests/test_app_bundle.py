@@ -42,6 +42,12 @@ def made(net):
     return find(net, PICTURE, "<i>mine</i> & co.png", Settings(MODEL, Recipe("gradcam++", LAYERS), "squeeze", 4))
 
 
+@pytest.fixture(scope="module")
+def made_unscored(made):
+    """The same without scores, which are not computed again then."""
+    return replace(made, scores={}, baselines={})
+
+
 @pytest.fixture
 def app():
     """The page before anything is uploaded."""
@@ -192,11 +198,11 @@ def test_settings_that_the_network_cannot_have_are_one_sentence(app, made, chang
     assert len(rows(app)) == 1
 
 
-def test_more_layers_than_can_be_computed_here_are_shown_and_said(app, made):
+def test_more_layers_than_can_be_computed_here_are_shown_and_said(app, made_unscored):
     names = tuple(f"layer {number}" for number in range(opened.MOST_LAYERS + 1))
-    settings = replace(made.settings, recipe=Recipe("gradcam++", names))
-    maps = np.repeat(made.maps[:1], len(names), 0)
-    given(app, replace(made, settings=settings, maps=maps, layers=(), scores={}, baselines={}))
+    settings = replace(made_unscored.settings, recipe=Recipe("gradcam++", names))
+    maps = np.repeat(made_unscored.maps[:1], len(names), 0)
+    given(app, replace(made_unscored, settings=settings, maps=maps, layers=()))
     assert "merges 51 layers" in app.warning[0].value
     assert "This bundle has no scores" in shown(app)
 
@@ -266,26 +272,26 @@ def strip_maps(app) -> np.ndarray:
 
 
 @pytest.mark.usefixtures("bare")
-def test_explore_goes_on_with_the_picture_and_the_settings(app, made):
+def test_explore_goes_on_with_the_picture_and_the_settings(app, made_unscored):
     app.switch_page("pages/explore.py").run()
     app.segmented_control(key="source").set_value("Upload").run()
     app.file_uploader[0].set_value(("earlier.png", SAMPLES["Rocket"].path.read_bytes(), "image/png")).run()
     app.switch_page("pages/reproduce.py").run()
-    given(app, made)
+    given(app, made_unscored)
     go_on(app)
     assert "&lt;i&gt;mine&lt;/i&gt; &amp; co.png" in shown(app)
     assert app.selectbox(key="model").value == MODEL
     assert app.segmented_control(key="fit").value == "squeeze"
     assert set(app.pills(key=f"layers-{MODEL}").value) == set(LAYERS)
     assert next(box.value for box in app.selectbox if box.key.startswith("class-")) == 4
-    np.testing.assert_allclose(strip_maps(app)[[0, 1, 3]], [*made.maps[::-1], made.merged], atol=1e-3)
+    np.testing.assert_allclose(strip_maps(app)[[0, 1, 3]], [*made_unscored.maps[::-1], made_unscored.merged], atol=1e-3)
     assert not app.warning
 
 
 @pytest.mark.usefixtures("bare", "unscored")
 def test_noise_is_told_in_words_and_taken_to_the_nearest_step(app, net):
     noisy = Settings(MODEL, Recipe("layercam", LAYERS, "mean", 3), "squeeze", None, Perturbation("gaussian", 0.33, 5))
-    found = find(net, PICTURE, "noisy.png", noisy)
+    found = find(net, PICTURE, "noisy.png", noisy, scores=False)
     given(app, found)
     assert "agree" in app.success[0].value
     assert "Gaussian noise, strength 0.198, level 0.33, repeat 6" in shown(app)
@@ -312,7 +318,8 @@ def test_without_noise_explore_lays_none_over_it(app, made):
 
 @pytest.mark.usefixtures("bare", "unscored")
 def test_layers_that_explore_does_not_offer_are_named(app, net):
-    found = find(net, PICTURE, "a.png", Settings(MODEL, Recipe("gradcam", ("layer3.0", "layer4")), "squeeze"))
+    settings = Settings(MODEL, Recipe("gradcam", ("layer3.0", "layer4")), "squeeze")
+    found = find(net, PICTURE, "a.png", settings, scores=False)
     given(app, found)
     assert "`layer3.0` is left out there" in " ".join(caption.value for caption in app.sidebar.caption)
     go_on(app)
@@ -320,7 +327,7 @@ def test_layers_that_explore_does_not_offer_are_named(app, net):
 
 
 @pytest.mark.usefixtures("anew")
-def test_a_gpu_that_is_full_is_left_and_the_page_goes_on(app, made, monkeypatch):
+def test_a_gpu_that_is_full_is_left_and_the_page_goes_on(app, made_unscored, monkeypatch):
     real, errors = opened.find, [torch.OutOfMemoryError("simulated")]
 
     def find_once(*args, **options):
@@ -330,7 +337,7 @@ def test_a_gpu_that_is_full_is_left_and_the_page_goes_on(app, made, monkeypatch)
 
     monkeypatch.setattr(opened, "find", find_once)
     try:
-        given(app, made)
+        given(app, made_unscored)
         assert "agree" in app.success[0].value
         assert MODEL in shared_host().moved
     finally:

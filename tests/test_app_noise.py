@@ -81,6 +81,7 @@ def test_every_kind_of_noise_shows_clean_and_noisy(app, kind):
     assert viewer(app, "cv-strip") == ""
 
 
+@pytest.mark.usefixtures("unscored")
 def test_the_noisy_picture_is_the_perturbed_view_and_has_its_own_prediction(app):
     app.slider(key="noise_level").set_value(1.0).run()
     of = coffee()

@@ -50,8 +50,8 @@ def take_a_bundle(page: Page, popover: str) -> bytes:
 @pytest.mark.parametrize(
     ("link", "popover", "method"),
     [
-        ("/?v=1&photo=Cat&method=layercam&noise=shot&level=0.2", "Download", "layercam"),
-        ("/compare?v=1&compare=rules&photo=Cat&methods=gradcam", "Download", "gradcam"),
+        ("/?v=1&photo=Cat&method=layercam&layers=_swish&noise=shot&level=0.2", "Download", "layercam"),
+        ("/compare?v=1&compare=layers&photo=Cat&layers=_swish&methods=gradcam", "Download", "gradcam"),
         (
             "/robustness?v=1&photos=Cat&shapes=0&methods=hirescam&merged=&noises=blur&levels=0.5&draws=1",
             "Download this copy",

@@ -48,8 +48,13 @@ def test_the_address_follows_without_reloading_and_opens_the_same_elsewhere(visi
     says(page, "photo=Rocket")
     choose(page, "method", "LayerCAM")
     says(page, "method=layercam")
-    page.get_by_role("button", name=re.compile(r"56\s×\s56")).click()
-    says(page, "layers=_blocks.4._swish~_blocks.10._swish~_swish")
+    for side, left in (
+        (56, "_blocks.4._swish~_blocks.10._swish~_swish"),
+        (28, "_blocks.10._swish~_swish"),
+        (14, "_swish"),
+    ):
+        page.get_by_role("button", name=re.compile(rf"{side}\s×\s{side}")).click()
+        says(page, f"layers={left}&")
     choose(page, "noise_kind", "Blur")
     says(page, "noise=blur")
     page.get_by_role("slider", name="Level").press("ArrowRight")
@@ -94,7 +99,7 @@ def test_back_and_forward_undo_and_redo(visit):
 
 
 def test_an_uploaded_picture_is_asked_for_by_name_and_then_accepted(visit, address):
-    page = visit()
+    page = visit("/?v=1&layers=_swish")
     page.wait_for_selector(".cv-title b")
     upload(page, "my cat.png", png(PIXELS))
     says(page, "name=my+cat.png", "upload=")
@@ -149,5 +154,8 @@ def test_a_link_to_the_robustness_page_opens_on_a_server_that_nobody_has_visited
     page.goto(f"{fresh_address}/robustness?v=1&photos=Cat&draws=3&noises=blur&levels=0.5")
     says(page, "photos=Cat", "draws=3", "noises=blur", "levels=0.5", "methods=")
     expect(page.get_by_text("1 pictures × 3 noisy copies")).to_be_visible()
+    expect(page.get_by_role("link", name="Explore")).to_be_visible()
+    expect(page.get_by_role("button", name="Start")).to_be_visible()
+    assert page.locator("[data-testid=stSidebarNavItems]").count() == 0
     assert page.locator(".stException").count() == 0
     page.close()

@@ -5,7 +5,7 @@ import io
 import re
 
 import pytest
-from browsing import DRAWN, SLOW, choose, drawn
+from browsing import DRAWN, choose, drawn
 from pictures import png
 from playwright.sync_api import Page, expect
 
@@ -163,16 +163,6 @@ def test_several_uploads_at_once(robustness):
     expect(page.locator("[data-testid=stProgress]")).to_contain_text(re.compile("7 pictures|of 140 noisy copies"))
     page.get_by_role("button", name="Forget my pictures").click()
     expect(page.locator("[data-testid=stProgress]")).to_contain_text(re.compile("4 pictures|of 80 noisy copies"))
-
-
-def test_a_link_to_the_page_works_before_anybody_has_been_there(browser, fresh_address):
-    page = browser.new_page(viewport={"width": 1440, "height": 900})
-    page.set_default_timeout(SLOW)
-    page.goto(f"{fresh_address}/robustness")
-    expect(page.get_by_role("link", name="Explore")).to_be_visible()
-    expect(page.get_by_role("button", name="Start")).to_be_visible()
-    assert page.locator("[data-testid=stSidebarNavItems]").count() == 0
-    page.close()
 
 
 def test_controls_keep_their_values_over_a_change_of_pages(robustness):

@@ -12,8 +12,12 @@ from playwright.sync_api import Page, expect
 from scipy import ndimage
 
 import camviz
+from camviz.html.report import report
+from camviz.recipe import Recipe
 from camviz.render import COLORMAPS, overlay, palette
+from camviz.results.finding import Settings
 from camviz.samples import SAMPLES
+from camviz.workbench.findings import find
 
 RESULT = ".cv-result canvas"
 
@@ -25,6 +29,28 @@ def known():
     image = camviz.load_image(SAMPLES["Coffee"].path)
     maps = camviz.cam(camviz.capture(net.module, net.preprocess(image), layers=net.layers))
     return net.view(image), maps.flip(0)[:, 0], camviz.refine(maps)[0]
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory, lite0):
+    """The first screen's result as a report, in which the same script draws."""
+    sample, recipe = SAMPLES["Coffee"], Recipe("gradcam++", lite0.layers)
+    found = find(lite0, sample.path.read_bytes(), sample.title, Settings("efficientnet-lite0", recipe), scores=False)
+    path = tmp_path_factory.mktemp("viewer") / "report.html"
+    path.write_bytes(report(found))
+    return path
+
+
+@pytest.fixture
+def viewer(profile, file):
+    """The viewer in that report, which is there sooner than in the app."""
+    opened = profile.new_page()
+    opened.set_default_timeout(SLOW)
+    opened.goto(file.as_uri())
+    opened.wait_for_selector(".cv-tools button")
+    opened.wait_for_selector(".cv-strip canvas")
+    yield opened
+    opened.close()
 
 
 @pytest.fixture
@@ -64,14 +90,14 @@ def panel(page: Page, number: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("colormap", COLORMAPS)
-def test_colours_are_those_of_the_colormap(calm, known, colormap):
+def test_colours_are_those_of_the_colormap(viewer, known, colormap):
     view, alone, refined = known
-    calm.get_by_label("Colours").select_option(colormap)
-    settle(calm)
-    assert close_to(pixels(calm, RESULT), overlay(view, refined, colormap))
+    viewer.get_by_label("Colours").select_option(colormap)
+    settle(viewer)
+    assert close_to(pixels(viewer, RESULT), overlay(view, refined, colormap))
     for number, map_ in enumerate(alone):
-        assert close_to(panel(calm, number), overlay(view, map_, colormap))
-    assert np.array_equal(pixels(calm, ".cv-input canvas"), view)
+        assert close_to(panel(viewer, number), overlay(view, map_, colormap))
+    assert np.array_equal(pixels(viewer, ".cv-input canvas"), view)
 
 
 def test_opacity_from_the_picture_to_the_colours_alone(calm, known):
@@ -84,20 +110,20 @@ def test_opacity_from_the_picture_to_the_colours_alone(calm, known):
     assert close_to(panel(calm, 0), palette()[(alone[0].numpy() * 255).round().astype(int)])
 
 
-def test_below_the_threshold_is_the_grey_picture(calm, known):
+def test_below_the_threshold_is_the_grey_picture(viewer, known):
     view, alone, _ = known
-    slide(calm, "Threshold", 0.5)
+    slide(viewer, "Threshold", 0.5)
     grey = (view @ np.array([0.299, 0.587, 0.114]))[..., None].repeat(3, 2)
     expected = np.where((alone[0] < 0.5)[..., None], grey, overlay(view, alone[0]))
     sure = ((alone[0] - 0.5).abs() > 1e-4).numpy()
-    assert close_to(panel(calm, 0)[sure], expected[sure])
+    assert close_to(panel(viewer, 0)[sure], expected[sure])
 
 
-def test_contours_run_where_the_map_passes_a_quarter(calm, known):
+def test_contours_run_where_the_map_passes_a_quarter(viewer, known):
     _, alone, _ = known
-    before = panel(calm, 0)
-    lines(calm, "quarters")
-    changed = (panel(calm, 0) != before).any(2)
+    before = panel(viewer, 0)
+    lines(viewer, "quarters")
+    changed = (panel(viewer, 0) != before).any(2)
     band = (alone[0].numpy() * 4).astype(int).clip(0, 3)
     border = np.zeros_like(changed)
     border[1:, 1:] = (band[1:, 1:] != band[1:, :-1]) | (band[1:, 1:] != band[:-1, 1:])
@@ -119,14 +145,14 @@ def maps_in(page: Page) -> np.ndarray:
 
 
 @pytest.mark.parametrize("share", [0.05, 0.1, 0.2])
-def test_the_outline_of_the_hottest_pixels_is_that_of_the_core(calm, share):
+def test_the_outline_of_the_hottest_pixels_is_that_of_the_core(viewer, share):
     """Pixel by pixel: white along the region's own, black along those just outside, all else as before."""
-    slide(calm, "Opacity", 0.5)  # no white or black in the maps themselves
-    maps, canvases = maps_in(calm), calm.locator(".cv-strip canvas[data-map]")
+    slide(viewer, "Opacity", 0.5)  # no white or black in the maps themselves
+    maps, canvases = maps_in(viewer), viewer.locator(".cv-strip canvas[data-map]")
     numbers = canvases.evaluate_all("all => all.map(c => Number(c.dataset.map))")
     assert len(numbers) >= 8
-    before = {number: panel(calm, number) for number in numbers}
-    lines(calm, f"{share:g}")
+    before = {number: panel(viewer, number) for number in numbers}
+    lines(viewer, f"{share:g}")
     for number in numbers:
         found = camviz.hotspots(maps[number], share)
         hot = np.zeros(maps[number].shape, np.uint8)
@@ -138,45 +164,45 @@ def test_the_outline_of_the_hottest_pixels_is_that_of_the_core(calm, share):
         inner = (hot == 1) & ~ndimage.binary_erosion(hot)
         outer = (hot == 0) & ndimage.binary_dilation(hot)
         expected = np.where(inner[..., None], 255, np.where(outer[..., None], 0, before[number]))
-        assert np.array_equal(panel(calm, number), expected)
+        assert np.array_equal(panel(viewer, number), expected)
         drawn_ = np.zeros(hot.shape, np.uint8)
         cv2.polylines(drawn_, [c for r in found.regions for c in (r.contour, *r.holes)], isClosed=True, color=1)
         assert (inner[drawn_ == 1]).all(), "the contours of the core run along the white pixels"
 
 
-def test_the_shared_scale_moves_no_outline(calm):
-    lines(calm, "0.1")
-    before = panel(calm, 6)
-    calm.get_by_label("True scale").check()
-    settle(calm)
-    after = panel(calm, 6)
+def test_the_shared_scale_moves_no_outline(viewer):
+    lines(viewer, "0.1")
+    before = panel(viewer, 6)
+    viewer.get_by_label("True scale").check()
+    settle(viewer)
+    after = panel(viewer, 6)
     assert not np.array_equal(before, after)
     white = (before == 255).all(2)
     assert white.sum() > 50
     assert np.array_equal((after == 255).all(2), white)
 
 
-def test_the_key_goes_through_all_lines(calm):
-    kinds = calm.get_by_label("Lines").locator("option").all_inner_texts()
+def test_the_key_goes_through_all_lines(viewer):
+    kinds = viewer.get_by_label("Lines").locator("option").all_inner_texts()
     assert kinds == ["none", "0.25, 0.5, 0.75", "hottest 5 %", "hottest 10 %", "hottest 20 %"]
-    calm.locator(".cv-viewer").first.focus()
-    pictures = [result(calm)]
+    viewer.locator(".cv-viewer").first.focus()
+    pictures = [result(viewer)]
     for _ in kinds:
-        calm.keyboard.press("n")
-        settle(calm)
-        pictures.append(result(calm))
+        viewer.keyboard.press("n")
+        settle(viewer)
+        pictures.append(result(viewer))
     assert len(set(pictures)) == len(kinds)
     assert pictures[-1] == pictures[0]
 
 
-def test_the_shared_scale_shows_merges_unstretched(calm, known):
+def test_the_shared_scale_shows_merges_unstretched(viewer, known):
     view, alone, _ = known
-    calm.get_by_label("True scale").check()
-    settle(calm)
+    viewer.get_by_label("True scale").check()
+    settle(viewer)
     product = alone.prod(0)
     assert float(product.max()) < 0.9
-    assert close_to(pixels(calm, RESULT), overlay(view, product))
-    assert close_to(panel(calm, 0), overlay(view, alone[0]))
+    assert close_to(pixels(viewer, RESULT), overlay(view, product))
+    assert close_to(panel(viewer, 0), overlay(view, alone[0]))
 
 
 def zooms(page: Page) -> set[str]:
@@ -190,36 +216,36 @@ def zooms(page: Page) -> set[str]:
     )
 
 
-def test_zoom_and_pan_are_linked_over_all_panels(calm):
-    assert zooms(calm) == {"1.000 0.000 0.000"}
-    box = calm.locator(RESULT).bounding_box()
+def test_zoom_and_pan_are_linked_over_all_panels(viewer):
+    assert zooms(viewer) == {"1.000 0.000 0.000"}
+    box = viewer.locator(RESULT).bounding_box()
     spot = box["x"] + box["width"] * 0.25, box["y"] + box["height"] * 0.5
-    calm.mouse.move(*spot)
-    calm.mouse.wheel(0, -300 * np.log(2))
-    settle(calm)
-    (zoomed,) = zooms(calm)
+    viewer.mouse.move(*spot)
+    viewer.mouse.wheel(0, -300 * np.log(2))
+    settle(viewer)
+    (zoomed,) = zooms(viewer)
     assert [float(v) for v in zoomed.split()] == pytest.approx([2, -0.25, -0.5], abs=0.01), "what is pointed at stays"
-    calm.mouse.down()
-    calm.mouse.move(spot[0] + box["width"] * 0.1, spot[1] - box["height"] * 0.2, steps=5)
-    calm.mouse.up()
-    (moved,) = zooms(calm)
+    viewer.mouse.down()
+    viewer.mouse.move(spot[0] + box["width"] * 0.1, spot[1] - box["height"] * 0.2, steps=5)
+    viewer.mouse.up()
+    (moved,) = zooms(viewer)
     assert [float(v) for v in moved.split()] == pytest.approx([2, -0.15, -0.7], abs=0.02)
-    calm.mouse.dblclick(*spot)
-    assert zooms(calm) == {"1.000 0.000 0.000"}
+    viewer.mouse.dblclick(*spot)
+    assert zooms(viewer) == {"1.000 0.000 0.000"}
 
 
-def test_the_pointer_is_shown_in_all_panels_with_its_values(calm, known):
+def test_the_pointer_is_shown_in_all_panels_with_its_values(viewer, known):
     view, alone, refined = known
-    box = calm.locator(".cv-input canvas").bounding_box()
-    calm.mouse.move(box["x"] + box["width"] * 100.5 / 224, box["y"] + box["height"] * 60.5 / 224)
-    values = calm.locator(".cv-strip output").all_inner_texts()
+    box = viewer.locator(".cv-input canvas").bounding_box()
+    viewer.mouse.move(box["x"] + box["width"] * 100.5 / 224, box["y"] + box["height"] * 60.5 / 224)
+    values = viewer.locator(".cv-strip output").all_inner_texts()
     assert values[0] == ""
     assert values[1:5] == [f"{float(map_[60, 100]):.2f}" for map_ in alone]
     assert values[-1] == f"{float(refined[60, 100]):.2f}"
     r, g, b = view[60, 100]
-    expect(calm.locator(".cv-here")).to_have_text(re.compile(rf"^x 100, y 60 · rgb {r}, {g}, {b} · region \d+$"))
-    calm.mouse.move(5, 5)
-    expect(calm.locator(".cv-here")).to_be_empty()
+    expect(viewer.locator(".cv-here")).to_have_text(re.compile(rf"^x 100, y 60 · rgb {r}, {g}, {b} · region \d+$"))
+    viewer.mouse.move(5, 5)
+    expect(viewer.locator(".cv-here")).to_be_empty()
 
 
 def test_keys(calm):
@@ -246,16 +272,16 @@ def test_keys(calm):
     expect(calm.locator(".stSidebar")).to_be_visible()
 
 
-def test_the_merge_plays_from_the_deepest_map_to_the_result(calm, known):
+def test_the_merge_plays_from_the_deepest_map_to_the_result(viewer, known):
     view, alone, _ = known
-    before = result(calm)
-    calm.get_by_role("button", name="Merge").click()
-    settle(calm)
-    assert close_to(pixels(calm, RESULT), overlay(view, alone[0]))
-    assert calm.locator(".cv-lit").count() == 2, "the deepest layer, alone and merged"
-    calm.wait_for_function("() => document.querySelectorAll('.cv-lit').length === 8")
-    calm.wait_for_function("() => document.querySelectorAll('.cv-lit').length === 0")
-    assert result(calm) == before
+    before = result(viewer)
+    viewer.get_by_role("button", name="Merge").click()
+    settle(viewer)
+    assert close_to(pixels(viewer, RESULT), overlay(view, alone[0]))
+    assert viewer.locator(".cv-lit").count() == 2, "the deepest layer, alone and merged"
+    viewer.wait_for_function("() => document.querySelectorAll('.cv-lit').length === 8")
+    viewer.wait_for_function("() => document.querySelectorAll('.cv-lit').length === 0")
+    assert result(viewer) == before
 
 
 def test_the_result_against_a_panel_by_swipe(calm, known):
@@ -275,39 +301,39 @@ def test_the_result_against_a_panel_by_swipe(calm, known):
     assert close_to(pixels(calm, RESULT)[:, :190], overlay(view, alone[2])[:, :190])
 
 
-def test_two_layers_against_each_other(calm, known):
+def test_two_layers_against_each_other(viewer, known):
     view, alone, refined = known
-    calm.get_by_label("Compare").select_option("swipe")
-    calm.locator(".cv-strip canvas[data-map='2']").locator("..").click()
-    calm.locator(".cv-strip canvas[data-map='1']").locator("..").click(modifiers=["Shift"])
-    settle(calm)
-    half = pixels(calm, RESULT)
+    viewer.get_by_label("Compare").select_option("swipe")
+    viewer.locator(".cv-strip canvas[data-map='2']").locator("..").click()
+    viewer.locator(".cv-strip canvas[data-map='1']").locator("..").click(modifiers=["Shift"])
+    settle(viewer)
+    half = pixels(viewer, RESULT)
     border = round(0.5 * 223)
     assert close_to(half[:, :border], overlay(view, alone[2])[:, :border])
     assert close_to(half[:, border + 1 :], overlay(view, alone[1])[:, border + 1 :])
-    expect(calm.locator(".cv-partner, .cv-instead")).to_have_count(2)
-    expect(calm.locator(".cv-sides")).to_have_text("Map of _blocks.4._swish ↔ Map of _blocks.10._swish")
-    calm.locator(RESULT).locator("..").click(modifiers=["Shift"])
-    settle(calm)
-    assert close_to(pixels(calm, RESULT)[:, border + 1 :], overlay(view, refined)[:, border + 1 :])
-    expect(calm.locator(".cv-sides")).to_have_text("Map of _blocks.4._swish ↔ RefineCAM")
-    calm.get_by_label("Compare").select_option("alone")
-    expect(calm.locator(".cv-sides")).to_be_hidden()
+    expect(viewer.locator(".cv-partner, .cv-instead")).to_have_count(2)
+    expect(viewer.locator(".cv-sides")).to_have_text("Map of _blocks.4._swish ↔ Map of _blocks.10._swish")
+    viewer.locator(RESULT).locator("..").click(modifiers=["Shift"])
+    settle(viewer)
+    assert close_to(pixels(viewer, RESULT)[:, border + 1 :], overlay(view, refined)[:, border + 1 :])
+    expect(viewer.locator(".cv-sides")).to_have_text("Map of _blocks.4._swish ↔ RefineCAM")
+    viewer.get_by_label("Compare").select_option("alone")
+    expect(viewer.locator(".cv-sides")).to_be_hidden()
 
 
-def test_the_result_against_a_panel_by_blinking(calm, known):
+def test_the_result_against_a_panel_by_blinking(viewer, known):
     view, alone, refined = known
-    calm.get_by_label("Compare").select_option("blink")
+    viewer.get_by_label("Compare").select_option("blink")
     wanted = {overlay(view, map_).tobytes(): name for map_, name in ((alone[0], "layer"), (refined, "result"))}
     seen = set()
     for _ in range(40):
-        shown = pixels(calm, RESULT)
+        shown = pixels(viewer, RESULT)
         seen |= {
             name for data, name in wanted.items() if close_to(shown, np.frombuffer(data, np.uint8).reshape(shown.shape))
         }
         if len(seen) == 2:
             return
-        calm.wait_for_timeout(100)
+        viewer.wait_for_timeout(100)
     raise AssertionError(f"only the {seen} was shown")
 
 
@@ -379,15 +405,15 @@ def test_a_name_full_of_markup_is_only_text_in_the_viewer(calm):
 
 
 @pytest.mark.parametrize(("what", "scale"), [("Result", 1), ("All panels", 4)])
-def test_pictures_are_saved_at_a_chosen_scale(calm, tmp_path, what, scale):
-    calm.get_by_text("Save", exact=True).click()
-    calm.get_by_label("Size").select_option(str(scale))
-    with calm.expect_download() as download:
-        calm.get_by_role("button", name=f"{what}, PNG").click()
+def test_pictures_are_saved_at_a_chosen_scale(viewer, tmp_path, what, scale):
+    viewer.get_by_text("Save", exact=True).click()
+    viewer.get_by_label("Size").select_option(str(scale))
+    with viewer.expect_download() as download:
+        viewer.get_by_role("button", name=f"{what}, PNG").click()
     file = tmp_path / "saved.png"
     download.value.save_as(file)
     saved = Image.open(file)
-    box = calm.locator(".cv-result" if what == "Result" else ".cv-strip").bounding_box()
+    box = viewer.locator(".cv-result" if what == "Result" else ".cv-strip").bounding_box()
     assert saved.width >= scale * (box["width"] - 30)
     colours = np.asarray(saved.convert("RGB")).astype(np.int64) @ (1 << 16, 1 << 8, 1)
     assert len(np.unique(colours)) > 5000
@@ -416,13 +442,13 @@ def test_the_panel_that_is_clicked_is_saved(calm, tmp_path):
     expect(calm.locator(".cv-partner")).to_have_count(1)
 
 
-def test_a_key_lets_go_of_saving_a_panel(calm):
-    calm.get_by_text("Save", exact=True).click()
-    calm.get_by_role("button", name="One panel, PNG").click()
-    assert calm.evaluate("camvizViewers.awaited !== null")
-    calm.keyboard.press("Escape")
-    assert calm.evaluate("camvizViewers.awaited === null")
-    assert not calm.evaluate("document.documentElement.classList.contains('cv-awaiting')")
+def test_a_key_lets_go_of_saving_a_panel(viewer):
+    viewer.get_by_text("Save", exact=True).click()
+    viewer.get_by_role("button", name="One panel, PNG").click()
+    assert viewer.evaluate("camvizViewers.awaited !== null")
+    viewer.keyboard.press("Escape")
+    assert viewer.evaluate("camvizViewers.awaited === null")
+    assert not viewer.evaluate("document.documentElement.classList.contains('cv-awaiting')")
 
 
 def test_a_blank_map_says_so(calm):

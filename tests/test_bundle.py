@@ -568,7 +568,8 @@ def test_scores_that_are_unknown_here_are_kept_as_stored(found):
 def test_shapes_come_back(net):
     """The masks as the network sees them, and the scores against them."""
     sample = shapes.composed("two shapes", 1)
-    found = find(net, as_png(sample.image), "two", Settings(MODEL, RECIPE, "squeeze"), shapes=known_shapes(sample))
+    settings = Settings(MODEL, Recipe("gradcam++", LAYERS[-1:]), "squeeze")
+    found = find(net, as_png(sample.image), "two", settings, shapes=known_shapes(sample))
     assert (
         found.scores[RESULT]["mass"]
         == pytest.approx(float((found.merged * found.shapes[0].mask).sum() / found.merged.sum()), abs=1e-5)

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from shape_result import LAYERS, MODEL, PNG, few_passes, photo
+from shape_result import FEW_PASSES, LAYERS, MODEL, PNG, photo
 from skimage import data
 from zip_files import members, packed
 
@@ -202,7 +202,7 @@ def test_a_checkpoint(untaught, picture, tmp_path, capsys):
 
 
 def test_a_slow_method_tells_how_far_it_is(picture, tmp_path, capsys):
-    assert explain(picture, tmp_path / "out", "--method", few_passes(), "--layers", "layer4") == 0
+    assert explain(picture, tmp_path / "out", "--method", FEW_PASSES, "--layers", "layer4") == 0
     assert "32 of 32 network passes" in capsys.readouterr().err
     assert explain(picture, tmp_path / "out") == 0
     assert capsys.readouterr().err == ""

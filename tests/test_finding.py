@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from shape_result import LAYERS, MODEL, PNG, RECIPE, SAMPLE, few_passes, photo
+from shape_result import FEW_PASSES, LAYERS, MODEL, PNG, RECIPE, SAMPLE, photo
 
 import camviz
 from camviz import shapes
@@ -131,7 +131,7 @@ def test_an_attack_is_against_the_clean_prediction(net):
 @pytest.mark.parametrize(("layers", "passes"), [(("layer4",), 2 * 32), (("layer3", "layer4"), 3 * 64)])
 def test_progress_runs_through_maps_and_scores(net, layers, passes):
     seen = []
-    recipe = Recipe(few_passes(), layers)
+    recipe = Recipe(FEW_PASSES, layers)
     find(net, PNG, "a", Settings(MODEL, recipe), lambda done, total: seen.append((done, total)))
     assert {total for _, total in seen} == {passes}
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
@@ -143,7 +143,7 @@ def test_what_progress_raises_stops_the_work(net):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        find(net, PNG, "a", Settings(MODEL, Recipe(few_passes(), ("layer4",))), stop, scores=False)
+        find(net, PNG, "a", Settings(MODEL, Recipe(FEW_PASSES, ("layer4",))), stop, scores=False)
 
 
 @pytest.mark.parametrize(

@@ -204,7 +204,7 @@ def test_road_within_its_noise(lite0, inputs, kind):
     x, targets = inputs("chelsea", side=96), [285]
     maps = road_case(kind, lite0.module, x)
     theirs = []
-    for seed in range(6):
+    for seed in range(4):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             metric = their_road.ROADCombined(PERCENTILES)
