@@ -10,14 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, TiffTags, UnidentifiedImageError
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # JPEG covers the MPO that phones write
+from camviz.colour_profiles import to_srgb
+
+FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "GIF", "TIFF")  # JPEG covers the MPO that phones write
 MAX_PIXELS = 40_000_000
 PAD_COLOUR = (124, 116, 104)  # the mean colour of ImageNet: neutral to a network trained on it
 
 Fit = Literal["crop", "squeeze", "pad"]
 Pixel = TypeVar("Pixel", np.uint8, np.bool_)
 
-_READABLE = "use a PNG, JPEG, WebP, BMP, GIF or TIFF picture"
+_READABLE = "use a PNG, JPEG, WebP, AVIF, BMP, GIF or TIFF picture"
+_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 _TIFF = {info.name: tag for tag, info in TiffTags.TAGS_V2.items()}
 _TURNS = {  # EXIF orientation -> the transposition that makes the picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -35,11 +39,12 @@ class ImageError(ValueError):
 
 
 def load_image(source: str | Path | bytes | BinaryIO) -> NDArray[np.uint8]:
-    """Read a picture from a path, bytes or a file into an RGB array that looks as a person expects.
+    """Read a picture from a path, bytes or a file into an sRGB array that looks as a person expects.
 
-    The format is detected from the content. EXIF rotation is applied, transparency is put on white, and an
-    animation yields its first frame. 16-bit grey is scaled (65535 -> 255); 32-bit grey has no agreed white point
-    and is stretched from its minimum to its maximum, unless it is float within [0, 1], which is scaled by 255.
+    The format is detected from the content. Colours with a profile are converted to sRGB, EXIF rotation is applied,
+    transparency is put on white, and an animation yields its first frame. 16-bit grey is scaled (65535 -> 255); 32-bit
+    grey has no agreed white point and is stretched from its minimum to its maximum, unless it is float within [0, 1],
+    which is scaled by 255.
 
     Args:
         source: a path, the bytes themselves, or a binary file object (read from its start).
@@ -58,7 +63,7 @@ def load_image(source: str | Path | bytes | BinaryIO) -> NDArray[np.uint8]:
         except ImageError:
             raise
         except UnidentifiedImageError as error:
-            raise ImageError(f"This picture is damaged or in an unsupported format: {_READABLE}.") from error
+            raise ImageError(_why_unidentified(stream)) from error
         except Image.DecompressionBombError as error:  # raised while opening, so width and height are unknown
             claim = re.search(r"(\d+) pixels", str(error))
             raise _too_large(f"{int(claim[1]) / 1e6:.1f} megapixels" if claim else "far too many pixels") from error
@@ -105,6 +110,23 @@ def _decode(stream: BinaryIO) -> NDArray[np.uint8]:
         return _to_array(rgb if turn is None else rgb.transpose(turn))
 
 
+def _why_unidentified(stream: BinaryIO) -> str:
+    """Why Pillow does not know the format, for the person who supplied the file."""
+    stream.seek(0)
+    start = stream.read(12)
+    if start[4:8] == b"ftyp" and start[8:] in _HEIF_BRANDS:
+        return (
+            "HEIC pictures cannot be read here: export this one as JPEG (on an iPhone, Settings > Camera > Formats > "
+            "Most Compatible does so for new ones)."
+        )
+    if start.startswith(_TIFF_STARTS):
+        return (
+            "This TIFF is damaged, or has colours as floating-point numbers or more bands than a picture: save it as "
+            "an RGB picture of 8 or 16 bits."
+        )
+    return f"This picture is damaged or in an unsupported format: {_READABLE}."
+
+
 def _too_large(size: str) -> ImageError:
     limit = f"the limit is {MAX_PIXELS // 1_000_000} megapixels"
     return ImageError(f"This picture has {size}, but {limit}: make it smaller first.")
@@ -125,21 +147,23 @@ def _match_transparent_colour(picture: Image.Image) -> None:
 def _turn(picture: Image.Image) -> Image.Transpose | None:
     try:
         return _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
-    except (SyntaxError, ValueError):  # a garbled EXIF block is no reason to reject an intact picture
+    except Exception:  # noqa: BLE001  (a garbled EXIF block, on which anything may fail, leaves the picture as it is)
         return None
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:
+    profile = picture.info.get("icc_profile")
     if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
-        return Image.fromarray(_to_grey(picture)).convert("RGB")
+        return to_srgb(Image.fromarray(_to_grey(picture)), profile)
     if picture.mode == "La":  # Pillow cannot convert premultiplied grey to RGBA
         picture = picture.convert("LA")
     if picture.has_transparency_data:
         rgba = picture.convert("RGBA")
+        opaque = picture.convert("L") if picture.mode == "LA" else rgba.convert("RGB")
         white = Image.new("RGB", rgba.size, "white")
-        white.paste(rgba, mask=rgba)
+        white.paste(to_srgb(opaque, profile), mask=rgba)
         return white
-    return picture if picture.mode == "RGB" else picture.convert("RGB")
+    return to_srgb(picture, profile)
 
 
 def _to_array(rgb: Image.Image) -> NDArray[np.uint8]:

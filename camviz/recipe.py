@@ -8,17 +8,20 @@ from torch import Tensor, nn
 
 from camviz.merging import refine
 from camviz.methods import Progress, cam_with_notes
-from camviz.network.capture import Capture, capture
+from camviz.network.capture import Capture, capture, layer_names
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a map is made: a method, the layers it is merged from, the rule that merges them, and a seed."""
+    """How a map is made: a method, the layers (or the layer) it is merged from, the merging rule, and a seed."""
 
     method: str
     layers: tuple[str, ...]
     rule: str = "product"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", layer_names(self.layers))
 
 
 def explain(module: nn.Module, x: Tensor, target: Tensor, recipe: Recipe, progress: Progress | None = None) -> Tensor:

@@ -99,7 +99,7 @@ def test_an_upload_is_explained_whatever_its_name_and_can_be_forgotten(page):
 def test_rubbish_is_refused_in_one_sentence_and_nothing_is_lost(page):
     before = result(page)
     upload(page, "rubbish.png", b"this is no picture at all" * 20)
-    expect(page.locator("[data-testid=stAlert]")).to_contain_text("PNG, JPEG, WebP, BMP, GIF or TIFF")
+    expect(page.locator("[data-testid=stAlert]")).to_contain_text("PNG, JPEG, WebP, AVIF, BMP, GIF or TIFF")
     assert result(page) == before
     expect(page.locator(".cv-title")).to_contain_text("Coffee")
 

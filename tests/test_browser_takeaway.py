@@ -118,5 +118,5 @@ def test_a_picture_is_pasted_from_the_clipboard(page):
     after = wait_for_change(page, before)
     expect(page.locator(".cv-title")).to_contain_text("image.png")
     page.evaluate(PASTE, {"name": "x.png", "type": "image/png", "content": base64.b64encode(b"no picture").decode()})
-    expect(page.locator("[data-testid=stAlert]")).to_contain_text(re.compile("PNG, JPEG, WebP, BMP, GIF or TIFF"))
+    expect(page.locator("[data-testid=stAlert]")).to_contain_text(re.compile("PNG, JPEG, WebP, AVIF, BMP, GIF or TIFF"))
     assert result(page) == after

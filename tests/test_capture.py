@@ -270,13 +270,6 @@ class Tuple(Functional):
         return super().forward(x), 0
 
 
-class Flat(Functional):
-    """Returns a single number for each image."""
-
-    def forward(self, x):
-        return super().forward(x)[:, 0]
-
-
 class Grid(Functional):
     """Returns logits for each of two halves."""
 
@@ -314,7 +307,6 @@ X = noise_images(2)
         (seeded(Plain), X, [1.0, 2.0], ["conv1"], "2 whole numbers.*float32"),
         (seeded(Plain), X, torch.tensor([True, False]), ["conv1"], "2 whole numbers.*bool"),
         (seeded(Tuple), X, None, ["conv"], r"logits \(2, classes\), got tuple"),
-        (seeded(Flat), X, None, ["conv"], r"logits \(2, classes\), got torch.float64 \(2,\)"),
         (seeded(Grid), X, None, ["conv"], r"logits \(2, classes\), got torch.float64 \(1, 10\)"),
     ],
 )
@@ -453,6 +445,7 @@ def test_no_warning_from_a_capture():
 def test_several_targets_in_one_forward_pass(dtype):
     network, x = seeded(Plain, dtype=dtype), noise_images(3, dtype=dtype)
     passes = []
+    capture(network, x, None, ["relu1", "relu3"])  # the first finds out where the channels are
     network.register_forward_hook(lambda *_: passes.append(1))
     together = captures(network, x, [None, 2, [0, 4, 1]], ["relu1", "relu3"])
     assert len(passes) == 1
@@ -482,3 +475,36 @@ def test_some_images_of_a_capture():
     torch.testing.assert_close(some.logits, alone.logits)
     torch.testing.assert_close(some.gradients[0], alone.gradients[0])
     assert some.layers == cap.layers
+
+
+def test_one_layer_by_its_name_alone():
+    module, x = seeded(Plain), noise_images(1)
+    one, listed = (capture(module, x, 2, layers) for layers in ("relu2", ["relu2"]))
+    same(one, listed)
+    assert one.layers == one.select("relu2").layers == camviz.Recipe("gradcam", "relu2").layers == ("relu2",)
+
+
+@pytest.mark.parametrize("compiled_as", ["a copy", "itself"])
+def test_a_compiled_network_is_captured_as_it_is_written(compiled_as):
+    module, x = seeded(Plain), noise_images(2)
+    expected = capture(module, x, 2, ["relu2", "relu3"])
+    if compiled_as == "itself":
+        module.compile(backend="eager")
+        compiled, prefix = module, ""
+    else:
+        compiled, prefix = torch.compile(module, backend="eager"), "_orig_mod."
+    compiled(x)  # from here on the compiled code runs
+    cap = capture(compiled, x, 2, [f"{prefix}relu2", f"{prefix}relu3"])
+    same(cap, expected)
+    for method in ("ablationcam", "scorecam"):
+        assert torch.equal(camviz.cam(cap, method), camviz.cam(expected, method))
+    assert torch.equal(compiled(x), module(x))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+@pytest.mark.parametrize("method", ["random", "centre", "gradcam++", "eigencam"])
+def test_half_precision(dtype, method):
+    module, x = seeded(Plain, dtype=dtype), noise_images(2, dtype=dtype)
+    maps = camviz.cam(capture(module, x, 1, ["relu2"]), method)
+    assert maps.dtype == torch.float32
+    assert maps.amax((2, 3)).tolist() == [[1, 1]]

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import random
 import struct
 from dataclasses import replace
@@ -181,7 +182,7 @@ def test_missing_file(path):
 
 def test_a_folder(path):
     path.mkdir()
-    assert_refused(path, "it cannot be read")
+    assert_refused(path, "it is no file")
 
 
 class Payload:
@@ -524,3 +525,20 @@ def test_weights_that_are_no_numbers(path, good, name, value):
     tensors[name] = first_set_to(value)(tensors[name])
     save_file(tensors, path, {"camviz": json.dumps(card_in(good))})
     assert "its weights contain NaN or infinite values" in refusal(path, load)
+
+
+def test_a_pipe_is_not_waited_for(path):
+    os.mkfifo(path)
+    with pytest.raises(ModelError, match=r"net\.safetensors is not a checkpoint .*: it is no file"):
+        camviz.load_model(path, CPU)
+
+
+def test_a_name_that_no_file_can_have():
+    with pytest.raises(ModelError, match="no file can have this name"):
+        camviz.load_model("a\0b.safetensors", CPU)
+
+
+def test_a_path_in_both_forms(path, good):
+    path.write_bytes(good)
+    by_path, by_text = (camviz.load_model(given, CPU) for given in (path, str(path)))
+    assert by_path.info == by_text.info

@@ -1,6 +1,7 @@
 """Every kind of picture a stranger may offer, from real bytes; and what a model sees of it."""
 
 import io
+import itertools
 import re
 import resource
 import struct
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torchvision.transforms as T
-from PIL import Image
+from PIL import ExifTags, Image
 
 from camviz.images import ImageError, fit_view, load_image
 
@@ -513,7 +514,7 @@ def test_other_formats_are_refused_whatever_their_name(kind, tmp_path):
     path = tmp_path / "picture.png"
     path.write_bytes(STRANGERS[kind])
     for source in (STRANGERS[kind], path):
-        with pytest.raises(ImageError, match="use a PNG, JPEG, WebP, BMP, GIF or TIFF picture") as refusal:
+        with pytest.raises(ImageError, match="use a PNG, JPEG, WebP, AVIF, BMP, GIF or TIFF picture") as refusal:
             load_image(source)
         assert_one_sentence(refusal)
 
@@ -799,3 +800,36 @@ def test_wrong_options_are_named():
     with pytest.raises(ValueError, match="size 0"):
         fit_view(image, 0, 4, "pad", BILINEAR)
     assert fit_view(image, 6, 4, "pad", BILINEAR).shape == (6, 6, 3)  # resize is the crop's alone
+
+
+def test_exif_blocks_of_every_length():
+    """Cut short anywhere, or with any byte changed, they leave a sound picture as it is, or turn it."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    exif[ExifTags.Base.Make] = "A camera"
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ExposureTime] = 0.5
+    block, pixels = exif.tobytes(), noise(3, 5)
+    upright = {pixels.tobytes(), np.rot90(pixels, -1).tobytes()}
+    changed = [block[:length] for length in range(len(block))]
+    places = itertools.product(range(6, len(block)), (b"\0", b"\x7f", b"\xff"))
+    changed += [block[:place] + value + block[place + 1 :] for place, value in places]
+    for each in changed:
+        found = load_image(encode(Image.fromarray(pixels), exif=each))
+        assert found.shape in ((3, 5, 3), (5, 3, 3))
+        assert np.array_equal(np.sort(found, axis=None), np.sort(pixels, axis=None))
+    assert load_image(encode(Image.fromarray(pixels), exif=block)).tobytes() in upright
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"heix", b"mif1"])
+def test_heic_is_told_a_way_out(brand):
+    with pytest.raises(ImageError, match="HEIC pictures cannot be read here: export this one as JPEG") as refusal:
+        load_image(struct.pack(">I", 24) + b"ftyp" + brand + b"\0" * 200)
+    assert_one_sentence(refusal)
+
+
+def test_tiffs_that_are_no_pictures_are_told_apart():
+    """Colours as floating-point numbers, which Pillow does not read."""
+    rgb = tiff(1, 1, (32, 32, 32), struct.pack("<3f", 0.1, 0.5, 0.9), photometric=2, extra=[(339, 3)])
+    with pytest.raises(ImageError, match=r"This TIFF .* floating-point numbers or more bands") as refusal:
+        load_image(rgb)
+    assert_one_sentence(refusal)

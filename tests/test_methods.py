@@ -27,7 +27,7 @@ def fake(activations, gradients=None, x=None):
     x = noise_images(len(a), 8, 8) if x is None else x
     target = torch.zeros(len(a), dtype=torch.long)
     logits = torch.ones(len(a), 2, dtype=torch.float64)
-    return Capture(torch.nn.Identity(), x, logits, target, ("layer",), (a,), (g,), (1,), (0.0,), 1.0)
+    return Capture(torch.nn.Identity(), x, logits, target, ("layer",), (a,), (g,), (False,), ("",), (1,), (0.0,), 1.0)
 
 
 def upsample(grid, height, width):

@@ -343,3 +343,20 @@ def test_a_damaged_bundled_checkpoint_is_left_out_with_a_warning(tmp_path, monke
     monkeypatch.setattr(bundled, "_SHAPES_FILES", {"shapes-broken": tmp_path / "shapes-broken.safetensors"})
     with pytest.warns(UserWarning, match=r"shapes-broken\.safetensors is not a checkpoint"):
         assert list(bundled.models.__wrapped__()) == list(LITE)
+
+
+@pytest.mark.parametrize(
+    ("device", "words"),
+    [
+        ("cuda:99", "'cuda:99' cannot be used, as this machine has"),
+        pytest.param(
+            "cuda",
+            "'cuda' cannot be used, as this machine has no CUDA device: use cpu",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has one"),
+        ),
+        ("cud", "There is no device 'cud': use cpu, cuda or mps"),
+    ],
+)
+def test_a_device_that_is_not_there(device, words):
+    with pytest.raises(camviz.ModelError, match=words):
+        camviz.load_model("efficientnet-lite0", device)

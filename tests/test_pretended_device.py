@@ -20,6 +20,7 @@ from camviz.metrics.arcc import arccs
 from camviz.metrics.imputation import TOLERANCE, impute
 from camviz.metrics.road import PERCENTILES, removal_masks, road
 from camviz.network.capture import captures
+from camviz.network.layouts import channels_last
 from camviz.noise.measure import Perturbation
 from camviz.results.finding import RESULT, Settings, as_png
 from camviz.workbench.findings import find
@@ -176,8 +177,10 @@ def test_an_array_of_it_is_refused(device):
 
 
 def test_the_place_is_the_line_in_camviz(device):
-    camviz.capture(device.moved(seeded(Plain, dtype=torch.float32)), device.put(noise_images(1).float()),
-                   device.put(torch.tensor([1])), ["relu1"])  # fmt: skip
+    module, x = device.moved(seeded(Plain, dtype=torch.float32)), device.put(noise_images(1).float())
+    channels_last(module, x, ["relu1"])
+    device.forget()
+    camviz.capture(module, x, device.put(torch.tensor([1])), ["relu1"])
     assert [sync.place.split(":")[0] for sync in device.syncs] == ["network/capture.py"]
     assert device.places().startswith("1 x item at network/capture.py:")
 
@@ -212,7 +215,11 @@ def test_capture(device, target, syncs):
     module, x, layers = small()
     expected = camviz.capture(module, x, [1, 3] if target == "there" else target, layers)
     asked = device.put(torch.tensor([1, 3])) if target == "there" else target
-    cap = camviz.capture(device.moved(module), device.put(x), asked, layers)
+    there = device.moved(module)
+    channels_last(there, device.put(x), layers)
+    assert len(device.syncs) == 1, "to find out where the channels are, once for a network"
+    device.forget()
+    cap = camviz.capture(there, device.put(x), asked, layers)
     assert len(device.syncs) <= syncs, device.places()
     for name in ("logits", "target"):
         assert torch.equal(getattr(cap, name).cpu(), getattr(expected, name))

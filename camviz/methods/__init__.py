@@ -98,12 +98,12 @@ def _notes(cap: Capture, method: Method, raws: Sequence[Tensor], shows: Sequence
         # All at once: each read from the device makes the CPU wait for it.
         facts = torch.stack([_facts(cap, method, index, image, raws[index][image]) for index, image in blank]).tolist()
         for (index, image), facts_of_map in zip(blank, facts, strict=True):
-            notes[index][image] = _why_blank(*facts_of_map)
+            notes[index][image] = _why_blank(cap.cuts[index] if method.uses_gradient else "", *facts_of_map)
     return notes
 
 
 def _facts(cap: Capture, method: Method, index: int, image: int, raw: Tensor) -> Tensor:
-    """The arguments of `_why_blank` for a raw map (h, w), in order: bool (4,)."""
+    """The last arguments of `_why_blank` for a raw map (h, w), in order: bool (4,)."""
     finite = torch.isfinite(raw).all()
     depends = cap.gradients[index][image].any() if method.uses_gradient else torch.ones_like(finite)
     layer = cap.activations[index][image]
@@ -111,10 +111,16 @@ def _facts(cap: Capture, method: Method, index: int, image: int, raw: Tensor) ->
     return torch.stack([finite, depends, varies, (raw > 0).any()])
 
 
-def _why_blank(finite: bool, depends: bool, varies: bool, positive: bool) -> str:
-    """Say why a map is blank, given whether it is finite, the class depends on the layer, it varies and is positive."""
+def _why_blank(cut: str, finite: bool, depends: bool, varies: bool, positive: bool) -> str:
+    """Say why a map is blank.
+
+    Given are where the gradient is cut, and whether the map is finite, the class depends on the layer, the map varies
+    and is positive somewhere.
+    """
+    if cut:
+        return f"the network cuts the gradient between this layer and the class score, {cut}"
     if not finite:
-        return "the activations or gradients have NaN or infinite values"
+        return "the activations, their gradients or the class score have NaN or infinite values"
     if not depends:
         return "the class score does not depend on this layer: every gradient is 0"
     if varies and not positive:

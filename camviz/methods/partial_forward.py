@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from camviz.network.batching import is_out_of_memory
 from camviz.network.capture import Capture
 from camviz.network.hooks import layer_hooks, require_eval
+from camviz.network.layouts import as_the_network_has_it
+from camviz.network.logits import logits_of
 
 # module name -> which of its calls, counted from 1
 Calls = dict[str, set[int]]
@@ -24,7 +26,8 @@ def rest_of_network(cap: Capture, index: int, image: int) -> Callable[[Tensor], 
     The part before the layer runs on one image, however large n is: each part of the network that returns before
     the layer does gets one image, and its output is expanded to n without copying. Every run includes one
     unchanged copy; if its logits differ from the clean ones (for instance because the network changes an expanded
-    tensor in place), the whole network runs on n images instead.
+    tensor in place), the whole network runs on n images instead. For an image whose class score is NaN or infinite
+    nothing runs, and all logits are NaN.
 
     Raises:
         ValueError: the network is now in training mode.
@@ -33,7 +36,13 @@ def rest_of_network(cap: Capture, index: int, image: int) -> Callable[[Tensor], 
     x = cap.x[image : image + 1]
     kept = cap.activations[index][image : image + 1]
     clean = cap.logits[image : image + 1]
-    tolerance = 1e-3 * float(clean.abs().max())
+    # Another class may be ruled out by a logit of -inf.
+    largest = torch.where(clean.isfinite(), clean.abs(), 0).amax()
+    asked = clean.gather(1, cap.target[image : image + 1, None])[0, 0]
+    largest, is_finite = torch.stack([largest, asked.isfinite().to(largest.dtype)]).tolist()
+    if not is_finite:
+        return lambda outputs: clean.new_full((len(outputs), clean.shape[1]), torch.nan)
+    tolerance = 1e-3 * largest
     early = _early_calls(cap.module, x, cap.layers[index], cap.calls[index])
 
     def run(outputs: Tensor) -> Tensor:
@@ -67,7 +76,7 @@ def _run(cap: Capture, index: int, x: Tensor, early: Calls, outputs: Tensor) -> 
 
     def after(name: str, output: Any) -> Any:  # noqa: ANN401
         if name == layer and calls[name] == last:
-            return outputs
+            return as_the_network_has_it(outputs, cap.channels_last[index])
         if calls[name] in shrunk.get(name, ()):
             return _each(output, 1, lambda t: t.expand(count, *t.shape[1:]))
         return output
@@ -79,7 +88,8 @@ def _run(cap: Capture, index: int, x: Tensor, early: Calls, outputs: Tensor) -> 
         before={name: partial(before, name) for name in names},
     ):
         # A network that changes its input in place must not reach x, and cannot on an expanded tensor.
-        return cap.module(x.clone().expand(count, -1, -1, -1) if early else x.repeat(count, 1, 1, 1))
+        images = x.clone().expand(count, -1, -1, -1) if early else x.repeat(count, 1, 1, 1)
+        return logits_of(cap.module(images), count)
 
 
 def _early_calls(module: nn.Module, x: Tensor, layer: str, last: int) -> Calls:

@@ -15,6 +15,7 @@ from camviz.metrics.registry import SCORES, Score
 from camviz.metrics.road import PERCENTILES, Road, Ties, check_maps, removals
 from camviz.network.capture import Target, as_target
 from camviz.network.hooks import require_eval
+from camviz.network.logits import logits_of
 
 Value = TypeVar("Value")
 # (x, target) -> maps (B, H, W): the whole method, run again
@@ -130,14 +131,14 @@ class Evidence:
     def clean_logits(self) -> Tensor:
         """The network's logits for the clean images (B, classes)."""
         if self.logits is not None:
-            return self.logits
+            return logits_of(self.logits, len(self.x))
         with torch.no_grad():
-            return self.module(self.x.clone())  # some networks normalise their input in place
+            return logits_of(self.module(self.x.clone()), len(self.x))  # some networks normalise their input in place
 
     @ComputedOnce
     def classes(self) -> Tensor:
         """The classes explained, long (B,)."""
-        return as_target(self.target, self.clean_logits, len(self.x))
+        return as_target(self.target, self.clean_logits)
 
     @ComputedOnce
     def removals(self) -> list[Road]:

@@ -10,7 +10,16 @@ import torch
 from camviz.models import bundled, checkpoint, torchvision
 from camviz.models.checkpoint import Card
 from camviz.models.download import DownloadError, Progress
-from camviz.models.registry import IMAGENET, SHAPES, ModelError, ModelInfo, Net, Preprocessing, default_device
+from camviz.models.registry import (
+    IMAGENET,
+    SHAPES,
+    ModelError,
+    ModelInfo,
+    Net,
+    Preprocessing,
+    as_device,
+    default_device,
+)
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -36,25 +45,26 @@ def list_models() -> list[ModelInfo]:
     return [*bundled.models().values(), *torchvision.models().values()]
 
 
-def load_model(name: str, device: torch.device | str | None = None, progress: Progress | None = None) -> Net:
+def load_model(name: str | Path, device: torch.device | str | None = None, progress: Progress | None = None) -> Net:
     """Load a network by name, in eval mode and with its parameters frozen.
 
     Args:
-        name: a name from `list_models`, or the path of a checkpoint that `python -m camviz.train` wrote.
+        name: a name from `list_models`, or the path of a checkpoint that `python -m camviz.train` wrote, which ends in
+            .safetensors.
         device: the device to load it on; None for cuda, else mps, else cpu.
         progress: called with (bytes done, total) while weights are downloaded.
 
     Raises:
         ValueError: an unknown name.
         DownloadError: the weights must be downloaded, but cannot be.
-        ModelError: the stored weights are damaged.
+        ModelError: the stored weights are damaged, or this machine has no such device.
     """
-    target = torch.device(device) if device is not None else default_device()
+    target = as_device(device)
     with torch.inference_mode(False):  # weights made in inference mode could never carry a gradient
-        if name.endswith(checkpoint.SUFFIX):
+        if str(name).endswith(checkpoint.SUFFIX):
             path = Path(name)
             return checkpoint.load(path, checkpoint.info_of(path, path.stem), target)
-        info = _find(name)
+        info = _find(str(name))
         if info.source == "bundled":
             return bundled.load(info, target)
         return torchvision.load(info, target, progress)

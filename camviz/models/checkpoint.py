@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -149,12 +150,16 @@ def _refusal(path: Path, why: str) -> ModelError:
 def _opened(path: Path) -> Iterator[Any]:
     """Open a safetensors file of a sane size, turning errors into a ModelError."""
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise _refusal(path, f"it has {size:,} bytes, more than the limit of {MAX_BYTES:,}")
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):  # a pipe would be waited for
+            raise _refusal(path, "it is no file")
+        if facts.st_size > MAX_BYTES:
+            raise _refusal(path, f"it has {facts.st_size:,} bytes, more than the limit of {MAX_BYTES:,}")
         opened = safe_open(path, framework="pt")
     except OSError as error:
         raise _refusal(path, f"it cannot be read ({error.strerror or 'damaged'})") from error
+    except ValueError as error:  # a NUL in the path
+        raise _refusal(path, "no file can have this name") from error
     except SafetensorError as error:
         raise _refusal(path, "it is damaged, truncated or not in the safetensors format") from error
     with opened as file:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from camviz.network.hooks import layer_hooks, require_eval
+from camviz.network.layouts import layouts
 
 _ACTIVATIONS = (nn.SiLU, nn.GELU, nn.Hardswish, nn.Mish, nn.ELU, nn.SELU, nn.CELU, nn.LeakyReLU, nn.PReLU)
 
@@ -75,6 +76,8 @@ def find_layers(module: nn.Module, x: Tensor, keep: int = 4) -> tuple[str, ...]:
 
 def _last_calls(module: nn.Module, x: Tensor) -> dict[str, _Call]:
     """Run the network once and record the last call of every module with a square feature map."""
+    parts = {name: part for name, part in module.named_modules() if name}
+    layout = layouts(module, x, tuple(parts))
     calls: dict[str, _Call] = {}
     activated: dict[int, Tensor] = {}  # keeps the tensors alive, so that identities stay unique
     order = 0
@@ -85,10 +88,12 @@ def _last_calls(module: nn.Module, x: Tensor) -> dict[str, _Call]:
         calls.pop(name, None)
         if isinstance(part, nn.AdaptiveAvgPool2d) or not isinstance(output, Tensor) or output.ndim != 4:
             return
+        if layout.get(name) is not False or len(output) != len(x):
+            return  # channels-last, attention matrices, or windows that are folded into the batch
         if isinstance(part, _ACTIVATIONS) or bool((output >= 0).all()):
             activated[id(output)] = output
         height, width = output.shape[-2:]
-        if height == width > 1:  # channels-last features of transformers are not square
+        if height == width > 1:
             octave = round(math.log2(x.shape[-1] / width))
             calls[name] = _Call(order, octave, id(output) if id(output) in activated else None)
 
@@ -99,7 +104,6 @@ def _last_calls(module: nn.Module, x: Tensor) -> dict[str, _Call]:
 
         return hook
 
-    parts = {name: part for name, part in module.named_modules() if name}
     with torch.no_grad(), layer_hooks(module, {name: recording(name, part) for name, part in parts.items()}):
         module(x)
     return calls

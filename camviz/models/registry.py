@@ -84,8 +84,8 @@ class Net:
 
     Attributes:
         info: its entry in the registry.
-        module: the network; float (B, 3, size, size) -> logits (B, classes).
-        labels: class names in logit order.
+        module: the network; float (B, 3, size, size) -> logits (B, classes), or one logit (B,) or (B, 1).
+        labels: class names in logit order; for one logit, of its negative and its positive side.
         layers: default layer names for refining, from finest to deepest.
         preprocessing: how a picture becomes its input.
         device: the device it is on.
@@ -126,6 +126,26 @@ def default_device() -> torch.device:
     return torch.device("cpu")
 
 
+def as_device(device: torch.device | str | None) -> torch.device:
+    """The device asked for, or the best available one for None.
+
+    Raises:
+        ModelError: this machine has no such device, or there is none of that name.
+    """
+    if device is None:
+        return default_device()
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise ModelError(f"There is no device {str(device)!r}: use cpu, cuda or mps.") from error
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        has = f"{torch.cuda.device_count()} CUDA device(s)" if torch.cuda.is_available() else "no CUDA device"
+        raise ModelError(f"{str(found)!r} cannot be used, as this machine has {has}: use cpu.")
+    if found.type == "mps" and not torch.backends.mps.is_available():
+        raise ModelError("'mps' cannot be used, as this is no Mac with Apple silicon: use cpu.")
+    return found
+
+
 def use_full_precision() -> None:
     """Make GPU convolutions compute in float32, for the whole process.
 
@@ -143,7 +163,13 @@ def make_net(
     preprocessing: Preprocessing,
     device: torch.device,
 ) -> Net:
-    """Freeze a network, put it into eval mode, move it to its device, and wrap it in a Net."""
+    """Freeze a network, put it into eval mode, move it to its device, and wrap it in a Net.
+
+    A network with one label answers a question with yes or no: its labels are the label's absence and presence, as
+    `camviz.network.logits.logits_of` orders them.
+    """
+    if len(labels) == 1:
+        labels = (f"not {labels[0]}", labels[0])
     if device.type == "cuda":
         use_full_precision()
     module = module.eval().requires_grad_(False).to(device)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from camviz.network.hooks import layer_hooks, require_eval
+from camviz.network.logits import logits_of
 
 Value = TypeVar("Value")
 
@@ -100,10 +101,10 @@ def run_network(module: nn.Module, x: Tensor) -> Tensor:
     """Logits (B, classes) of images x (B, 3, H, W), which are not changed.
 
     Raises:
-        ValueError: a network in training mode, as the pass would change its statistics.
+        ValueError: a network in training mode, as the pass would change its statistics, or one that returns no logits.
     """
     require_eval(module)
-    return in_fast_order(module, x, module)
+    return in_fast_order(module, x, lambda x: logits_of(module(x), len(x)))
 
 
 def in_fast_order(module: nn.Module, x: Tensor, run: Callable[[Tensor], Value]) -> Value:

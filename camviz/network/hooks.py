@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+import torch
 from torch import nn
 
 
@@ -44,15 +45,24 @@ def layer_hooks(
         return lambda _module, *inputs: function(inputs) if threading.get_ident() == owner else None
 
     handles = []
+    stance = _eager(modules.values())
     try:
         for name, function in before.items():
             handles.append(modules[name].register_forward_pre_hook(before_hook(function), with_kwargs=True))
         for name, function in after.items():
             handles.append(modules[name].register_forward_hook(after_hook(function)))
-        yield
+        with stance:
+            yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _eager(parts: Iterable[nn.Module]) -> AbstractContextManager[object]:
+    """Let compiled parts run as they are written: compiled, they would not call hooks."""
+    if any(hasattr(part, "_orig_mod") or part._compiled_call_impl is not None for part in parts):
+        return torch.compiler.set_stance("force_eager")
+    return nullcontext()
 
 
 def require_eval(module: nn.Module) -> None:

@@ -67,15 +67,18 @@ class SharedHost:
         notice.show("")
 
 
-@st.cache_resource(show_spinner=False)
+# Neither is kept by st.cache_resource: any visitor's browser may ask Streamlit to clear that.
+_HOST = SharedHost()
+_PREPARED = threading.Lock()  # taken by whoever comes first, and not given back
+
+
 def shared_host() -> SharedHost:
-    """The one host of this server."""
-    return SharedHost()
+    """The one host of this process."""
+    return _HOST
 
 
-@st.cache_resource(show_spinner=False)
 def prepare_server() -> None:
-    """Make the server respond quickly, once its libraries are loaded.
+    """Make the server respond quickly, once its libraries are loaded; what has been done is not done again.
 
     Networks leave one processor core to the page: to Streamlit, and to a browser on the same machine. If they used all
     cores, network and browser would wait for each other, and on two cores both would be slower. OMP_NUM_THREADS
@@ -84,6 +87,8 @@ def prepare_server() -> None:
     The garbage collector skips everything loaded so far: Streamlit collects after every run of a page, which stops all
     other runs, and with the libraries' 430,000 objects that takes 0.2 s each time.
     """
+    if not _PREPARED.acquire(blocking=False):
+        return
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, torch.get_num_threads() - 1))
     gc.collect()

@@ -109,7 +109,7 @@ def _sample() -> Picture:
 
 def _offer_upload() -> UploadedFile | None:
     return st.file_uploader(
-        "Upload a picture (PNG, JPEG, WebP, BMP, GIF or TIFF)",
+        "Upload a picture (PNG, JPEG, WebP, AVIF, BMP, GIF or TIFF)",
         key=upload_key(TIMES_FORGOTTEN.get(0)).name,
         label_visibility="collapsed",
     )

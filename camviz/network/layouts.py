@@ -1,0 +1,171 @@
+"""Which axes of a layer's output are channels and which are places in the image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from camviz.network.hooks import layer_hooks
+
+_CHANNELS_FIRST = (
+    *(nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.InstanceNorm2d, nn.GroupNorm, nn.LocalResponseNorm),
+    *(nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.LPPool2d, nn.FractionalMaxPool2d),
+    *(nn.Upsample, nn.PixelShuffle, nn.PixelUnshuffle, nn.ZeroPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d),
+)
+# How far the centres of two changes must lie apart to tell something. In networks of torchvision at 224 pixels it is
+# 0.24 or more; behind attention over all places, and on maps of 2 x 2 pixels, it is as good as nothing.
+_CLEAR = 0.1
+
+# For each layer of a network that has been asked for: whether it is channels-last, or the shape that does not tell.
+_KNOWN: WeakKeyDictionary[nn.Module, dict[str, bool | tuple[int, ...]]] = WeakKeyDictionary()
+
+
+def channels_last(module: nn.Module, x: Tensor, layers: Sequence[str]) -> dict[str, bool]:
+    """For each layer, whether its output is (B, h, w, K) rather than (B, K, h, w).
+
+    The layer's type decides where it can. Otherwise a probe does: a change of the upper half of an image shows at the
+    top of a feature map, and one of the left half at its left, whichever axes these are. If that shows nothing, the
+    axes in the proportions of the image are the places. Layers that are never called, or return something else, are
+    left out.
+
+    Args:
+        module: a network in eval mode.
+        x: images (B, 3, H, W) of the size that it takes.
+        layers: names as in `module.named_modules()`.
+
+    Raises:
+        ValueError: an unknown layer, or one that none of these settles: attention matrices, for instance.
+    """
+    settled = {}
+    for name, found in layouts(module, x, layers).items():
+        if not isinstance(found, bool):
+            raise ValueError(
+                f"it cannot be told which axes of layer {name!r} are channels and which are places in the image: for "
+                f"one image it returns {found}; choose a layer that returns (B, K, h, w) or (B, h, w, K)"
+            )
+        settled[name] = found
+    return settled
+
+
+def layouts(module: nn.Module, x: Tensor, layers: Sequence[str]) -> dict[str, bool | tuple[int, ...]]:
+    """For each layer, whether it is channels-last, or its shape for one image if that cannot be told."""
+    known = _KNOWN.setdefault(module, {})
+    asked = [name for name in dict.fromkeys(layers) if name not in known]
+    if asked:
+        parts = dict(module.named_modules())
+        by_type = {name: _by_type(parts[name]) for name in asked if name in parts}
+        known.update({name: is_last for name, is_last in by_type.items() if is_last is not None})
+        known.update(_by_probe(module, x, [name for name in asked if by_type.get(name) is None]))
+    return {name: known[name] for name in layers if name in known}
+
+
+def as_channels_first(output: Tensor, is_last: bool) -> Tensor:
+    """A layer's output as (B, K, h, w)."""
+    return output.permute(0, 3, 1, 2) if is_last else output
+
+
+def as_the_network_has_it(activations: Tensor, is_last: bool) -> Tensor:
+    """The reverse of `as_channels_first`."""
+    return activations.permute(0, 2, 3, 1) if is_last else activations
+
+
+def _by_type(part: nn.Module) -> bool | None:
+    """Whether a layer of this type is channels-last; None if its type does not tell."""
+    if type(part) is nn.Sequential and len(part):
+        return _by_type(part[-1])
+    if type(part) in (nn.LayerNorm, nn.Linear):  # classes derived from LayerNorm may move the axes around it
+        return True
+    return False if isinstance(part, _CHANNELS_FIRST) else None
+
+
+def _by_probe(module: nn.Module, x: Tensor, layers: Sequence[str]) -> dict[str, bool | tuple[int, ...]]:
+    """The same for layers whose types do not tell."""
+    if not layers:
+        return {}
+    plain, upper, left = (_outputs(module, image, layers) for image in _probe_images(x))
+    called = [name for name in layers if name in plain]
+    if not called:
+        return {}
+    # For each axis, how much nearer to its end the left half's change lies than the upper half's: above 0 for the
+    # vertical axis, below 0 for the horizontal one.
+    apart = torch.stack([_centres(left[name] - plain[name]) - _centres(upper[name] - plain[name]) for name in called])
+    shares = torch.stack([_sums_to_one(plain[name]) for name in called])
+    facts = torch.cat([apart, shares[:, None]], 1).tolist()  # one wait for the device
+    proportions = x.shape[-2] / x.shape[-1]
+    return {
+        name: _settled((*plain[name].shape,), of_axes, bool(is_share), proportions)
+        for name, (*of_axes, is_share) in zip(called, facts, strict=True)
+    }
+
+
+def _probe_images(x: Tensor) -> list[Tensor]:
+    """Three images (1, 3, H, W): one, the same with another upper half, and with another left half."""
+    generator = torch.Generator().manual_seed(0)
+    height, width = x.shape[-2:]
+    one, other = (
+        F.interpolate(torch.randn(1, x.shape[1], 16, 16, generator=generator), (height, width)).to(x) for _ in range(2)
+    )
+    upper, left = one.clone(), one.clone()
+    upper[:, :, : height // 2] = other[:, :, : height // 2]
+    left[..., : width // 2] = other[..., : width // 2]
+    return [one, upper, left]
+
+
+def _outputs(module: nn.Module, image: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+    """The last output of each layer for an image, of those that are called and return (1, a, b, c)."""
+    outputs: dict[str, Tensor] = {}
+
+    def keep(name: str, output: object) -> object:
+        if isinstance(output, Tensor) and output.ndim == 4 and len(output) == 1:
+            outputs[name] = output.detach().clone()
+        return output
+
+    with torch.no_grad(), layer_hooks(module, {name: partial(keep, name) for name in layers}):
+        module(image)
+    return outputs
+
+
+def _settled(
+    shape: tuple[int, ...], apart: Sequence[float], is_share: bool, proportions: float
+) -> bool | tuple[int, ...]:
+    """Whether a layer of this shape (1, a, b, c) is channels-last; the shape if nothing tells."""
+    a, b, c = shape[1:]
+    if b == c == 1:
+        return False  # one place, whatever it is
+    if b == c and is_share:
+        return shape  # attention: how much each place looks at each other one
+    first, last = apart[1] - apart[2], apart[0] - apart[1]
+    if max(first, last) >= _CLEAR:
+        return last > first
+    if min(apart[1:]) >= _CLEAR or max(apart[1:]) <= -_CLEAR:
+        return shape  # its last two axes stand for the same
+    fits_first, fits_last = _alike(b / c, proportions), _alike(a / b, proportions)
+    return shape if fits_first == fits_last else fits_last
+
+
+def _sums_to_one(output: Tensor) -> Tensor:
+    """Whether an output (1, a, b, c) holds shares along its last axis, as 0 or 1."""
+    sums = output.float().sum(-1)
+    return ((output >= 0).all() & ((sums - 1).abs() < 1e-3).all()).float()
+
+
+def _centres(change: Tensor) -> Tensor:
+    """The centre of a change (1, a, b, c) along each of the last axes, from 0 to 1: (3,); 0.5 if nothing changes."""
+    energy = change[0].float().square()
+    centres = []
+    for axis, size in enumerate(energy.shape):
+        profile = energy.sum([other for other in range(3) if other != axis])
+        places = torch.linspace(0, 1, size, device=energy.device) if size > 1 else torch.full_like(profile, 0.5)
+        centres.append((profile * places).sum() / profile.sum())
+    found = torch.stack(centres)
+    return torch.where(torch.isfinite(found), found, 0.5)
+
+
+def _alike(one: float, other: float) -> bool:
+    """Whether two proportions are the same but for the rounding of sizes."""
+    return 0.7 < one / other < 1.4

@@ -1,0 +1,28 @@
+"""What a network returns, as logits (B, classes)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def logits_of(output: object, batch: int) -> Tensor:
+    """Return the output of a network for `batch` images as logits (B, classes).
+
+    One logit z for each image, (B,) or (B, 1), answers a question with yes or no. It becomes the two logits
+    (-z/2, +z/2): class 0 is "no", class 1 is "yes", and their softmax is (1 - sigmoid(z), sigmoid(z)).
+
+    Raises:
+        ValueError: an output of another kind or shape.
+    """
+    if isinstance(output, Tensor) and len(output.shape) in (1, 2) and len(output) == batch:
+        if output.ndim == 2 and output.shape[1] != 1:
+            return output
+        half = output.reshape(batch) / 2
+        return torch.stack([-half, half], 1)
+    raise ValueError(f"the network must return logits ({batch}, classes), got {described(output)}")
+
+
+def described(value: object) -> str:
+    """The type and shape of a value, for error messages."""
+    return f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
