@@ -11,6 +11,7 @@ from torch import nn
 
 from camviz import shapes
 from camviz.models.registry import SHAPES, ModelInfo, Preprocessing, make_net
+from camviz.network.layouts import channels_last
 
 SIDE = 32
 LAYERS = ("relu1", "relu2")
@@ -49,6 +50,8 @@ def watching(turns):
     module = seeded(lambda: Watching(turns), seed=2, dtype=torch.float32)
     net = make_net(info, module, tuple("abcd"), LAYERS, how, torch.device("cpu"))
     module.clean.copy_(net.preprocess(PICTURE)[0])
+    channels_last(module, net.preprocess(PICTURE), ("conv1", "conv2", *LAYERS))  # once for a network
+    module.seen.clear()
     return net
 
 
