@@ -73,6 +73,10 @@ class Tab:
             message.rerun_script.widget_states.widgets.add(id=widget).string_array_value.data.extend(values)
         self.connection.send(message.SerializeToString())
 
+    def clear_caches(self):
+        """Ask the server to clear st.cache_data and st.cache_resource, as any browser may."""
+        self.connection.send(BackMsg(clear_cache=True).SerializeToString())
+
     def messages(self):
         """What the server sends, one message after another, for as long as patience lasts."""
         end = time.monotonic() + self.patience

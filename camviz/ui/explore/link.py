@@ -12,8 +12,9 @@ from camviz import shapes
 from camviz.images import Fit
 from camviz.models import IMAGENET, ModelInfo, Net
 from camviz.samples import SAMPLES
+from camviz.ui.escaping import code
 from camviz.ui.links.address_bar import arrived, keep, leave_out, tell
-from camviz.ui.links.link_format import DIGITS, Explored, code, plain, shown
+from camviz.ui.links.link_format import DIGITS, Explored, plain, shown
 from camviz.ui.server.sharing import shared_host
 from camviz.ui.server.streamlit_internals import DeltaGenerator
 from camviz.ui.session import (

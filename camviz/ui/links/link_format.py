@@ -15,11 +15,12 @@ from camviz.methods import METHODS
 from camviz.models import list_models
 from camviz.noise import KINDS
 from camviz.samples import SAMPLES
+from camviz.ui.escaping import code
 
 VERSION = "1"
 # Separates the items of a list; needs no escaping in an address.
 _SEPARATOR = "~"
-_LONGEST, _MOST, _SHOWN = 4000, 64, 40  # characters of a value, items of a list, characters shown of an invalid value
+_LONGEST, _MOST = 4000, 64  # characters of a value, items of a list
 _DIGEST = re.compile(r"[0-9a-f]{16,64}")
 _LAYER = re.compile(r"[A-Za-z0-9_.]{1,100}")
 _COUNT = re.compile(r"[0-9]{1,4}")
@@ -201,12 +202,6 @@ def write(state: PageState) -> dict[str, str]:
 def shown(name: str, text: str) -> str:
     """A field's name with a stranger's text, shortened and escaped for Markdown."""
     return f"{name} {code(text)}"
-
-
-def code(text: str) -> str:
-    """Text as Markdown code, so that nothing in it is read as markup: a link must not show a picture or a link."""
-    line = "".join(sign if sign.isprintable() and sign != "`" else " " for sign in text[: _SHOWN + 1]).strip()
-    return f"`{line if len(line) <= _SHOWN else line[:_SHOWN] + '…'}`" if line else "(nothing)"
 
 
 def left_out(ignored: Sequence[str]) -> str:

@@ -14,8 +14,9 @@ from camviz.models import Net, list_models
 from camviz.results import bundle
 from camviz.results.bundle import BundleError
 from camviz.results.finding import Finding
+from camviz.ui.escaping import as_text, code
 from camviz.ui.explore import link as explorelink
-from camviz.ui.links.link_format import Explored, code
+from camviz.ui.links.link_format import Explored
 from camviz.ui.panels.slow_progress import progress_over
 from camviz.ui.server.sharing import shared_host
 from camviz.ui.server.streamlit_internals import Slot, UploadedFile
@@ -227,8 +228,3 @@ def departures(stored: Finding, net: Net | None) -> list[str]:
 
 def _on_slider(level: float) -> float:
     return round(round(level / STEP) * STEP, 2)
-
-
-def as_text(words: str) -> str:
-    """Escape a stranger's words for Markdown, so that they cannot contain markup, such as a picture."""
-    return "".join(f"\\{sign}" if sign in r"\`*_[]<>~$:&!|#" else sign for sign in words)

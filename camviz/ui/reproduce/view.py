@@ -17,8 +17,9 @@ from camviz.metrics import SCORES
 from camviz.results.agreement import SCORE_TOLERANCE, Agreement
 from camviz.results.exports import settings_in_words
 from camviz.results.finding import RESULT, Finding, MapScores, result_title
+from camviz.ui.escaping import as_text
 from camviz.ui.panels import viewer
-from camviz.ui.reproduce.opened import Opened, as_text, show_waiting
+from camviz.ui.reproduce.opened import Opened, show_waiting
 from camviz.ui.server.streamlit_internals import DeltaGenerator, Slot
 
 _STORED, _NOW = "Stored in the bundle", "Computed now"

@@ -13,6 +13,7 @@ from camviz.methods import METHODS
 from camviz.models import Net
 from camviz.noise import KINDS
 from camviz.samples import SAMPLES
+from camviz.ui.escaping import as_text
 from camviz.ui.links.link_format import MOST_DRAWS, MOST_SHAPES
 from camviz.ui.robustness.sweep import Plan, recipes_of
 from camviz.ui.server.sharing import shared_host
@@ -70,7 +71,7 @@ def _uploaded() -> list[Picture]:
         try:
             own.append(read_picture(shared_host(), upload.getvalue(), upload.name))
         except ImageError as error:
-            st.error(f"{upload.name}: {error}", icon=":material/broken_image:")
+            st.error(f"{as_text(upload.name)}: {error}", icon=":material/broken_image:")
     if own:
         st.caption("Your pictures stay in this server's memory. They are not written to disk or shared.")
         st.button("Forget my pictures", icon=":material/delete:", on_click=_forget, args=(own,), width="stretch")

@@ -9,8 +9,9 @@ import streamlit as st
 
 from camviz.models import ModelInfo
 from camviz.samples import SAMPLES
+from camviz.ui.escaping import code
 from camviz.ui.links.address_bar import arrived, keep, tell
-from camviz.ui.links.link_format import DIGITS, Swept, code, plain
+from camviz.ui.links.link_format import DIGITS, Swept, plain
 from camviz.ui.server.streamlit_internals import DeltaGenerator
 from camviz.ui.session import (
     FIT,

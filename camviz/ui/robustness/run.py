@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from camviz.ui.escaping import as_text
 from camviz.ui.robustness.sweep import Plan, done_copies, go_on, refusal, usable
 from camviz.ui.session import SWEEP_BEGUN, SWEEP_RUNNING
 from camviz.ui.sidebar.model_and_method import duration
@@ -23,7 +24,7 @@ def run_bar(plan: Plan) -> Callable[[], None] | None:
     """
     for picture in plan.pictures:
         if reason := refusal(plan, picture):
-            st.warning(f"**{picture.title}** is left out. {reason}", icon=":material/grid_off:")
+            st.warning(f"**{as_text(picture.title)}** is left out. {reason}", icon=":material/grid_off:")
     total, done = len(usable(plan)) * len(plan.points), done_copies(plan)
     running = SWEEP_RUNNING.get() == plan.key and done < total
     left, right = st.columns([5, 1], vertical_alignment="center")

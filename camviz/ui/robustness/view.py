@@ -11,6 +11,7 @@ import streamlit as st
 from camviz.html.words import ROBUSTNESS_STEPS
 from camviz.noise import KINDS
 from camviz.noise.rank_overlap import chance
+from camviz.results.exports import as_cell
 from camviz.statistics import Interval, bootstrap, compare, in_words
 from camviz.study import per_image
 from camviz.ui.robustness.charts import MEASURES, curves_figure, measures_figure, ranks_figure
@@ -123,16 +124,18 @@ def _show_numbers(table: pd.DataFrame, values: pd.DataFrame) -> None:
         },
     )
     copies, pictures = st.columns(2)
-    copies.download_button(
-        "Every copy, CSV", table.to_csv(index=False), "camviz-robustness-copies.csv", "text/csv", width="stretch"
-    )
+    copies.download_button("Every copy, CSV", _csv(table), "camviz-robustness-copies.csv", "text/csv", width="stretch")
     pictures.download_button(
         "By picture, CSV",
-        values.reset_index().to_csv(index=False),
+        _csv(values.reset_index()),
         "camviz-robustness-pictures.csv",
         "text/csv",
         width="stretch",
     )
+
+
+def _csv(table: pd.DataFrame) -> str:
+    return table.map(lambda cell: as_cell(cell) if isinstance(cell, str) else cell).to_csv(index=False)
 
 
 def _number(title: str, form: str, hint: str, width: int = 46) -> ColumnConfig:
