@@ -22,7 +22,7 @@ def running_app(home, script="app.py"):
     environment["OMP_NUM_THREADS"] = "1"  # leaves a core to the browser
     command = [sys.executable, "-m", "streamlit", "run", script, "--server.port", str(port)]
     server = subprocess.Popen(
-        [*command, "--server.headless", "true", "--server.address", "127.0.0.1"],
+        [*command, "--server.headless", "true"],
         cwd=ROOT,
         env=environment,
         stdout=subprocess.PIPE,

@@ -143,6 +143,24 @@ def test_attention_matrices_are_refused():
     assert find_layers(module, x[:1]) == ("patches",)
 
 
+class Heads(Attention):
+    """The queries of each head, normalised, are the output of a layer: (B, 2, N, 4)."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.LayerNorm(4)
+
+    def forward(self, x):
+        tokens = self.patches(x).flatten(2).transpose(1, 2)
+        return self.head(self.norm(tokens.unflatten(2, (2, 4)).transpose(1, 2)).transpose(1, 2).flatten(2).mean(1))
+
+
+@pytest.mark.parametrize("side", [16, 32])
+def test_the_heads_of_an_attention_are_refused(side):
+    with pytest.raises(ValueError, match=r"axes of layer 'norm' are channels"):
+        camviz.capture(seeded(Heads), noise_images(2, side, side), layers=["norm"])
+
+
 class Windows(nn.Module):
     """Four crops of each image, folded into the batch."""
 

@@ -17,9 +17,12 @@ _CHANNELS_FIRST = (
     *(nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.LPPool2d, nn.FractionalMaxPool2d),
     *(nn.Upsample, nn.PixelShuffle, nn.PixelUnshuffle, nn.ZeroPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d),
 )
-# How far the centres of two changes must lie apart to tell something. In networks of torchvision at 224 pixels it is
-# 0.24 or more; behind attention over all places, and on maps of 2 x 2 pixels, it is as good as nothing.
-_CLEAR = 0.1
+# How far the centres of two changes must lie apart on each of two axes, and together, to tell something. In networks of
+# torchvision at 224 pixels it is 0.24 or more together; behind attention over all places, and on maps of 2 x 2 pixels,
+# it is as good as nothing.
+_EACH, _CLEAR = 0.04, 0.1
+# On maps of up to so many places chance may outweigh that.
+_CHANCE = 64
 
 # For each layer of a network that has been asked for: whether it is channels-last, or the shape that does not tell.
 _KNOWN: WeakKeyDictionary[nn.Module, dict[str, bool | tuple[int, ...]]] = WeakKeyDictionary()
@@ -29,9 +32,9 @@ def channels_last(module: nn.Module, x: Tensor, layers: Sequence[str]) -> dict[s
     """For each layer, whether its output is (B, h, w, K) rather than (B, K, h, w).
 
     The layer's type decides where it can. Otherwise a probe does: a change of the upper half of an image shows at the
-    top of a feature map, and one of the left half at its left, whichever axes these are. If that shows nothing, the
-    axes in the proportions of the image are the places. Layers that are never called, or return something else, are
-    left out.
+    top of a feature map, and one of the left half at its left, whichever axes these are. If that shows nothing, and on
+    small maps, the axes in the proportions of the image are the places. Layers that are never called, or return
+    something else, are left out.
 
     Args:
         module: a network in eval mode.
@@ -78,8 +81,7 @@ def _by_type(part: nn.Module) -> bool | None:
     """Whether a layer of this type is channels-last; None if its type does not tell."""
     if type(part) is nn.Sequential and len(part):
         return _by_type(part[-1])
-    if type(part) in (nn.LayerNorm, nn.Linear):  # classes derived from LayerNorm may move the axes around it
-        return True
+    # What normalises or multiplies the last axis may do so for each head of an attention: those are left to the probe.
     return False if isinstance(part, _CHANNELS_FIRST) else None
 
 
@@ -139,13 +141,21 @@ def _settled(
         return False  # one place, whatever it is
     if b == c and is_share:
         return shape  # attention: how much each place looks at each other one
-    first, last = apart[1] - apart[2], apart[0] - apart[1]
-    if max(first, last) >= _CLEAR:
-        return last > first
+    fits_first, fits_last = _fits(b, c, proportions), _fits(a, b, proportions)
+    if fits_first != fits_last and (a * b if fits_last else b * c) <= _CHANCE:
+        return fits_last
+    first = _is_clear(apart[1], -apart[2], fits_first)
+    last = _is_clear(apart[0], -apart[1], fits_last)
+    if first or last:
+        return last
     if min(apart[1:]) >= _CLEAR or max(apart[1:]) <= -_CLEAR:
         return shape  # its last two axes stand for the same
-    fits_first, fits_last = _alike(b / c, proportions), _alike(a / b, proportions)
     return shape if fits_first == fits_last else fits_last
+
+
+def _is_clear(down: float, right: float, fits: bool) -> bool:
+    """Whether changes lie apart on both a vertical and a horizontal axis; more so where their proportions are odd."""
+    return min(down, right) >= (_EACH if fits else _CLEAR) and down + right >= _CLEAR
 
 
 def _sums_to_one(output: Tensor) -> Tensor:
@@ -166,6 +176,6 @@ def _centres(change: Tensor) -> Tensor:
     return torch.where(torch.isfinite(found), found, 0.5)
 
 
-def _alike(one: float, other: float) -> bool:
-    """Whether two proportions are the same but for the rounding of sizes."""
-    return 0.7 < one / other < 1.4
+def _fits(height: int, width: int, proportions: float) -> bool:
+    """Whether a map of these sides has the proportions of the image, but for rounding."""
+    return abs(height - width * proportions) <= max(1.0, proportions)
