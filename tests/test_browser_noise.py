@@ -155,6 +155,11 @@ def test_a_sweep_is_stopped_resumed_looked_at_and_taken_away(robustness, tmp_pat
 
 def test_several_uploads_at_once(robustness):
     page = robustness
+    rubbish = {"name": "![x](http://example.org/x.png) www.example.org.png", "mimeType": "image/png", "buffer": b"none"}
+    page.locator("input[type=file]").set_input_files([rubbish])
+    alert = page.locator("[data-testid=stAlert]")
+    expect(alert).to_contain_text("![x](http")
+    assert alert.locator("img, a").count() == 0
     pictures = [
         {"name": f"{number}.png", "mimeType": "image/png", "buffer": png(shapes.sample(number).image)}
         for number in range(3)
