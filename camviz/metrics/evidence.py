@@ -15,7 +15,7 @@ from camviz.metrics.registry import SCORES, Score
 from camviz.metrics.road import PERCENTILES, Road, Ties, check_maps, removals
 from camviz.network.capture import Target, as_target
 from camviz.network.hooks import require_eval
-from camviz.network.logits import logits_of
+from camviz.network.logits import logits_of, network_logits
 
 Value = TypeVar("Value")
 # (x, target) -> maps (B, H, W): the whole method, run again
@@ -133,7 +133,7 @@ class Evidence:
         if self.logits is not None:
             return logits_of(self.logits, len(self.x))
         with torch.no_grad():
-            return logits_of(self.module(self.x.clone()), len(self.x))  # some networks normalise their input in place
+            return network_logits(self.module, self.x)
 
     @ComputedOnce
     def classes(self) -> Tensor:

@@ -17,7 +17,7 @@ from camviz.metrics.imputation import NOISE, impute
 from camviz.network.batching import forward
 from camviz.network.capture import as_target
 from camviz.network.hooks import require_eval
-from camviz.network.logits import logits_of
+from camviz.network.logits import logits_of, network_logits
 
 PERCENTILES = (20, 40, 60, 80)
 # "all" also removes pixels that tie with the threshold; "random" removes exactly the requested share, drawing ties.
@@ -106,8 +106,7 @@ def roads(
     require_eval(module)
     require_unit_range(maps)
     with torch.no_grad():
-        output = module(x.clone()) if logits is None else logits  # some networks normalise their input in place
-    logits = logits_of(output, len(x))
+        logits = network_logits(module, x) if logits is None else logits_of(logits, len(x))
     return removals(module, x, maps, as_target(target, logits), logits, seed, percentiles, ties, progress)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from camviz.network.cut_gradients import where_cut
 from camviz.network.hooks import layer_hooks, require_eval
 from camviz.network.layouts import as_channels_first, as_the_network_has_it, channels_last
-from camviz.network.logits import described, logits_of
+from camviz.network.logits import described, network_logits
 
 Target = Tensor | Sequence[int] | int | None
 
@@ -142,7 +142,7 @@ def captures(
         recorder = _Recorder(len(x), channels_last(module, x, names))
         start = time.perf_counter()
         with layer_hooks(module, {name: partial(recorder, name) for name in names}):
-            logits = logits_of(module(x.clone()), len(x))  # some networks normalise their input in place
+            logits = network_logits(module, x)
         seconds = time.perf_counter() - start
         activations = recorder.outputs(names)
         classes = [as_target(target, logits) for target in targets]

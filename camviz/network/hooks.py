@@ -45,13 +45,12 @@ def layer_hooks(
         return lambda _module, *inputs: function(inputs) if threading.get_ident() == owner else None
 
     handles = []
-    stance = _eager(modules.values())
     try:
         for name, function in before.items():
             handles.append(modules[name].register_forward_pre_hook(before_hook(function), with_kwargs=True))
         for name, function in after.items():
             handles.append(modules[name].register_forward_hook(after_hook(function)))
-        with stance:
+        with _eager(modules.values()):
             yield
     finally:
         for handle in handles:

@@ -61,9 +61,9 @@ def layouts(module: nn.Module, x: Tensor, layers: Sequence[str]) -> dict[str, bo
     asked = [name for name in dict.fromkeys(layers) if name not in known]
     if asked:
         parts = dict(module.named_modules())
-        by_type = {name: _by_type(parts[name]) for name in asked if name in parts}
-        known.update({name: is_last for name, is_last in by_type.items() if is_last is not None})
-        known.update(_by_probe(module, x, [name for name in asked if by_type.get(name) is None]))
+        certain = [name for name in asked if name in parts and _is_channels_first(parts[name])]
+        known.update(dict.fromkeys(certain, False))
+        known.update(_by_probe(module, x, [name for name in asked if name not in known]))
     return {name: known[name] for name in layers if name in known}
 
 
@@ -77,12 +77,14 @@ def as_the_network_has_it(activations: Tensor, is_last: bool) -> Tensor:
     return activations.permute(0, 2, 3, 1) if is_last else activations
 
 
-def _by_type(part: nn.Module) -> bool | None:
-    """Whether a layer of this type is channels-last; None if its type does not tell."""
+def _is_channels_first(part: nn.Module) -> bool:
+    """Whether the type of a layer alone says that its channels come first.
+
+    No type says the contrary: what normalises or multiplies the last axis may do so for each head of an attention.
+    """
     if type(part) is nn.Sequential and len(part):
-        return _by_type(part[-1])
-    # What normalises or multiplies the last axis may do so for each head of an attention: those are left to the probe.
-    return False if isinstance(part, _CHANNELS_FIRST) else None
+        return _is_channels_first(part[-1])
+    return isinstance(part, _CHANNELS_FIRST)
 
 
 def _by_probe(module: nn.Module, x: Tensor, layers: Sequence[str]) -> dict[str, bool | tuple[int, ...]]:

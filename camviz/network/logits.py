@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+
+def network_logits(module: nn.Module, x: Tensor) -> Tensor:
+    """Run a network on images x (B, 3, H, W), which are not changed: its logits (B, classes), as by `logits_of`."""
+    return logits_of(module(x.clone()), len(x))  # some networks normalise their input in place
 
 
 def logits_of(output: object, batch: int) -> Tensor:

@@ -22,7 +22,7 @@ from scipy import special
 
 from camviz.models import Net
 from camviz.network.hooks import require_eval
-from camviz.network.logits import logits_of
+from camviz.network.logits import network_logits
 
 Picture = NDArray[np.uint8]
 AtStrength = Callable[[float], NDArray[Any]]  # strength -> grey values (H, W, 3) up to 255, neither clipped nor rounded
@@ -343,7 +343,7 @@ def _fgsm(clean: NoiseInput) -> AtStrength:
     net, target = cast(Net, clean.net), cast(int, clean.target)
     with torch.inference_mode(False), torch.enable_grad():
         x = net.preprocess(clean.image).requires_grad_()
-        logits = logits_of(net.module(x.clone()), 1)  # some networks normalise their input in place
+        logits = network_logits(net.module, x)
         others = logits[0, [label for label in range(logits.shape[1]) if label != target]]
         # Cross-entropy is log(1 + exp(odds)), so the gradients differ only by the factor 1 - p. It is positive, but
         # rounds to 0 in single precision if the network is sure of the class.
