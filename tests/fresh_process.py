@@ -7,7 +7,7 @@ from pathlib import Path
 
 import camviz
 
-OPENCV_IS_LOADED = "cv2" in sys.modules  # by importing camviz alone
+HEAVY = ("cv2", "scipy.stats", "skimage.measure", "torch._dynamo", "torchvision")
 STORED = Path(__file__).parent / "data" / "version-1.camviz.zip"
 
 
@@ -35,4 +35,6 @@ def digests() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    print(json.dumps({"opencv is loaded": OPENCV_IS_LOADED, **digests()}))
+    camviz.load_model("efficientnet-lite0")
+    loaded = [name for name in HEAVY if name in sys.modules]
+    print(json.dumps({"loaded": loaded, **digests()}))

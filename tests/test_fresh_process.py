@@ -31,5 +31,5 @@ def test_the_same_in_another_process(there):
     assert {name: there[name] for name in here} == here
 
 
-def test_opencv_is_imported_when_it_is_needed(there):
-    assert there["opencv is loaded"] is False
+def test_what_is_slow_to_import_waits_until_it_is_needed(there):
+    assert there["loaded"] == []

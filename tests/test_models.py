@@ -1,5 +1,6 @@
 """Networks by name: what they recognise, how they preprocess, which layers they offer, and how they fail."""
 
+import json
 import math
 import pickle
 import socket
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+import torchvision_facts
 from PIL import Image
 from skimage import data
 from small_networks import Plain, noise_images, seeded
@@ -155,6 +157,10 @@ def test_finding_layers_leaves_nothing_behind():
     module = untrained("resnet18")
     find_layers(module, noise_images(1, 64, 64, dtype=torch.float32))
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
+
+
+def test_what_is_known_of_torchvision_is_what_it_says():
+    assert json.loads(torchvision_facts.FILE.read_text(encoding="utf-8")) == torchvision_facts.facts()
 
 
 def test_list_of_models():

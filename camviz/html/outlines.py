@@ -8,7 +8,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.measure import approximate_polygon, find_contours
 
 from camviz.results.finding import KnownShape, shape_to_show
 
@@ -38,6 +37,8 @@ def outline_path(mask: NDArray[np.bool_], dashed: bool = False) -> str:
 @lru_cache(maxsize=64)
 def _traced(pixels: bytes, shape: tuple[int, int]) -> str:
     """The outline of a mask as an SVG path; a page needs the same one many times."""
+    from skimage.measure import approximate_polygon, find_contours  # slow to import
+
     mask = np.frombuffer(pixels, np.bool_).reshape(shape)
     rings = find_contours(np.pad(mask, 1).astype(float), 0.5)
     # Contours run through pixel centres of the padded mask, (row, column): half a pixel from its corner.

@@ -9,7 +9,6 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import center_of_mass
-from scipy.stats import rankdata
 
 from camviz.html.outlines import outline_path, svg_uri
 
@@ -33,6 +32,8 @@ class Ranked:
     @property
     def ranks(self) -> NDArray[np.float64]:
         """Each region's rank (m,), 1 for the highest; ties share a rank."""
+        from scipy.stats import rankdata  # slow to import
+
         return rankdata(-self.scores)
 
     @property

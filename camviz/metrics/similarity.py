@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
-from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from camviz.maps import require_unit_range
@@ -46,12 +44,16 @@ def likeness(reference: Tensor, maps: Tensor) -> list[Likeness]:
 
 def _ssim(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     """Structural similarity; NaN for a map smaller than its window."""
+    from skimage.metrics import structural_similarity  # slow to import, as is scipy.stats
+
     if min(first.shape) < 7:
         return np.nan
     return float(structural_similarity(first, second, data_range=1.0))
 
 
 def _ranks(map_: NDArray[np.float64]) -> NDArray[np.float64]:
+    from scipy.stats import rankdata
+
     return rankdata(map_.ravel())
 
 

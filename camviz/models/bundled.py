@@ -9,12 +9,12 @@ from functools import cache
 from pathlib import Path
 
 import torch
-import torchvision
 from PIL import Image
 
 from camviz.models import checkpoint
 from camviz.models.layers import find_layers
 from camviz.models.registry import IMAGENET, ModelError, ModelInfo, Net, Preprocessing, make_net, probe_input
+from camviz.models.torchvision import imagenet_classes
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,5 @@ def load(info: ModelInfo, device: torch.device) -> Net:
         std=(128 / 255,) * 3,
         resample=Image.Resampling.BICUBIC,
     )
-    labels = tuple(torchvision.models.ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
     layers = find_layers(module.eval(), probe_input(size))
-    return make_net(info, module, labels, layers, preprocessing, device)
+    return make_net(info, module, imagenet_classes(), layers, preprocessing, device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ _KEY = "camviz"  # the card's key in the file's metadata
 _MAX_CLASSES = 100_000
 # safetensors' names of the number types accepted for floating-point and integer tensors; others would lose values.
 _FLOATS, _INTEGERS = ("F16", "BF16", "F32"), ("I64",)
+# What batch normalisation counts: stored beside the parameters, but none of them.
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 Value = TypeVar("Value")
 
 
@@ -93,10 +96,10 @@ def read_card(path: Path) -> Card:
 
 def info_of(path: Path, name: str) -> ModelInfo:
     """A checkpoint's entry in the list of models (ModelError as for `read_card`)."""
-    card = read_card(path)
-    with torch.device("meta"):
-        module = ARCHITECTURES[card.architecture](len(card.labels))
-    parameters = sum(weights.numel() for weights in module.parameters()) / 1e6
+    with _opened(path) as file:
+        card = _card(path, (file.metadata() or {}).get(_KEY))
+        weights = [name for name in file.keys() if name.rpartition(".")[2] not in _STATISTICS]  # noqa: SIM118
+        parameters = sum(math.prod(file.get_slice(name).get_shape()) for name in weights) / 1e6
     return ModelInfo(
         name=name,
         title=card.title,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 from PIL import Image
-from torchvision.transforms import InterpolationMode
 
 from camviz.models.download import Progress, download, is_cached
 from camviz.models.layers import stage_layers
@@ -37,18 +36,22 @@ FEATURED = {
     "regnet_y_400mf": ("RegNet-Y-400MF", "RegNet"),
 }
 
-_RESAMPLING = {
-    InterpolationMode.BILINEAR: Image.Resampling.BILINEAR,
-    InterpolationMode.BICUBIC: Image.Resampling.BICUBIC,
-}
+# What torchvision says of its classifiers, written by `tests/torchvision_facts.py`. torchvision itself takes as long to
+# import as torch, so that is done only to build a network.
+_FACTS = Path(__file__).parents[2] / "assets/torchvision.json"
 
 
 @cache
 def models() -> dict[str, ModelInfo]:
     """Every torchvision classifier with ImageNet weights, the featured ones first."""
-    names = torchvision.models.list_models(module=torchvision.models)
-    ordered = [*FEATURED, *(name for name in sorted(names) if name not in FEATURED)]
+    ordered = [*FEATURED, *(name for name in sorted(_facts()["networks"]) if name not in FEATURED)]
     return {name: _info(name) for name in ordered}
+
+
+@cache
+def imagenet_classes() -> tuple[str, ...]:
+    """The names of the 1,000 classes of ImageNet, in logit order."""
+    return tuple(_facts()["classes"])
 
 
 def load(info: ModelInfo, device: torch.device, progress: Progress | None = None) -> Net:
@@ -61,15 +64,22 @@ def load(info: ModelInfo, device: torch.device, progress: Progress | None = None
 
     Raises:
         DownloadError: the weights cannot be downloaded.
-        ModelError: the stored weights are damaged.
+        ModelError: the stored weights are damaged, or the installed torchvision has others.
     """
-    weights = _weights(info.name)
+    from torchvision.models import get_model, get_model_weights
+
+    weights: Any = get_model_weights(info.name)["DEFAULT"]
+    if weights.url != _url(info):
+        raise ModelError(
+            f"The installed torchvision has other weights for {info.title} than camviz knows: install the version that "
+            "camviz's requirements name."
+        )
     stored = fetch(info, progress)
     try:
         # Rejects a file that would run code: torchvision itself loads the cached file unchecked.
         torch.load(stored, map_location="cpu", weights_only=True)
         # torchvision finds the file in the cache, and knows how to rename the keys of old ones.
-        module = torchvision.models.get_model(info.name, weights=weights, progress=False)
+        module = get_model(info.name, weights=weights, progress=False)
     except UNREADABLE as error:
         raise ModelError(
             f"The stored weights of {info.title} cannot be read. Delete {stored.name} from PyTorch's download "
@@ -81,11 +91,10 @@ def load(info: ModelInfo, device: torch.device, progress: Progress | None = None
         resize=preset.resize_size[0],
         mean=tuple(preset.mean),
         std=tuple(preset.std),
-        resample=_RESAMPLING[preset.interpolation],
+        resample=Image.Resampling[preset.interpolation.name],
     )
-    labels = tuple(weights.meta["categories"])
     layers = stage_layers(info.name, module.eval(), probe_input(preprocessing.size))
-    return make_net(info, module, labels, layers, preprocessing, device)
+    return make_net(info, module, imagenet_classes(), layers, preprocessing, device)
 
 
 def fetch(info: ModelInfo, progress: Progress | None = None) -> Path:
@@ -98,21 +107,25 @@ def fetch(info: ModelInfo, progress: Progress | None = None) -> Path:
     Raises:
         DownloadError: the weights cannot be downloaded.
     """
-    return download(_weights(info.name).url, f"{info.title} ({info.download:.0f} MB)", progress)
+    return download(_url(info), f"{info.title} ({info.download:.0f} MB)", progress)
 
 
 def is_downloaded(info: ModelInfo) -> bool:
     """Whether the weights of a torchvision classifier are already on this machine."""
-    return is_cached(_weights(info.name).url)
+    return is_cached(_url(info))
 
 
-def _weights(name: str) -> Any:  # noqa: ANN401  (a torchvision enumeration, different for each network)
-    enumeration: Any = torchvision.models.get_model_weights(name)
-    return enumeration.DEFAULT
+@cache
+def _facts() -> dict[str, Any]:
+    return json.loads(_FACTS.read_text(encoding="utf-8"))
+
+
+def _url(info: ModelInfo) -> str:
+    return _facts()["networks"][info.name]["url"]
 
 
 def _info(name: str) -> ModelInfo:
-    meta = _weights(name).meta
+    facts = _facts()["networks"][name]
     title, family = FEATURED.get(name, (name, "more from torchvision"))
     return ModelInfo(
         name=name,
@@ -120,7 +133,7 @@ def _info(name: str) -> ModelInfo:
         family=family,
         source="torchvision",
         data=IMAGENET,
-        accuracy=meta["_metrics"]["ImageNet-1K"]["acc@1"],
-        parameters=meta["num_params"] / 1e6,
-        download=meta["_file_size"] * 2**20 / 1e6,  # given in MiB
+        accuracy=facts["accuracy"],
+        parameters=facts["parameters"],
+        download=facts["download"],
     )
