@@ -6,7 +6,7 @@ import io
 import numpy as np
 from pictures import png as png
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 BINARY = "/usr/bin/chromium"
 CHROMIUM = [
@@ -20,6 +20,15 @@ CHROMIUM = [
 ]
 SLOW = 60_000  # milliseconds that a loaded machine may need for a picture
 expect.set_options(timeout=SLOW)
+
+
+def new_tab(profile: BrowserContext, address: str) -> Page:
+    """An empty tab of a browser that has forgotten what the app stored in it, but not the app's scripts."""
+    page = profile.new_page()
+    stored = {"origin": address, "storageTypes": "local_storage"}
+    profile.new_cdp_session(page).send("Storage.clearDataForOrigin", stored)
+    page.set_default_timeout(SLOW)
+    return page
 
 
 # What a canvas shows, as a data URI; "" while it is not there.

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from browsing import BINARY, CHROMIUM, SLOW
+from browsing import BINARY, CHROMIUM, new_tab
 from playwright.sync_api import sync_playwright
 from server import running_app
 from skimage import data
@@ -95,12 +95,8 @@ def profile(playwright, tmp_path_factory):
 @pytest.fixture
 def page(profile, address):
     """A visit that remembers no earlier one, on which nothing may be asked of another host or shown as an exception."""
-    visit = profile.new_page()
-    stored = {"origin": address, "storageTypes": "local_storage"}
-    profile.new_cdp_session(visit).send("Storage.clearDataForOrigin", stored)
-    foreign = []
+    visit, foreign = new_tab(profile, address), []
     visit.on("request", lambda request: foreign.append(request.url) if _foreign(request.url, address) else None)
-    visit.set_default_timeout(SLOW)
     visit.goto(address)
     for part in (".cv-title b", ".cv-strip canvas", ".cv-scores", ".cv-guide"):  # they come in any order
         visit.wait_for_selector(part)
@@ -111,13 +107,17 @@ def page(profile, address):
 
 
 @pytest.fixture
-def visit(browser, address):
-    """A function that opens a path of the app in a fresh browser profile; no exception may be shown there."""
+def visit(profile, address):
+    """A function that opens a path of the app, as a visit that remembers no earlier one; no exception may be shown.
+
+    What `before` does to the page is done before it opens.
+    """
     pages = []
 
-    def open_(path="/", scheme="light"):
-        page = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme=scheme).new_page()
-        page.set_default_timeout(SLOW)
+    def open_(path="/", scheme="light", before=lambda page: None):
+        page = new_tab(profile, address)
+        page.emulate_media(color_scheme=scheme)
+        before(page)
         page.goto(address + path)
         pages.append(page)
         return page
@@ -125,7 +125,7 @@ def visit(browser, address):
     yield open_
     for page in pages:
         assert page.locator(".stException").count() == 0
-        page.context.close()
+        page.close()
 
 
 def _foreign(url, address):

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from browsing import SLOW, choose, result, upload, wait_for_change
+from browsing import choose, result, upload, wait_for_change
 from pictures import png
 from playwright.sync_api import Page, expect
 
@@ -23,10 +23,8 @@ def test_first_screen_explains_a_photograph_without_a_click(page):
     assert bottom["y"] + bottom["height"] < 900, "the scores must be on the first screen"
 
 
-def test_the_strip_keeps_its_place_while_scores_arrive(browser, address):
-    page = browser.new_page(viewport={"width": 1440, "height": 900})
-    page.set_default_timeout(SLOW)
-    page.goto(address)
+def test_the_strip_keeps_its_place_while_scores_arrive(visit):
+    page = visit()
     names = (".cv-strip", ".cv-scores", ".cv-guide")
     for name in names:  # they are drawn in any order
         page.wait_for_selector(name)
@@ -36,7 +34,6 @@ def test_the_strip_keeps_its_place_while_scores_arrive(browser, address):
     for name, place in places.items():
         now = page.locator(name).bounding_box()
         assert all(abs(now[side] - place[side]) <= 3 for side in place), f"{name} moved from {place} to {now}"
-    page.close()
 
 
 def test_another_method_gives_another_picture(page):
@@ -146,14 +143,11 @@ def test_the_guide_is_on_the_first_screen(page):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_both_themes_are_readable(browser, address, scheme):
-    page = browser.new_page(viewport={"width": 1440, "height": 900}, color_scheme=scheme)
-    page.set_default_timeout(SLOW)
-    page.goto(address)
+def test_both_themes_are_readable(visit, scheme):
+    page = visit(scheme=scheme)
     page.wait_for_selector(".cv-strip canvas")
     assert contrast(page, ".cv-title") > 7
     assert contrast(page, ".cv-result h4") > 4
-    page.close()
 
 
 def contrast(page: Page, selector: str) -> float:
@@ -200,20 +194,15 @@ def test_nothing_flickers_or_jumps_when_a_control_is_changed(page):
     assert max(places) - min(places) <= 40, "the words beside the chart may be a line longer"
 
 
-def test_no_other_menu_flashes_up_while_loading(browser, address):
+def test_no_other_menu_flashes_up_while_loading(visit):
     """Beside a folder named pages, Streamlit may show its own menu for a moment."""
-    page = browser.new_page(viewport={"width": 1440, "height": 900})
-    page.set_default_timeout(SLOW)
-    page.add_init_script(
-        """window.menus_seen = 0;
+    count = """window.menus_seen = 0;
         new MutationObserver(() => {
             menus_seen += document.querySelectorAll('[data-testid=stSidebarNavItems]').length;
         }).observe(document, { childList: true, subtree: true });"""
-    )
-    page.goto(address)
+    page = visit(before=lambda page: page.add_init_script(count))
     page.wait_for_selector(".cv-strip canvas")
     assert page.evaluate("menus_seen") == 0
-    page.close()
 
 
 def test_a_photograph_can_be_taken_and_explained(page):

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from browsing import SLOW, choose
+from browsing import choose, new_tab
 from playwright.sync_api import expect
 from server import ROOT
 from shape_result import MODEL, PNG, RECIPE
@@ -39,10 +39,9 @@ setInterval(look, 50);
 
 
 @pytest.fixture(scope="module")
-def unseen(browser, address):
+def unseen(profile, address):
     """The selectors that found nothing in a visit to all that the sheets dress."""
-    page = browser.new_page(viewport={"width": 1440, "height": 900})
-    page.set_default_timeout(SLOW)
+    page = new_tab(profile, address)
     page.add_init_script(LOOK.replace("SELECTORS", json.dumps(SELECTORS)))
     page.goto(address)
     page.wait_for_selector(".cv-strip canvas")

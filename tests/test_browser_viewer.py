@@ -337,12 +337,13 @@ def test_the_result_against_a_panel_by_blinking(viewer, known):
     raise AssertionError(f"only the {seen} was shown")
 
 
-def test_no_traffic_while_one_plays_with_the_pictures(browser, address):
-    page = browser.new_page(viewport={"width": 1440, "height": 900})
-    page.set_default_timeout(SLOW)
+def test_no_traffic_while_one_plays_with_the_pictures(visit):
     sent: list[object] = []
-    page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
-    page.goto(address)
+
+    def listen(page):
+        page.on("websocket", lambda socket: socket.on("framesent", sent.append))
+
+    page = visit(before=listen)
     page.wait_for_selector(".cv-tools button")
     page.wait_for_function("document.querySelector('.cv-result canvas')?.ariaLabel.includes('ARCC')")
     page.wait_for_timeout(500)
@@ -365,7 +366,6 @@ def test_no_traffic_while_one_plays_with_the_pictures(browser, address):
     page.wait_for_timeout(500)
     assert len(sent) == before
     assert requests == []
-    page.close()
 
 
 def test_the_look_is_kept_over_runs_and_pages(calm, known):
@@ -463,10 +463,8 @@ def test_a_blank_map_says_so(calm):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_tools_are_readable_in_both_themes(browser, address, scheme):
-    page = browser.new_page(viewport={"width": 1440, "height": 900}, color_scheme=scheme)
-    page.set_default_timeout(SLOW)
-    page.goto(address)
+def test_the_tools_are_readable_in_both_themes(visit, scheme):
+    page = visit(scheme=scheme)
     button = page.locator(".cv-tools button").first
     expect(button).to_be_visible()
     text, ground = (
@@ -479,7 +477,6 @@ def test_the_tools_are_readable_in_both_themes(browser, address, scheme):
         )
     )  # fmt: skip
     assert abs(text.mean() - ground.mean()) > 100
-    page.close()
 
 
 def test_a_panel_is_one_tab_away(calm):

@@ -1,0 +1,70 @@
+from . import noise, shapes
+from .heat_regions import HotRegion, Hotspots, hotspots
+from .images import ImageError, load_image
+from .merging import RULES, Rule, refine
+from .methods import METHODS, BlankMapWarning, Method, cam, cam_with_notes
+from .metrics import SCORES, Evidence, Score
+from .metrics.arcc import Arcc, arcc, arccs
+from .models import (
+    DownloadError,
+    ModelError,
+    ModelInfo,
+    Net,
+    list_models,
+    load_model,
+)
+from .network.capture import Capture, capture
+from .noise.measure import Robustness
+from .noise.rank_overlap import rbo
+from .recipe import Recipe, explain
+from .results import bundle
+from .results.agreement import Agreement, check_agreement
+from .results.finding import Finding, MapScores, Settings
+from .versions import __version__
+from .workbench.findings import find
+from .workbench.noisy_copies import robustness
+
+__all__ = [
+    "METHODS",
+    "RULES",
+    "SCORES",
+    "Agreement",
+    "Arcc",
+    "BlankMapWarning",
+    "Capture",
+    "DownloadError",
+    "Evidence",
+    "Finding",
+    "HotRegion",
+    "Hotspots",
+    "ImageError",
+    "MapScores",
+    "Method",
+    "ModelError",
+    "ModelInfo",
+    "Net",
+    "Recipe",
+    "Robustness",
+    "Rule",
+    "Score",
+    "Settings",
+    "__version__",
+    "arcc",
+    "arccs",
+    "bundle",
+    "cam",
+    "cam_with_notes",
+    "capture",
+    "check_agreement",
+    "explain",
+    "find",
+    "hotspots",
+    "list_models",
+    "load_image",
+    "load_model",
+    "noise",
+    "rbo",
+    "refine",
+    "robustness",
+    "shapes",
+]
