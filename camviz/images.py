@@ -14,11 +14,16 @@ from camviz.colour_profiles import to_srgb
 
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "GIF", "TIFF")  # JPEG covers the MPO that phones write
 MAX_PIXELS = 40_000_000
+_STRIP = 256  # rows converted at a time
 PAD_COLOUR = (124, 116, 104)  # the mean colour of ImageNet: neutral to a network trained on it
 
 Fit = Literal["crop", "squeeze", "pad"]
 Pixel = TypeVar("Pixel", np.uint8, np.bool_)
 
+_MOST_SCANS = 100  # of a JPEG
+TOO_MUCH_WORK = (
+    "This picture takes too much work to decode: open it in an image program and save it again as a PNG or JPEG."
+)
 _READABLE = "use a PNG, JPEG, WebP, AVIF, BMP, GIF or TIFF picture"
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
@@ -38,7 +43,7 @@ class ImageError(ValueError):
     """A picture cannot be read; the message is one sentence for the user who supplied it."""
 
 
-def load_image(source: str | Path | bytes | BinaryIO) -> NDArray[np.uint8]:
+def load_image(source: str | Path | bytes | BinaryIO, most: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """Read a picture from a path, bytes or a file into an sRGB array that looks as a person expects.
 
     The format is detected from the content. Colours with a profile are converted to sRGB, EXIF rotation is applied,
@@ -48,27 +53,31 @@ def load_image(source: str | Path | bytes | BinaryIO) -> NDArray[np.uint8]:
 
     Args:
         source: a path, the bytes themselves, or a binary file object (read from its start).
+        most: the largest number of pixels to accept, at most 40 megapixels.
 
     Returns:
         uint8 (H, W, 3), C-contiguous, owning its memory.
 
     Raises:
-        ImageError: no such file, an unsupported format, a damaged file, or more than 40 megapixels.
+        ImageError: no such file, an unsupported format, a damaged file, or too many pixels.
     """
     with _open(source) as stream, warnings.catch_warnings():
         # Our limit below is lower than Pillow's. (Threads may mix up the filters: at worst this one stays.)
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:
-            return _decode(stream)
+            return _decode(stream, most)
         except ImageError:
             raise
         except UnidentifiedImageError as error:
             raise ImageError(_why_unidentified(stream)) from error
         except Image.DecompressionBombError as error:  # raised while opening, so width and height are unknown
             claim = re.search(r"(\d+) pixels", str(error))
-            raise _too_large(f"{int(claim[1]) / 1e6:.1f} megapixels" if claim else "far too many pixels") from error
+            claimed = f"{int(claim[1]) / 1e6:.1f} megapixels" if claim else "far too many pixels"
+            raise _too_large(claimed, most) from error
+        except MemoryError as error:
+            raise ImageError("This picture needs too much memory: make it smaller first.") from error
         except Exception as error:
-            # Deliberately broad: on hostile bytes, decoders raise struct.error, KeyError, MemoryError...
+            # Deliberately broad: on hostile bytes, decoders raise struct.error, KeyError, AttributeError...
             raise ImageError("This picture is damaged or truncated: save or download it again.") from error
 
 
@@ -96,18 +105,19 @@ def _open(source: str | Path | bytes | BinaryIO) -> BinaryIO:
     return io.BytesIO(data)
 
 
-def _decode(stream: BinaryIO) -> NDArray[np.uint8]:
+def _decode(stream: BinaryIO, most: int) -> NDArray[np.uint8]:
     if not stream.read(1):
         raise ImageError(f"The file is empty: {_READABLE}.")
     with Image.open(stream, formats=FORMATS) as picture:
         width, height = picture.size
-        if width * height > MAX_PIXELS:
-            raise _too_large(f"{width} x {height} pixels ({width * height / 1e6:.1f} megapixels)")
+        if width * height > most:
+            raise _too_large(f"{width} x {height} pixels ({width * height / 1e6:.1f} megapixels)", most)
         _match_transparent_colour(picture)
+        _require_few_scans(picture, stream)
         picture.load()
-        turn = _turn(picture)
-        rgb = _to_rgb(picture)
-        return _to_array(rgb if turn is None else rgb.transpose(turn))
+        turn, profile = _turn(picture), picture.info.get("icc_profile")
+        plain = Image.fromarray(_to_grey(picture)) if _is_deep(picture) else picture
+        return _to_array(plain if turn is None else plain.transpose(turn), profile)
 
 
 def _why_unidentified(stream: BinaryIO) -> str:
@@ -127,9 +137,16 @@ def _why_unidentified(stream: BinaryIO) -> str:
     return f"This picture is damaged or in an unsupported format: {_READABLE}."
 
 
-def _too_large(size: str) -> ImageError:
-    limit = f"the limit is {MAX_PIXELS // 1_000_000} megapixels"
-    return ImageError(f"This picture has {size}, but {limit}: make it smaller first.")
+def _too_large(size: str, most: int) -> ImageError:
+    return ImageError(f"This picture has {size}, but the limit is {most / 1e6:g} megapixels: make it smaller first.")
+
+
+def _require_few_scans(picture: Image.Image, stream: BinaryIO) -> None:
+    """Refuse a progressive JPEG that goes over its blocks again and again: encoders do so some 10 times."""
+    if picture.format in ("JPEG", "MPO"):
+        stream.seek(0)
+        if stream.read().count(b"\xff\xda") > _MOST_SCANS:
+            raise ImageError(TOO_MUCH_WORK)
 
 
 def _match_transparent_colour(picture: Image.Image) -> None:
@@ -151,10 +168,21 @@ def _turn(picture: Image.Image) -> Image.Transpose | None:
         return None
 
 
-def _to_rgb(picture: Image.Image) -> Image.Image:
-    profile = picture.info.get("icc_profile")
-    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
-        return to_srgb(Image.fromarray(_to_grey(picture)), profile)
+def _is_deep(picture: Image.Image) -> bool:
+    """Whether its values are grey, of 16 or 32 bits."""
+    return picture.mode in ("I", "F") or picture.mode.startswith("I;16")
+
+
+def _to_array(picture: Image.Image, profile: bytes | None) -> NDArray[np.uint8]:
+    """Convert in strips: otherwise Pillow would hold several more copies of the whole picture."""
+    result = np.empty((picture.height, picture.width, 3), np.uint8)
+    for top in range(0, picture.height, _STRIP):
+        bottom = min(top + _STRIP, picture.height)
+        result[top:bottom] = np.asarray(_to_rgb(picture.crop((0, top, picture.width, bottom)), profile))
+    return result
+
+
+def _to_rgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
     if picture.mode == "La":  # Pillow cannot convert premultiplied grey to RGBA
         picture = picture.convert("LA")
     if picture.has_transparency_data:
@@ -164,15 +192,6 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
         white.paste(to_srgb(opaque, profile), mask=rgba)
         return white
     return to_srgb(picture, profile)
-
-
-def _to_array(rgb: Image.Image) -> NDArray[np.uint8]:
-    """Copy in strips: otherwise Pillow would hold two more copies of the whole picture."""
-    result = np.empty((rgb.height, rgb.width, 3), np.uint8)
-    for top in range(0, rgb.height, 256):
-        bottom = min(top + 256, rgb.height)
-        result[top:bottom] = np.asarray(rgb.crop((0, top, rgb.width, bottom)))
-    return result
 
 
 def _to_grey(picture: Image.Image) -> NDArray[np.uint8]:

@@ -22,6 +22,7 @@ from camviz.ui.server.sharing import shared_host
 from camviz.workbench import maps
 from camviz.workbench.cache_keys import Kind
 from camviz.workbench.noisy_copies import outcomes
+from camviz.workbench.pictures import picture_bytes
 
 APP = str(Path(__file__).parent.parent / "app.py")
 
@@ -144,9 +145,11 @@ def test_the_curve_holds_what_the_core_measures(app):
     assert noise in pieces[0]
     found = outcomes(of, recipes, pieces[0], comparisons=False)
     levels = [point.level for point in pieces[0]]
-    core = camviz.robustness(of.net, of.picture.pixels, "gaussian", levels)
+    core = camviz.robustness(of.net, camviz.load_image(picture_bytes(of)), "gaussian", levels)
     assert [o.overlap for o in found["merged"]] == pytest.approx(core.table.overlap.tolist(), abs=1e-5)
-    alone = camviz.robustness(of.net, of.picture.pixels, "gaussian", levels, layers=of.net.layers[-1])
+    alone = camviz.robustness(
+        of.net, camviz.load_image(picture_bytes(of)), "gaussian", levels, layers=of.net.layers[-1]
+    )
     assert [o.overlap for o in found["single"]] == pytest.approx(alone.table.overlap.tolist(), abs=1e-5)
     assert "overlap" in words(app)
 
@@ -193,7 +196,7 @@ def test_a_sweep_starts_stops_goes_on_and_equals_the_core(page, monkeypatch):
     table = sweep.results(small_plan())
     assert list(table.groupby(["method", "image"]).size()) == [2] * 6
     of = coffee()
-    core = camviz.robustness(of.net, of.picture.pixels, "gaussian", [0.4, 1.0])
+    core = camviz.robustness(of.net, camviz.load_image(picture_bytes(of)), "gaussian", [0.4, 1.0])
     mine = table[(table.image == "Coffee") & (table.method == "RefineCAM (Grad-CAM++)")]
     np.testing.assert_allclose(mine.overlap, core.table.overlap, atol=1e-5)
     assert mine.predicted.tolist() == core.table.predicted.tolist()

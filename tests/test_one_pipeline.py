@@ -26,7 +26,7 @@ from camviz.ui.server.sharing import SharedHost
 from camviz.workbench.findings import alone, as_finding, baselines
 from camviz.workbench.maps import likeliest
 from camviz.workbench.noisy_copies import outcomes
-from camviz.workbench.pictures import Explained, SeenPicture, draw_picture, known_shapes, read_picture
+from camviz.workbench.pictures import Explained, SeenPicture, draw_picture, known_shapes, picture_bytes, read_picture
 from camviz.workbench.scores import compute_scores, score_names, stages
 
 SIDE = 32
@@ -195,7 +195,7 @@ def test_robustness(host, small, photo, method, source):
     points = perturbations(["gaussian", "blur"], [0.3, 1.0], [0, 1])
     mine = outcomes(of, {"a": Recipe(method, small.layers)}, points)["a"]
     core = camviz.robustness(
-        small, of.picture.pixels, ["gaussian", "blur"], [0.3, 1.0], method, seeds=[0, 1], fit=of.fit
+        small, camviz.load_image(picture_bytes(of)), ["gaussian", "blur"], [0.3, 1.0], method, seeds=[0, 1], fit=of.fit
     ).table
     for name in ("kind", "level", "seed", "predicted", "flipped"):
         assert [getattr(each, name) for each in mine] == core[name].tolist()

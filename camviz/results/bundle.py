@@ -11,13 +11,15 @@ import io
 import math
 import stat
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from camviz.images import ImageError, load_image
+from camviz.decoding import DirectReader, Reader
+from camviz.images import ImageError
 from camviz.merging import RULES
 from camviz.results.exports import csv
 from camviz.results.finding import Finding, KnownShape, as_png
@@ -48,6 +50,7 @@ LIMITS = {
     SHAPES: 32 * 2**20,
     MERGES: 256 * 2**20,
 }
+_MOST_PIXELS = LIMITS[MERGED] // 4  # of the view: as many as the merged map can have
 # Present only if shapes are known, or if the merging rule needs more than the maps.
 OPTIONAL = {SHAPES, MERGES}
 _MAX_DIRECTORY = 4096  # bytes at the end of a zip that list its members
@@ -92,10 +95,14 @@ def write(finding: Finding) -> bytes:
     return stream.getvalue()
 
 
-def read(data: bytes) -> Finding:
+def read(data: bytes, reader: Reader | None = None) -> Finding:
     """Read a result from a bundle's bytes, which may be untrusted; nothing is computed again.
 
     The model's name may be anything: check that it is a known network before you load it.
+
+    Args:
+        data: the bundle's bytes.
+        reader: reads the pictures in it; None to read them in this process.
 
     Raises:
         BundleError: it is not a bundle, is damaged, or holds impossible values; the message says which.
@@ -103,9 +110,12 @@ def read(data: bytes) -> Finding:
     members = _members(data)
     manifest = parse(members[MANIFEST])
     _check_hashes(members, manifest.sha256)
-    view = _picture(members[VIEW], "view")
-    _picture(members[PICTURE], "picture")
     maps, merged = _array(members[MAPS], MAPS, 3), _array(members[MERGED], MERGED, 2)
+    reader = reader or DirectReader()
+    with _readable("picture"):
+        reader.size(members[PICTURE])
+    with _readable("view"):
+        view = reader.pixels(members[VIEW], _MOST_PIXELS)
     _check_sizes(manifest, view, maps, merged)
     finding = Finding(
         settings=manifest.settings,
@@ -120,7 +130,7 @@ def read(data: bytes) -> Finding:
         scores=manifest.scores,
         baselines=manifest.baselines,
         layers=manifest.layers,
-        shapes=_shapes(members, manifest, view),
+        shapes=_shapes(members, manifest, view, reader),
         merges=_merges(members, manifest, maps),
         versions=manifest.versions,
         device=manifest.device,
@@ -138,13 +148,16 @@ def _numbered(shapes: Sequence[KnownShape]) -> NDArray[np.uint8]:
     return np.repeat(numbers[..., None], 3, axis=2)
 
 
-def _shapes(members: Mapping[str, bytes], manifest: Manifest, view: NDArray[np.uint8]) -> tuple[KnownShape, ...]:
+def _shapes(
+    members: Mapping[str, bytes], manifest: Manifest, view: NDArray[np.uint8], reader: Reader
+) -> tuple[KnownShape, ...]:
     """The shapes that the picture is known to contain."""
     if (SHAPES in members) != bool(manifest.shapes):
         raise BundleError(f"This bundle's {SHAPES} does not match its manifest: {_ASK_AGAIN}.")
     if not manifest.shapes:
         return ()
-    numbers = _picture(members[SHAPES], "picture of shapes")
+    with _readable("picture of shapes"):
+        numbers = reader.pixels(members[SHAPES], _MOST_PIXELS)
     if numbers.shape != view.shape or numbers.max() > len(manifest.shapes):
         raise BundleError(f"This bundle's {SHAPES} does not match its view or its manifest: {_ASK_AGAIN}.")
     return tuple(KnownShape(label, numbers[..., 0] == number) for number, label in enumerate(manifest.shapes, 1))
@@ -261,9 +274,11 @@ def _check_hashes(members: Mapping[str, bytes], sha256: Mapping[str, str]) -> No
         raise BundleError(f"This bundle's manifest lists files that are missing: {_ASK_AGAIN}.")
 
 
-def _picture(data: bytes, what: str) -> NDArray[np.uint8]:
+@contextmanager
+def _readable(what: str) -> Iterator[None]:
+    """Refuse the bundle if a picture in it cannot be read in this block."""
     try:
-        return load_image(data)
+        yield
     except ImageError as error:
         raise BundleError(f"The {what} in this bundle cannot be read. {error}") from error
 

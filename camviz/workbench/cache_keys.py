@@ -13,7 +13,7 @@ class Kind(Enum):
     NETWORK = auto()
     SPEED = auto()  # of a network
     SAMPLE = auto()  # a drawn sample, by its number
-    PIXELS = auto()  # of a picture
+    REFUSAL = auto()  # of bytes that are no picture
     PNG = auto()
     VIEW = auto()  # of a picture as a network sees it
     VIEW_URI = auto()

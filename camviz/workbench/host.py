@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
+from camviz.decoding import DirectReader, Reader
 from camviz.methods.registry import Progress
 from camviz.workbench.byte_cache import ByteCache, Value
 from camviz.workbench.cache_keys import Key
@@ -20,12 +21,14 @@ class Host(Protocol):
     Attributes:
         results: pictures, and everything computed from them.
         networks: networks; the least recently used make room for new ones.
+        reader: reads pictures from their bytes.
         moved: names of the networks that run on the CPU because the GPU's memory was too small.
         batch: how many noisy copies go through a network together; None for a number that suits the device.
     """
 
     results: ByteCache
     networks: ByteCache
+    reader: Reader
     moved: set[str]
     batch: int | None
 
@@ -52,6 +55,7 @@ class PlainHost:
     def __init__(self, batch: int | None = None) -> None:
         self.results = ByteCache(RESULT_BYTES)
         self.networks = ByteCache(NETWORK_BYTES)
+        self.reader: Reader = DirectReader()
         self.moved: set[str] = set()
         self.batch = batch
 

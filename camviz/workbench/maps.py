@@ -21,7 +21,7 @@ from camviz.recipe import Recipe
 from camviz.render import data_uri
 from camviz.workbench.cache_keys import Kind
 from camviz.workbench.host import telling
-from camviz.workbench.pictures import Explained, SeenPicture
+from camviz.workbench.pictures import Explained, SeenPicture, fitted
 
 
 def extra_layers(net: Net, recipes: Iterable[Recipe]) -> tuple[str, ...]:
@@ -45,7 +45,7 @@ def get_view(of: SeenPicture) -> NDArray[np.uint8]:
     def compute() -> NDArray[np.uint8]:
         perturbation = of.noise
         if perturbation is None:
-            return of.net.view(of.picture.pixels, of.fit)
+            return fitted(of)
         clean = get_view(of.clean)
         attacked = likeliest(of.clean) if _needs_net(perturbation.kind) else None
         with of.host.working():

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from camviz.images import Fit, load_image
+from camviz.images import Fit, ImageError
 from camviz.models import Net
 from camviz.noise.measure import Perturbation
 from camviz.results.finding import KnownShape, as_png
@@ -27,19 +27,17 @@ class Picture:
         id: the key of its results, from `picture_id`, or the SHA-256 of a synthetic sample's number.
         title: its name.
         credit: its author, or "".
-        pixels: uint8 (H, W, 3).
+        content: its original bytes, or uint8 (H, W, 3) if camviz drew it or was given its pixels.
         shapes: the shapes that it is known to contain; it is named after the first.
         synthetic: whether camviz drew it.
-        data: its original bytes; b"" if camviz drew it.
     """
 
     id: str
     title: str
     credit: str
-    pixels: NDArray[np.uint8] = field(repr=False)
+    content: bytes | NDArray[np.uint8] = field(repr=False)
     shapes: tuple[KnownShape, ...] = field(default=(), repr=False)
     synthetic: bool = False
-    data: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,8 +137,20 @@ def read_picture(host: Host, data: bytes, title: str, credit: str = "", shapes: 
         ImageError: the bytes are not a picture.
     """
     digest = picture_id(data, shapes)
-    pixels = host.results.get(Key(Kind.PIXELS, digest), lambda: load_image(data))
-    return Picture(digest, title, credit, pixels, shapes, data=data)
+    refusal = host.kept(Key(Kind.REFUSAL, digest), lambda: _refusal(host, data))
+    if refusal:
+        raise ImageError(refusal)
+    return Picture(digest, title, credit, data, shapes)
+
+
+def _refusal(host: Host, data: bytes) -> str:
+    """Why bytes are no picture; "" if they are one."""
+    try:
+        with host.working():
+            host.reader.size(data)
+    except ImageError as error:
+        return str(error)
+    return ""
 
 
 def draw_picture(host: Host, title: str, number: str, draw: Callable[[], Sample]) -> Picture:
@@ -162,10 +172,23 @@ def pixels_as_picture(pixels: NDArray[np.uint8], title: str) -> Picture:
 
 
 def picture_bytes(of: SeenPicture) -> bytes:
-    """The picture's original bytes; a PNG for a synthetic sample."""
-    return of.picture.data or of.host.kept(Key(Kind.PNG, of.picture.id), lambda: as_png(of.picture.pixels))
+    """The picture's original bytes; a PNG if there are none."""
+    content = of.picture.content
+    if isinstance(content, bytes):
+        return content
+    return of.host.kept(Key(Kind.PNG, of.picture.id), lambda: as_png(content))
+
+
+def fitted(of: SeenPicture) -> NDArray[np.uint8]:
+    """The picture as the network sees it without noise, uint8 (h, w, 3)."""
+    content, how = of.picture.content, of.net.preprocessing
+    if not isinstance(content, bytes):
+        return of.net.view(content, of.fit)
+    with of.host.working():
+        return of.host.reader.view(content, how.size, how.resize, of.fit, how.resample)
 
 
 def forget(host: Host, picture_id: str) -> None:
     """Drop a picture and everything derived from it."""
     host.results.forget(lambda key: key.picture == picture_id)
+    host.reader.forget()

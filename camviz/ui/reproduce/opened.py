@@ -58,7 +58,7 @@ def _accept(upload: UploadedFile) -> None:
     """Open a bundle instead of the current one; if the file is not a bundle, say why and keep the current one."""
     data = upload.getvalue()
     try:
-        new = Opened(hashlib.sha256(data).hexdigest(), bundle.read(data))
+        new = Opened(hashlib.sha256(data).hexdigest(), bundle.read(data, shared_host().reader))
     except BundleError as error:
         st.error(as_text(str(error)), icon=":material/folder_zip:")
         return

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import streamlit as st
 import torch
 
+from camviz.decoding import GuardedReader, Reader
 from camviz.ui.server.streamlit_internals import Slot, browser_token, session_id, yield_point
 from camviz.ui.session import QUEUE_NOTICE
 from camviz.workbench.byte_cache import ByteCache, Value
@@ -38,6 +39,7 @@ class SharedHost:
 
     def __init__(self) -> None:
         self.results, self.networks = ByteCache(RESULT_BYTES), ByteCache(NETWORK_BYTES)
+        self.reader: Reader = GuardedReader()
         self.moved: set[str] = set()
         self.queue = Turns()
 
@@ -89,6 +91,7 @@ def prepare_server() -> None:
     """
     if not _PREPARED.acquire(blocking=False):
         return
+    threading.Thread(target=_HOST.reader.forget, daemon=True).start()  # starts the process that reads pictures
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, torch.get_num_threads() - 1))
     gc.collect()

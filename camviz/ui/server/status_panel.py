@@ -18,7 +18,6 @@ from camviz.workbench.cache_keys import Kind
 _KINDS = {
     Kind.CAPTURE: "captures",
     Kind.MAP: "maps",
-    Kind.PIXELS: "pictures",
     Kind.PNG: "pictures",
     Kind.SAMPLE: "pictures",
     Kind.SHAPES: "pictures",
