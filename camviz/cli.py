@@ -21,6 +21,7 @@ from camviz.methods import METHODS
 from camviz.metrics import SCORES
 from camviz.models import DEFAULT_MODEL, DownloadError, ModelError, Net, list_models, load_model
 from camviz.models.checkpoint import SUFFIX
+from camviz.network.batching import is_out_of_memory
 from camviz.noise import KINDS
 from camviz.noise.measure import Perturbation
 from camviz.recipe import Recipe
@@ -64,8 +65,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     except (CannotError, OutputFolderError, ImageError, DownloadError, ModelError, bundle.BundleError) as error:
         message = str(error)
-    except torch.OutOfMemoryError:
-        message = "The network does not fit into the device's memory: try --device cpu."
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        message = (
+            "The network does not fit into the device's memory: try --device cpu, fewer layers or a smaller network."
+        )
     except OSError as error:
         message = (
             f"{error.filename or 'A file'} cannot be used ({error.strerror or error}): check its name and permissions."

@@ -92,6 +92,11 @@ def new_element(message):
     return message.delta.new_element if message.WhichOneof("type") == "delta" else None
 
 
+def session_of(message) -> str:
+    """The id of the session that a message begins; "" if it does something else."""
+    return message.new_session.initialize.session_id if message.WhichOneof("type") == "new_session" else ""
+
+
 def has_finished(message) -> bool:
     """Whether a message says that a run of the page or of a fragment came to its end."""
     done = (ForwardMsg.FINISHED_SUCCESSFULLY, ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY)

@@ -25,6 +25,7 @@ found = {
     "session": internals.session_id(),
     "history": internals.came_by_history(),
     "browser": internals.browser_token(),
+    "visitor": internals.runs_for_a_visitor(),
     "worked": worked,
 }
 st.text(json.dumps(found))

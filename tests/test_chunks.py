@@ -12,17 +12,19 @@ from camviz.metrics import imputation
 from camviz.metrics.imputation import impute
 from camviz.network.batching import _that_fit, chunk_size, forward, in_chunks, multiply_adds
 
+SIMULATED = torch.OutOfMemoryError("simulated")
+
 
 class Small:
     """A memory that holds so many items at once; `asked` is how many it was asked to hold."""
 
-    def __init__(self, room):
-        self.room, self.asked = room, []
+    def __init__(self, room, error=SIMULATED):
+        self.room, self.error, self.asked = room, error, []
 
     def take(self, count):
         self.asked.append(count)
         if count > self.room:
-            raise torch.OutOfMemoryError("simulated")
+            raise type(self.error)(*self.error.args)  # a new one, which holds nothing
 
 
 @pytest.mark.parametrize(
@@ -58,6 +60,7 @@ def test_one_item_that_does_not_fit():
     [
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), True),
         (RuntimeError("MPS backend out of memory"), True),
+        (MemoryError(), True),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), True),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), True),
         (RuntimeError("expected scalar type Float but found Double"), False),
@@ -134,9 +137,9 @@ def test_other_faults_of_a_network_are_told():
 class Tight(torch.nn.Module):
     """A network on a machine with little memory; it changes its input in place before it fails."""
 
-    def __init__(self, module, room):
+    def __init__(self, module, room, error=SIMULATED):
         super().__init__()
-        self.module, self.memory = module, Small(room)
+        self.module, self.memory = module, Small(room, error)
 
     def forward(self, x):
         x.mul_(2)
@@ -152,13 +155,18 @@ def test_forward_after_a_failure_sees_the_images_as_they_were():
     assert torch.equal(x, before)
 
 
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("simulated"), MemoryError()])
+@pytest.mark.parametrize("room", [1, 3])
 @pytest.mark.parametrize("method", ["scorecam", "ablationcam"])
-def test_methods_of_many_passes_with_little_memory(method):
-    module, x = seeded(Plain, dtype=torch.float32), noise_images(2, dtype=torch.float32)
-    cap = camviz.capture(module, x, [0, 1], ["relu1", "relu2"])
+def test_methods_of_many_passes_with_little_memory(method, room, error):
+    """Down to a memory that holds one image."""
+    module, x = seeded(Plain, dtype=torch.float32), noise_images(min(room, 2), dtype=torch.float32)
+    target = list(range(len(x)))
+    cap = camviz.capture(module, x, target, ["relu1", "relu2"])
     expected, told = camviz.cam(cap, method), []
 
-    tight = camviz.capture(Tight(module, 3).eval(), x / 2, [0, 1], ["module.relu1", "module.relu2"])
+    small = Tight(module, room, error).eval()
+    tight = camviz.capture(small, x / 2, target, ["module.relu1", "module.relu2"])
     found = camviz.cam(tight, method, progress=lambda done, total: told.append((done, total)))
     assert (found - expected).abs().max() < 1e-4
     assert told[-1][0] == told[-1][1]

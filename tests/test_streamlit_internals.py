@@ -95,6 +95,19 @@ def test_session_id_outside_of_a_run_is_none():
     assert internals.session_id() is None
 
 
+def test_runs_for_a_visitor(probe, tab):
+    assert ask(tab(cookie_of(probe)))["visitor"] is True
+    assert internals.runs_for_a_visitor() is False
+
+
+def test_inline_scripts(probe):
+    """Every script in the page that the server sends, and all others are files."""
+    with urllib.request.urlopen(probe) as answer:  # noqa: S310
+        page = answer.read().decode()
+    assert [f"<script>{script}</script>" in page for script in internals.inline_scripts()] == [True]
+    assert page.count("<script") == 1 + page.count('<script type="module" crossorigin src="./static/')
+
+
 def test_came_by_history(probe, tab):
     visit = tab(cookie_of(probe))
     assert [ask(visit, by_history=by_history)["history"] for by_history in (False, True, False)] == [False, True, False]

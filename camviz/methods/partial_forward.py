@@ -50,10 +50,11 @@ def rest_of_network(cap: Capture, index: int, image: int) -> Callable[[Tensor], 
         if early:
             try:
                 logits = _run(cap, index, x, early, torch.cat([outputs, kept]))
-            except RuntimeError as error:
-                if is_out_of_memory(error):
-                    raise
-                early = {}  # this network does not work with expanded tensors
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    early = {}  # this network does not work with expanded tensors
+                elif len(outputs) > 1:
+                    raise  # fewer may fit; of one, nothing is expanded, so it needs no copy to compare with
             else:
                 if torch.allclose(logits[-1:], clean, rtol=0, atol=tolerance, equal_nan=True):
                     return logits[:-1]

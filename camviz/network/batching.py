@@ -125,13 +125,13 @@ def in_fast_order(module: nn.Module, x: Tensor, run: Callable[[Tensor], Value]) 
 
 
 def in_chunks(run: Callable[[slice], Value], count: int, size: int) -> Iterator[tuple[slice, Value]]:
-    """Call `run` on `count` items, `size` at a time; halve `size` when the GPU runs out of memory.
+    """Call `run` on `count` items, `size` at a time; halve `size` when memory runs out.
 
     Yields:
         a slice of the items and its result.
 
     Raises:
-        RuntimeError: a single item does not fit in memory (`is_out_of_memory`).
+        RuntimeError, MemoryError: a single item does not fit in memory (`is_out_of_memory`).
     """
     if count == 0:
         yield slice(0, 0), run(slice(0, 0))
@@ -150,7 +150,7 @@ def _attempt(run: Callable[[slice], Value], part: slice) -> Value | None:
     """The result for some items; None if memory runs out and fewer may fit."""
     try:
         return run(part)
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if part.stop - part.start <= 1 or not is_out_of_memory(error):
             raise
     # By now the exception is gone, and so is the memory held by tensors in its frames.
@@ -158,7 +158,7 @@ def _attempt(run: Callable[[slice], Value], part: slice) -> Value | None:
     return None
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """Whether memory ran out, on any device; parts of torch say so only in the message."""
     phrases = ("out of memory", "ALLOC_FAILED", "can't allocate memory")
-    return isinstance(error, torch.OutOfMemoryError) or any(phrase in str(error) for phrase in phrases)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(phrase in str(error) for phrase in phrases)

@@ -1,6 +1,11 @@
 """Results: an explanation as a value, and its export to files."""
 
-import lazy_loader
+import importlib
+from typing import Any
 
-# `camviz.bundle` is a module, imported when it is first used.
-__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, ["bundle"])
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    """The module of bundles, which is public as `camviz.bundle`, imported when it is first used."""
+    if name == "bundle":
+        return importlib.import_module("camviz.results.bundle")
+    raise AttributeError(f"module 'camviz.results' has no attribute {name!r}")

@@ -15,10 +15,25 @@ from camviz.ui.sidebar.model_and_method import ready_net
 from camviz.ui.style import show_style
 
 
-def enter_frame() -> str | None:
-    """Record that app.py has run; return the page that was requested before, if any."""
+def show_page() -> None:
+    """Show the page that the visitor has chosen, below the navigation."""
+    st.set_page_config(page_title="camviz", page_icon="assets/icon.png", layout="wide")
+    reproduce = st.Page("pages/reproduce.py", title="Reproduce", icon=":material/folder_zip:")
+    page = st.navigation(
+        [
+            st.Page("pages/explore.py", title="Explore", icon=":material/image_search:", default=True),
+            st.Page("pages/compare.py", title="Compare", icon=":material/grid_view:"),
+            st.Page("pages/robustness.py", title="Robustness", icon=":material/grain:"),
+            reproduce,
+            # Reproduce's former address, so that old links still work.
+            st.Page(lambda: st.switch_page(reproduce), title="Bundle", url_path="bundle", visibility="hidden"),
+        ],
+        position="top",
+    )
     FRAMED.set(True)
-    return WANTED_PAGE.pop()
+    if wanted := WANTED_PAGE.pop():
+        st.switch_page(wanted, query_params=st.query_params.to_dict())
+    page.run()
 
 
 def begin_page(page: str) -> None:

@@ -50,7 +50,7 @@ def on_full_memory(host: Host, net: Net, retry: Callable[[], object]) -> Iterato
     """If the GPU's memory runs out in this block, move the network to the CPU and call `retry`."""
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error) or (net.device.type == "cpu" and net.info.name in host.moved):
             raise
         _move(host, net.info.name, error)
@@ -60,7 +60,7 @@ def on_full_memory(host: Host, net: Net, retry: Callable[[], object]) -> Iterato
     retry()
 
 
-def _move(host: Host, name: str, error: RuntimeError) -> None:
+def _move(host: Host, name: str, error: Exception) -> None:
     """Run a network on the CPU for the rest of the host's lifetime."""
     _LOG.warning("%s does not fit into the GPU's memory and moves to the CPU: %s", name, error)
     host.moved.add(name)

@@ -28,6 +28,7 @@ from camviz.ui.session import (
     SWEEP_TIMES_FORGOTTEN,
     sweep_uploads_key,
 )
+from camviz.ui.sidebar.picture import PICTURE_MEGABYTES
 from camviz.ui.sidebar.shape_gallery import Pick
 from camviz.workbench.pictures import Picture, forget, read_picture
 
@@ -63,6 +64,7 @@ def _uploaded() -> list[Picture]:
     uploads = st.file_uploader(
         "Your own pictures",
         accept_multiple_files=True,
+        max_upload_size=PICTURE_MEGABYTES,
         key=sweep_uploads_key(SWEEP_TIMES_FORGOTTEN.get(0)).name,
         label_visibility="collapsed",
     )

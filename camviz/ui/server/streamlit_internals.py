@@ -19,11 +19,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.elements.lib.column_types import ColumnConfig
+from streamlit.file_util import get_static_dir
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
@@ -35,6 +37,8 @@ __all__ = [
     "UploadedFile",
     "browser_token",
     "came_by_history",
+    "inline_scripts",
+    "runs_for_a_visitor",
     "session_id",
     "unmasked",
     "yield_point",
@@ -42,6 +46,17 @@ __all__ = [
 
 # The cookie with which the server protects each browser against forged requests.
 XSRF_COOKIE = "_streamlit_xsrf"
+
+
+def runs_for_a_visitor() -> bool:
+    """Whether this is a run of the app's script, and not an import of it."""
+    return get_script_run_ctx(suppress_warning=True) is not None
+
+
+def inline_scripts() -> list[str]:
+    """The scripts within Streamlit's page itself."""
+    page = (Path(get_static_dir()) / "index.html").read_text(encoding="utf-8")
+    return re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
 
 
 def session_id() -> str | None:

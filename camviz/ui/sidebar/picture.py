@@ -23,6 +23,7 @@ from camviz.ui.session import (
 from camviz.ui.sidebar.shape_gallery import choose_shape
 from camviz.workbench.pictures import Picture, forget, read_picture
 
+PICTURE_MEGABYTES = 50  # of an upload
 _FITS: dict[Fit, str] = {"crop": "Crop", "squeeze": "Squeeze", "pad": "Pad"}
 
 
@@ -111,6 +112,7 @@ def _offer_upload() -> UploadedFile | None:
     return st.file_uploader(
         "Upload a picture (PNG, JPEG, WebP, AVIF, BMP, GIF or TIFF)",
         key=upload_key(TIMES_FORGOTTEN.get(0)).name,
+        max_upload_size=PICTURE_MEGABYTES,
         label_visibility="collapsed",
     )
 
