@@ -10,7 +10,7 @@ from camviz.ui.robustness import controls as sweepcontrols
 from camviz.ui.robustness import link as sweeplink
 from camviz.ui.robustness import sweep
 from camviz.ui.robustness.point import show_point
-from camviz.ui.robustness.run import run_bar
+from camviz.ui.robustness.run import is_presentable, run_bar
 from camviz.ui.robustness.view import show_pictures, show_results
 from camviz.ui.server.full_memory import gpu_memory
 from camviz.ui.server.sharing import show_queue
@@ -45,7 +45,7 @@ with gpu_memory(net):
         running = run_bar(plan)
     table = sweep.results(plan)
     with results:
-        if table.empty:
+        if table.empty or not is_presentable(plan):
             show_pictures(plan)
         else:
             show_results(plan, table)

@@ -42,7 +42,11 @@ def app():
 
 @pytest.fixture
 def page(unscored, app):  # noqa: ARG001
-    """The Robustness page with a small plan: two photographs, two explanations, one kind of noise, two levels."""
+    return with_a_small_plan(app)
+
+
+def with_a_small_plan(app):
+    """The Robustness page with two photographs, two explanations, one kind of noise, two levels."""
     app.switch_page("pages/robustness.py").run()
     app.multiselect(key="sweep_photos").set_value(["Coffee", "Cat"])
     app.multiselect(key="sweep_methods").set_value(["gradcam", "hirescam"])
@@ -189,10 +193,16 @@ def test_a_sweep_starts_stops_goes_on_and_equals_the_core(page, monkeypatch):
     press(page, "Stop")
     assert "2 of 4 noisy copies are already computed" in progress(page)[0]
     assert viewer(page, "cv-regions"), "what is known can be looked at"
+    other = with_a_small_plan(AppTest.from_file(APP, default_timeout=120).run())
+    assert "2 of 4 noisy copies are already computed on this server" in progress(other)[0]
+    assert not viewer(other, "cv-regions"), "nobody else's half is shown"
+    assert any(button.label == "Start" for button in other.button)
+    assert any("lost when it stops" in caption.value for caption in other.caption)
     monkeypatch.undo()
     press(page, "Resume")
     assert not page.exception
     assert "Done" in progress(page)[0]
+    assert viewer(other.run(), "cv-regions"), "all of it is shown to everybody"
     table = sweep.results(small_plan())
     assert list(table.groupby(["method", "image"]).size()) == [2] * 6
     of = coffee()

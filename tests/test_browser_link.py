@@ -153,7 +153,7 @@ def test_a_link_to_the_robustness_page_opens_on_a_server_that_nobody_has_visited
     page.set_default_timeout(SLOW)
     page.goto(f"{fresh_address}/robustness?v=1&photos=Cat&draws=3&noises=blur&levels=0.5")
     says(page, "photos=Cat", "draws=3", "noises=blur", "levels=0.5", "methods=")
-    expect(page.get_by_text("1 pictures × 3 noisy copies")).to_be_visible()
+    expect(page.get_by_text("1 picture × 3 noisy copies")).to_be_visible()
     expect(page.get_by_role("link", name="Explore")).to_be_visible()
     expect(page.get_by_role("button", name="Start")).to_be_visible()
     assert page.locator("[data-testid=stSidebarNavItems]").count() == 0

@@ -65,6 +65,14 @@ def test_a_failed_computation_is_tried_again_and_leaves_nothing():
     assert cache._computing == {}
 
 
+def test_a_result_that_needs_itself_is_refused():
+    cache = ByteCache(10_000)
+    with pytest.raises(RuntimeError, match="needed to compute itself"):
+        cache.get(("a",), lambda: cache.get(("b",), lambda: cache.get(("a",), lambda: 1)))
+    assert cache.get(("a",), lambda: cache.get(("b",), lambda: 2)) == 2
+    assert not cache._computing
+
+
 def test_forget_drops_all_of_one_picture_and_nothing_else():
     cache = ByteCache(10_000)
     for picture in ("mine", "other"):

@@ -1,8 +1,14 @@
 """The progress of slow work in parts: one share of all, from counts that start again."""
 
+from dataclasses import replace
+
 import pytest
 
+from camviz.models.registry import probe_input
+from camviz.network.capture import capture
 from camviz.ui.panels import slow_progress
+from camviz.workbench import networks
+from camviz.workbench.host import PlainHost
 
 
 class Bar:
@@ -56,3 +62,15 @@ def test_the_time_left_is_the_expected_one_until_the_speed_is_known(bar, monkeyp
         "Looking: 10% done, about 30 s left",
         "Looking: 20% done, about 40 s left",
     ]
+
+
+def test_a_busy_moment_does_not_set_the_expected_time_for_ever(monkeypatch, lite0):
+    """The fastest of three passes counts, until it is measured again."""
+    host, clock, durations = PlainHost(), [0.0], iter([3.0, 2.0, 4.0, 1.0, 1.5, 1.25])
+    found = capture(lite0.module, probe_input(224), layers=lite0.layers)
+    monkeypatch.setattr(networks, "capture", lambda *_, **__: replace(found, seconds=next(durations)))
+    monkeypatch.setattr(networks.time, "monotonic", lambda: clock[0])
+    expected = []
+    for clock[0] in (0.0, 299.0, 301.0):
+        expected.append(networks.pass_seconds(host, lite0))
+    assert expected == [2.0, 2.0, 1.0]

@@ -121,6 +121,11 @@ def title_html(model: str, label: str, picture: str, probability: float, method:
     )
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number and what it counts: "1 picture", "2 pictures"."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 def percent(probability: float) -> str:
     """A probability in a few characters."""
     return f"{probability:.1%}" if probability >= 0.001 or probability == 0 else "<0.1%"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -30,6 +30,15 @@ class _Entry(Generic[Value]):
     seconds: float
 
 
+@dataclass(eq=False)
+class _Turn:
+    """Whose turn it is to compute a result: how many threads want it, and which one computes it."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    threads: int = 0
+    owner: int | None = None
+
+
 class ByteCache:
     """Keeps results until they take more than `max_bytes`, then drops the least recently used.
 
@@ -47,7 +56,7 @@ class ByteCache:
         self.hits, self.saved = 0, 0.0
         self._results: LRUCache[Key, _Entry[Any]] = LRUCache(max_bytes, getsizeof=nbytes)
         self._lock = threading.Lock()
-        self._computing: dict[Key, tuple[threading.Lock, list[None]]] = {}
+        self._computing: dict[Key, _Turn] = {}
 
     def get(self, key: Key, compute: Callable[[], Value], wait: Callable[[], object] | None = None) -> Value:
         """Return the result cached under a key; compute it if there is none.
@@ -56,15 +65,21 @@ class ByteCache:
             key: its key.
             compute: computes it.
             wait: called now and then while another thread computes it; an exception from it ends the wait.
+
+        Raises:
+            RuntimeError: this thread is computing it already, so it would wait for itself.
         """
         with self._lock:
             if key in self._results:
                 return self._hit(key)
-            turn, waiting = self._computing.setdefault(key, (threading.Lock(), []))
-            waiting.append(None)
+            turn = self._computing.setdefault(key, _Turn())
+            if turn.owner == threading.get_ident():
+                raise RuntimeError(f"the result {key} is needed to compute itself")
+            turn.threads += 1
         try:
-            _acquire(turn, wait)
+            _acquire(turn.lock, wait)
             try:
+                turn.owner = threading.get_ident()
                 with self._lock:
                     if key in self._results:
                         return self._results[key].value
@@ -73,11 +88,12 @@ class ByteCache:
                 self._put(key, _Entry(value, time.thread_time() - start))
                 return value
             finally:
-                turn.release()
+                turn.owner = None
+                turn.lock.release()
         finally:
             with self._lock:
-                waiting.pop()
-                if not waiting:
+                turn.threads -= 1
+                if not turn.threads:
                     self._computing.pop(key, None)
 
     def put(self, key: Key, value: object) -> None:
@@ -147,7 +163,7 @@ def nbytes(value: object) -> int:
     if isinstance(value, (bytes, str)):
         return _OBJECT + len(value)
     if is_dataclass(value) and not isinstance(value, type):
-        return _OBJECT + sum(nbytes(getattr(value, field.name)) for field in fields(value))
+        return _OBJECT + sum(nbytes(getattr(value, part.name)) for part in fields(value))
     if isinstance(value, dict):
         return _OBJECT + sum(nbytes(part) for pair in value.items() for part in pair)
     if isinstance(value, (tuple, list)):

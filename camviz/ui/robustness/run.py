@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from camviz.html.words import counted
 from camviz.ui.escaping import as_text
 from camviz.ui.robustness.sweep import Plan, done_copies, go_on, refusal, usable
 from camviz.ui.session import SWEEP_BEGUN, SWEEP_RUNNING
@@ -33,11 +34,25 @@ def run_bar(plan: Plan) -> Callable[[], None] | None:
         right.button("Stop", icon=":material/stop:", on_click=_stop, width="stretch")
         return lambda: _work(plan)
     if done < total:
-        label = "Resume" if done else "Start"
+        label = "Resume" if done and has_begun() else "Start"
         right.button(
             label, icon=":material/play_arrow:", type="primary", on_click=_start, args=(plan, done), width="stretch"
         )
+        st.caption(
+            "The results stay in this server's memory: they are lost when it stops, and may make room for newer ones. "
+            "Download those that you need."
+        )
     return None
+
+
+def has_begun() -> bool:
+    """Whether this visit has begun a sweep; until then, others' unfinished results are none of its own."""
+    return SWEEP_BEGUN.is_set()
+
+
+def is_presentable(plan: Plan) -> bool:
+    """Whether to show the results so far: those of this visit, or all of them."""
+    return has_begun() or done_copies(plan) == len(usable(plan)) * len(plan.points)
 
 
 def _work(plan: Plan) -> None:
@@ -58,7 +73,8 @@ def _stop() -> None:
 def _progress_words(plan: Plan, done: int, total: int, running: bool) -> str:
     """The amount of work, what is done, and the time left."""
     pictures, methods = len(usable(plan)), len(plan.recipes)
-    work = f"{pictures} pictures × {len(plan.points)} noisy copies, {methods} explanations of each"
+    copies = counted(len(plan.points), "noisy copy", "noisy copies")
+    work = f"{counted(pictures, 'picture')} × {copies}, {counted(methods, 'explanation')} of each"
     if not total:
         return "None of these pictures can be measured"
     if done >= total:
@@ -70,5 +86,6 @@ def _progress_words(plan: Plan, done: int, total: int, running: bool) -> str:
             left = (time.monotonic() - began) * (total - done) / (done - before)
         return f"{done:,} of {total:,} noisy copies · {duration(left)} left"
     if done:
-        return f"{done:,} of {total:,} noisy copies are already computed · {duration(left)} left"
+        whose = "" if has_begun() else " on this server"
+        return f"{done:,} of {total:,} noisy copies are already computed{whose} · {duration(left)} left"
     return f"{work}: {duration(left)}"
