@@ -13,7 +13,7 @@ from camviz.ui.compare.downloads import offer_grid
 from camviz.ui.compare.grid import make_grid, size
 from camviz.ui.compare.pinview import PinPlaces
 from camviz.ui.compare.view import show_grid
-from camviz.ui.page_frame import FootPlaces, HeadingPlaces, begin_page, require_net, show_limits
+from camviz.ui.page_frame import FootPlaces, HeadingPlaces, begin_page, name_tab, require_net, show_limits
 from camviz.ui.panels.layer_strip import show_tools
 from camviz.ui.server.full_memory import gpu_memory
 from camviz.ui.server.sharing import shared_host, show_queue
@@ -55,10 +55,11 @@ with gpu_memory(net):
         link.keep(picture, fit, info, net, foot.link)
 
     labels = [net.labels[index] for index in choice.classes or (target,)]
+    name_tab(f"{picture.title}: {' or '.join(labels)}", "Compare")
     sure = percent(float(predict(sight)[choice.classes[0] if choice.classes else target]))
     heading.title.html(
-        f'<p class="cv-title" hidden>{question(*map(escape, labels))}'
-        f"<small>{escape(picture.title)} · {escape(net.info.title)} is {sure} sure</small></p>"
+        f'<h1 class="cv-title" hidden>{question(*map(escape, labels))}'
+        f"<small>{escape(picture.title)} · {escape(net.info.title)} is {sure} sure</small></h1>"
     )
     show_tools(heading.tools, clean, paste, merges=False)
     pins = PinPlaces(pinned)

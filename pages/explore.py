@@ -11,7 +11,7 @@ from camviz.results.finding import result_title
 from camviz.ui.explore import link as explorelink
 from camviz.ui.explore.curve import show_curve
 from camviz.ui.explore.pair import PairPlaces
-from camviz.ui.page_frame import FootPlaces, HeadingPlaces, begin_page, require_net, show_limits
+from camviz.ui.page_frame import FootPlaces, HeadingPlaces, begin_page, name_tab, require_net, show_limits
 from camviz.ui.panels.downloads import offer
 from camviz.ui.panels.layer_strip import heading_html, show_strip, show_tools
 from camviz.ui.panels.score_chart import ScorePlaces, show_scores, show_waiting
@@ -67,6 +67,7 @@ with gpu_memory(net):
         foot = FootPlaces()
         link.keep(picture, fit, info, net, foot.link)
 
+    name_tab(f"{picture.title}: {net.labels[target]}", "Explore")
     heading.title.html(heading_html(clean, recipe))
     if noise and pair:
         pair.show((clean, shown), recipe, on_wait=lambda: show_waiting(scores, shown, recipe))

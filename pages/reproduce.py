@@ -6,7 +6,7 @@ import streamlit as st
 
 from camviz.html.report import report
 from camviz.results.agreement import check_agreement
-from camviz.ui.page_frame import begin_page
+from camviz.ui.page_frame import begin_page, name_tab
 from camviz.ui.reproduce import opened
 from camviz.ui.reproduce import view as openedview
 from camviz.ui.server.full_memory import gpu_memory
@@ -24,6 +24,7 @@ if bundle is None:
     main.html(openedview.INTRO)
     st.stop()
 
+name_tab(f"{bundle.stored.name}: {bundle.stored.label}", "Reproduce")
 places = openedview.Places(main)
 places.show_stored(bundle)
 with places.network:

@@ -5,7 +5,7 @@ from functools import partial
 import streamlit as st
 
 from camviz.html.words import ABOUT_ROBUSTNESS, LIMITS_OF_ROBUSTNESS, ROBUSTNESS_GUIDE
-from camviz.ui.page_frame import begin_page, require_net, show_limits
+from camviz.ui.page_frame import begin_page, name_tab, require_net, show_limits
 from camviz.ui.robustness import controls as sweepcontrols
 from camviz.ui.robustness import link as sweeplink
 from camviz.ui.robustness import sweep
@@ -41,6 +41,7 @@ with gpu_memory(net):
         link.keep(pictures, info, st.container())
     if plan is None:
         st.stop()
+    name_tab(", ".join(picture.title for picture in plan.pictures), "Robustness")
     with bar.container(key="sweep-bar"):
         running = run_bar(plan)
     table = sweep.results(plan)

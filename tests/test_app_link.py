@@ -48,7 +48,7 @@ def swept(app) -> Swept:
 
 
 def title(app) -> str:
-    return next(body for body in html(app) if body.startswith('<p class="cv-title"') and "<b>" in body)
+    return next(body for body in html(app) if body.startswith('<h1 class="cv-title"') and "<b>" in body)
 
 
 def warnings(app) -> list[str]:

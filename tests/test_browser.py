@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 
 def test_first_screen_explains_a_photograph_without_a_click(page):
     expect(page.locator(".cv-title")).to_contain_text("Where does EfficientNet-Lite0 see espresso?")
+    expect(page).to_have_title("Coffee: espresso · Explore · camviz")
     pictures = page.locator(".cv-strip canvas")
     expect(pictures).to_have_count(1 + 4 + 4 + 1)
     assert pictures.evaluate_all("all => all.every(i => i.width === 224)")

@@ -6,7 +6,7 @@ import re
 import cv2
 import numpy as np
 import pytest
-from browsing import SLOW, choose, drawn, pixels, png, result, upload, wait_for_change
+from browsing import SLOW, choose, pixels, png, result, upload, wait_for_change
 from PIL import Image
 from playwright.sync_api import Page, expect
 from scipy import ndimage
@@ -249,7 +249,8 @@ def test_the_pointer_is_shown_in_all_panels_with_its_values(viewer, known):
 
 
 def test_keys(calm):
-    calm.locator(".cv-viewer").focus()
+    """From wherever the focus is, unless somebody types."""
+    calm.locator(".cv-title").click()
     calm.keyboard.press("ArrowRight")
     expect(calm.locator(".cv-here")).to_contain_text("x 113, y 112")
     calm.keyboard.press("Shift+ArrowUp")
@@ -268,7 +269,11 @@ def test_keys(calm):
     assert calm.get_by_label("Colours").input_value() == list(COLORMAPS)[1]
     calm.keyboard.press("l")
     expect(calm.locator(".stSidebar")).to_be_hidden()
+    calm.get_by_role("slider", name="Opacity").focus()
     calm.keyboard.press("Escape")
+    expect(calm.locator(".stSidebar")).to_be_visible()
+    calm.locator(".st-key-method input").first.click()
+    calm.keyboard.press("l")
     expect(calm.locator(".stSidebar")).to_be_visible()
 
 
@@ -341,7 +346,7 @@ def test_no_traffic_while_one_plays_with_the_pictures(visit):
     sent: list[object] = []
 
     def listen(page):
-        page.on("websocket", lambda socket: socket.on("framesent", sent.append))
+        page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
 
     page = visit(before=listen)
     page.wait_for_selector(".cv-tools button")
@@ -479,9 +484,24 @@ def test_the_tools_are_readable_in_both_themes(visit, scheme):
     assert abs(text.mean() - ground.mean()) > 100
 
 
-def test_a_panel_is_one_tab_away(calm):
-    """The viewer takes the focus as a whole, and shows it."""
-    calm.get_by_text("Keys", exact=True).focus()
-    calm.keyboard.press("Tab")
-    assert calm.evaluate("document.activeElement.className") == "cv-viewer"
-    assert drawn(calm, RESULT)
+def test_panels_are_reached_and_chosen_by_keyboard(viewer):
+    """First the viewer as a whole, then each of its maps."""
+    viewer.get_by_label("Compare").select_option("swipe")
+    viewer.get_by_text("Keys", exact=True).focus()
+    viewer.keyboard.press("Tab")
+    assert viewer.evaluate("document.activeElement.className") == "cv-viewer"
+    for number in range(3):
+        viewer.keyboard.press("Tab")
+        assert viewer.evaluate("document.activeElement.querySelector('canvas').dataset.map") == str(number)
+    viewer.keyboard.press("Enter")
+    assert viewer.locator(".cv-partner canvas").get_attribute("data-map") == "2"
+    viewer.keyboard.press("Tab")
+    viewer.keyboard.press("Shift+Enter")
+    settle(viewer)
+    assert viewer.locator(".cv-instead canvas").get_attribute("data-map") == "3"
+
+
+def test_the_result_is_announced(calm):
+    expect(calm.locator(".cv-announced[aria-live=polite]")).to_contain_text(re.compile(r"RefineCAM.*ARCC 0\.\d\d"))
+    choose(calm, "method", "LayerCAM")
+    expect(calm.locator(".cv-announced")).to_contain_text("LayerCAM")

@@ -34,10 +34,13 @@ class Viewer {
     this.speak();
   }
 
-  /** Add each map's score to its words for screen readers. */
+  /** Add each map's score to its words for screen readers, and say the result's. */
   speak() {
     const scores = store.scores[this.header.subject] ?? {};
-    for (const { canvas, map, alt } of this.panels) canvas.ariaLabel = map in scores ? `${alt}, ARCC ${scores[map]}` : alt;
+    for (const { canvas, map, alt } of this.panels) {
+      canvas.ariaLabel = map in scores ? `${alt}, ARCC ${scores[map]}` : alt;
+      if ("result" in canvas.dataset) announce(canvas.ariaLabel);
+    }
   }
 
   panel(canvas) {
@@ -51,6 +54,8 @@ class Viewer {
       paintPicture(pixels, this.image);
       context.putImageData(frame, 0, 0);
     }
+    const isChoice = map !== null && this.header.result !== undefined; // what the large picture is compared with
+    if (isChoice) Object.assign(canvas.parentElement, { tabIndex: 0, role: "radio", ariaChecked: "false" });
     const reading = canvas.parentElement.appendChild(document.createElement("output"));
     if ("result" in canvas.dataset) {
       canvas.parentElement.append(Object.assign(document.createElement("span"), { className: "cv-sides" }));
@@ -89,7 +94,9 @@ class Viewer {
     const sides = this.compares() ? [this.chosen, this.large ?? this.header.result] : [];
     for (const { canvas, map } of this.panels) {
       const aside = !("result" in canvas.dataset);
-      canvas.parentElement.classList.toggle("cv-partner", aside && map === sides[0]);
+      const isPartner = aside && map === sides[0];
+      canvas.parentElement.classList.toggle("cv-partner", isPartner);
+      if (canvas.parentElement.role) canvas.parentElement.ariaChecked = String(isPartner);
       canvas.parentElement.classList.toggle("cv-instead", aside && map === sides[1] && this.large !== null);
     }
     const names = sides.map((side) => this.panels.findLast(({ map }) => map === side)?.alt.split(/[,:]/)[0]);

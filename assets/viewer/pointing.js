@@ -53,7 +53,12 @@ function listen(viewer) {
     if (button) viewer.tell?.(Number(button.dataset.pick));
   });
   root.addEventListener("dblclick", () => store.look(1, 0, 0));
-  root.addEventListener("keydown", (event) => press(viewer, event));
+  root.addEventListener("keydown", (event) => {
+    const frame = event.target.closest(".cv-pic");
+    if (!frame || (event.key !== "Enter" && event.key !== " ") || viewer.header.regions.length) return;
+    event.preventDefault();
+    choose(viewer, placeIn(event), event.shiftKey);
+  });
 }
 
 /** The panel under an event and the place in it, 0 to 1; null outside the panels. */
@@ -111,10 +116,19 @@ function pickRegion(viewer, at) {
   if (region !== null) viewer.tell?.(region);
 }
 
+// Where letters are typed, and where arrows have a meaning of their own.
+const TYPED = "input:not([type=checkbox], [type=radio], [type=range]), textarea, select, [contenteditable], [role=listbox]";
+const WALKED = "input, summary, [role=radiogroup], [role=slider], [role=tablist], [role=menu], [role=grid]";
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-function press(viewer, event) {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("button")) return;
+/** A key anywhere on the page; it is for the viewer that has the focus, or else for the first. */
+function press(event) {
+  if (event.key === "Escape") return enlarge(false);
+  const viewers = [...store.viewers].filter(({ image }) => image);
+  const viewer = viewers.find(({ root }) => root.contains(event.target)) ?? viewers[0];
+  if (!viewer || event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.closest(TYPED) || (event.key in ARROWS && event.target.closest(WALKED))) return;
+  if (event.key === "Enter" && (!viewer.root.contains(event.target) || event.target.closest("button"))) return;
   const { opacity, threshold, lines, shared, colours } = store.settings;
   const at = store.pointer ?? { x: 0.5, y: 0.5 };
   const { scale, left, top } = store.zoom;
@@ -133,7 +147,6 @@ function press(viewer, event) {
     m: () => playMerges(),
     l: () => enlarge(!store.large),
     Enter: () => viewer.header.regions.length && pickRegion(viewer, at),
-    Escape: () => enlarge(false),
   };
   const step = ARROWS[event.key];
   const act = step ? () => walk(viewer, at, step, event.shiftKey ? 10 : 1) : keys[event.key];
@@ -159,7 +172,14 @@ function playMerges() {
 
 /** Large mode: the panels fill the window. */
 function enlarge(on) {
+  if (store.large === on) return;
   store.large = on;
   document.documentElement.classList.toggle("cv-large", on);
   for (const listener of store.listeners) listener();
+}
+
+// One listener for all viewers, however often this script is loaded.
+if (!store.hasKeys) {
+  store.hasKeys = true;
+  document.addEventListener("keydown", press);
 }

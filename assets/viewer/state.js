@@ -23,6 +23,7 @@ class Store {
     this.viewers = new Set();
     this.listeners = new Set(); // called after every change, before the next frame
     this.pending = false;
+    this.hasKeys = false; // whether keys are listened to
     this.drawing = 0; // milliseconds the last frame took
   }
 
@@ -105,6 +106,16 @@ function remember(settings) {
   } catch {
     return;
   }
+}
+
+/** Have screen readers say words; they hear only changes of a place that was there before. */
+function announce(words) {
+  let place = document.querySelector(".cv-announced");
+  if (!place) {
+    place = Object.assign(document.createElement("div"), { className: "cv-announced", role: "status", ariaLive: "polite" });
+    document.body.append(place);
+  }
+  if (place.textContent !== words) place.textContent = words;
 }
 
 const store = (globalThis.camvizViewers ??= new Store());

@@ -15,8 +15,8 @@ const KEYS = [
   ["m", "play the merge"],
   ["l, Esc", "turn large mode on and off"],
   ["Ctrl or ⌘ and v", "explain the picture in the clipboard"],
-  ["click on a panel", "choose what swipe or blink compares the result with"],
-  ["Shift and click", "use this layer instead of the result; Shift and click on the result to go back"],
+  ["click on a panel, Enter", "choose what swipe or blink compares the result with"],
+  ["Shift and click or Enter", "use this layer instead of the result; Shift and click on the result to go back"],
   ["click on a region, Enter", "pick it, if regions are ranked"],
 ];
 

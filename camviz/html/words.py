@@ -93,9 +93,9 @@ a correct one: check it against the synthetic samples' masks too.
 """
 
 ROBUSTNESS_GUIDE = (
-    '<p class="cv-title" hidden>Does the explanation follow the prediction?<small>Each picture gets noise, from '
+    '<h1 class="cv-title" hidden>Does the explanation follow the prediction?<small>Each picture gets noise, from '
     "faint to strong. While the prediction stays the same, a good map stays too (<b>consistency</b>); when the "
-    "prediction changes, a good map changes with it (<b>responsiveness</b>).</small></p>"
+    "prediction changes, a good map changes with it (<b>responsiveness</b>).</small></h1>"
 )
 
 ROBUSTNESS_STEPS = """<div class="cv-step-by-step" hidden>
@@ -116,8 +116,8 @@ def guide_html() -> str:
 def title_html(model: str, label: str, picture: str, probability: float, method: str) -> str:
     """The page's heading: the question, the picture and the method."""
     return (
-        f'<p class="cv-title" hidden>Where does {escape(model)} see <b>{escape(label)}</b>?'
-        f"<small>{escape(picture)} · {percent(probability)} sure · {escape(method)}</small></p>"
+        f'<h1 class="cv-title" hidden>Where does {escape(model)} see <b>{escape(label)}</b>?'
+        f"<small>{escape(picture)} · {percent(probability)} sure · {escape(method)}</small></h1>"
     )
 
 

@@ -69,13 +69,17 @@ def twins(cap: Capture, method: str, tolerance: float = 1e-4) -> list[list[str]]
     """For each layer, name the other methods without extra passes that give the same map there.
 
     With global average pooling followed by one linear layer, Grad-CAM, XGrad-CAM and HiResCAM agree on the last layer
-    (measured: to 2e-7). The maps are compared at the layer's resolution: upsampling keeps equal maps equal.
+    (measured: to 2e-7). The maps are compared at the layer's resolution: upsampling keeps equal maps equal. Principal
+    components are left out: only in a layer with a single pattern can one equal another method's map.
     """
-    if METHODS[method].is_slow or METHODS[method].finished:
+    chosen = METHODS[method]
+    if chosen.is_slow or chosen.finished or chosen.component:
         return [[] for _ in cap.layers]
     reference = _small_maps(cap, method)
     shows = torch.stack([maps.any() for maps in reference])
-    others = [name for name, m in METHODS.items() if name != method and m.uses_gradient and not m.is_slow]
+    others = [
+        name for name, m in METHODS.items() if name != method and m.uses_gradient and not m.is_slow and not m.component
+    ]
     same = [(_distances(_small_maps(cap, name), reference) <= tolerance) & shows for name in others]
     return [list(compress(others, matches)) for matches in torch.stack(same, 1).tolist()]
 

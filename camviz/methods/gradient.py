@@ -89,6 +89,7 @@ def layercam(a: Tensor, g: Tensor) -> Tensor:
     "Shows the strongest pattern in the activations, whatever the class.",
     "Muhammad and Yeasin, IJCNN 2020, arXiv 2008.00299",
     class_specific=False,
+    component=True,
 )
 def eigencam(activations: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:  # noqa: ARG001
     """A as (pixels, K), centred over pixels, projected onto its first principal axis."""
@@ -100,6 +101,7 @@ def eigencam(activations: list[Tensor], gradients: list[Tensor]) -> list[Tensor]
     "EigenGrad-CAM",
     "Shows the strongest pattern in gradient times activation, so it depends on the class.",
     "Gildenblat et al., pytorch-grad-cam, 2021",
+    component=True,
 )
 def eigengradcam(activations: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
     """The first principal component of G A over pixels."""

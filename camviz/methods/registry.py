@@ -57,6 +57,7 @@ class Method:
         finished: whether its map is final, without ReLU and stretching (for a baseline that ignores the network).
         raw: computes its maps.
         channels: the maximum number of a layer's channels that it uses; None for all.
+        component: whether its map is a principal component.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Method:
     finished: bool
     raw: RawMaps
     channels: int | None = None
+    component: bool = False
 
     @property
     def is_baseline(self) -> bool:
@@ -139,7 +141,7 @@ def gradient_method(name: str, title: str, sentence: str, reference: str) -> Cal
 
 
 def joint_method(
-    name: str, title: str, sentence: str, reference: str, *, class_specific: bool = True
+    name: str, title: str, sentence: str, reference: str, *, class_specific: bool = True, component: bool = False
 ) -> Callable[[JointFormula], JointFormula]:
     """Register a function of all layers' activations and gradients, for methods that run faster that way."""
 
@@ -148,7 +150,16 @@ def joint_method(
             return function([a.float() for a in cap.activations], [g.float() for g in cap.gradients])
 
         METHODS[name] = Method(
-            name, title, sentence, reference, "at once", class_specific, class_specific, finished=False, raw=raw
+            name,
+            title,
+            sentence,
+            reference,
+            "at once",
+            class_specific,
+            uses_gradient=class_specific,
+            finished=False,
+            raw=raw,
+            component=component,
         )
         return function
 

@@ -33,7 +33,13 @@ def show_page() -> None:
     FRAMED.set(True)
     if wanted := WANTED_PAGE.pop():
         st.switch_page(wanted, query_params=st.query_params.to_dict())
+    name_tab(page.title)
     page.run()
+
+
+def name_tab(*words: str) -> None:
+    """Name the browser's tab and the history's entries: what is shown, then the page."""
+    st.set_page_config(page_title=" · ".join([*words, "camviz"]))
 
 
 def begin_page(page: str) -> None:
@@ -63,7 +69,7 @@ class HeadingPlaces:
 
     def hold(self) -> None:
         """Reserve the space while there is nothing to show yet."""
-        self.title.html('<p class="cv-title" hidden>&nbsp;<small>&nbsp;</small></p>')
+        self.title.html('<h1 class="cv-title" hidden>&nbsp;<small>&nbsp;</small></h1>')
         self.tools.html('<div class="cv-tools"></div>')
 
 

@@ -20,10 +20,11 @@ def _hashed(script: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
-# Streamlit makes styles as it goes, and loads the scripts of components, such as camviz's viewer, from blobs.
+# Streamlit makes styles as it goes, and loads the scripts of components, such as camviz's viewer, from blobs. What the
+# app's own scripts evaluate is allowed, because programs that drive a browser do that in every page.
 _POLICY = {
     "default-src": "'self'",
-    "script-src": " ".join(["'self'", "blob:", *map(_hashed, inline_scripts())]),
+    "script-src": " ".join(["'self'", "blob:", "'unsafe-eval'", *map(_hashed, inline_scripts())]),
     "style-src": "'self' 'unsafe-inline'",
     "img-src": "'self' data: blob:",
     "font-src": "'self' data:",

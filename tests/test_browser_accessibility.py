@@ -1,0 +1,35 @@
+"""Every page as axe-core sees it, in both themes: nothing that it calls serious or critical."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+PAGES = {
+    "explore": ("/?v=1&photo=Cat&method=layercam&layers=_swish&noise=shot&level=0.2", ".cv-maps canvas"),
+    "compare": ("/compare?v=1&compare=layers&photo=Cat&layers=_swish&methods=gradcam,layercam", ".cv-grid canvas"),
+    "robustness": (
+        "/robustness?v=1&photos=Cat&shapes=0&methods=hirescam,gradcam&merged=&noises=blur&levels=0.5&draws=1",
+        ".stMultiSelect [data-tag]",
+    ),
+    "reproduce": ("/reproduce", ".cv-lead"),
+}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_serious(visit, name, scheme):
+    path, there = PAGES[name]
+    page = visit(path, scheme)
+    page.wait_for_selector(there)
+    if name == "robustness" and page.get_by_role("button", name="Start").count():
+        page.get_by_role("button", name="Start").click()
+        page.wait_for_selector(".cv-regions canvas")
+    expect(page.locator("h1")).to_have_count(1)
+    found = Axe().run(page).response["violations"]
+    serious = {
+        f"{fault['id']}: {node['target'][0]} {node['html'][:90]}"
+        for fault in found
+        if fault["impact"] in ("serious", "critical")
+        for node in fault["nodes"]
+    }
+    assert serious == set()
