@@ -223,4 +223,5 @@ def _answer(reader: DirectReader, answers: BinaryIO, question: str, details: lis
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C ends the other process, and that ends this one
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders complain of hostile bytes, without end
     _serve(sys.stdin.buffer, sys.stdout.buffer)

@@ -18,7 +18,7 @@ begin_page("pages/reproduce.py")
 main = st.container()
 show_queue(Slot(st.container()))
 with st.sidebar:
-    bundle = opened.choose_bundle()
+    bundle, another_was_refused = opened.choose_bundle()
     actions = st.container()
 if bundle is None:
     main.html(openedview.INTRO)
@@ -27,6 +27,9 @@ if bundle is None:
 name_tab(f"{bundle.stored.name}: {bundle.stored.label}", "Reproduce")
 places = openedview.Places(main)
 places.show_stored(bundle)
+if another_was_refused:  # one judgement at a time: about the file that was chosen last
+    places.show_alone(bundle)
+    st.stop()
 with places.network:
     net = opened.ready_net(bundle)
 with actions:

@@ -42,6 +42,8 @@ def pytest_collection_modifyitems(items):
         if unknown := {name for name in listed - {"*"} if not hasattr(item.module, name)}:
             raise pytest.UsageError(f"slow_tests.txt lists what {item.path.name} has not: {', '.join(sorted(unknown))}")
         if "playwright" in item.fixturenames:
+            if not item.path.name.startswith("test_browser"):  # run.sh looks for them only there
+                raise pytest.UsageError(f"{item.nodeid} uses the browser: move it to a file test_browser_*.py")
             item.add_marker(pytest.mark.browser)
         elif SLOW_FIXTURES & set(item.fixturenames) or listed & {"*", item.originalname}:
             item.add_marker(pytest.mark.slow)

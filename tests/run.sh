@@ -23,4 +23,4 @@ pyrefly check
 lint-imports
 # A process and a thread of torch's for each core; then the browser, which needs the machine for itself.
 OMP_NUM_THREADS=1 pytest -n auto --dist worksteal -m "not browser" --durations=20
-pytest -m browser --durations=20
+pytest -m browser --durations=20 tests/test_browser*.py

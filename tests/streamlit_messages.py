@@ -5,6 +5,7 @@ tests/test_streamlit_internals.py tries each part of this file on the installed 
 
 import time
 
+import requests
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.Markdown_pb2 import Markdown
@@ -48,7 +49,7 @@ class Tab:
 
     def __init__(self, address, cookie, patience):
         """Connect; each wait ends with a TimeoutError after `patience` seconds."""
-        self.patience = patience
+        self.address, self.cookie, self.patience, self.session = address, cookie, patience, ""
         self.connection = connect(
             address.replace("http", "ws") + "/_stcore/stream",
             subprotocols=["streamlit"],
@@ -59,14 +60,17 @@ class Tab:
             legacy=True,
         )
 
-    def rerun(self, query="", by_history=False, strings=None, lists=None, numbers=None, fragment=""):
-        """Ask for a run of the page or of a fragment; widgets by id are set to a string, a list or a number."""
+    def rerun(self, query="", by_history=False, strings=None, lists=None, numbers=None, files=None, fragment=""):
+        """Ask for a run of the page or of a fragment; widgets by id are set to a string, a list, a number or a file."""
         message = BackMsg()
         message.rerun_script.query_string = query
         message.rerun_script.is_history_navigation = by_history
         message.rerun_script.fragment_id = fragment
         for widget, number in (numbers or {}).items():
             message.rerun_script.widget_states.widgets.add(id=widget).double_array_value.data.append(number)
+        for widget, file in (files or {}).items():
+            state = message.rerun_script.widget_states.widgets.add(id=widget).file_uploader_state_value
+            state.uploaded_file_info.add(**file)
         for widget, value in (strings or {}).items():
             message.rerun_script.widget_states.widgets.add(id=widget).string_value = value
         for widget, values in (lists or {}).items():
@@ -81,7 +85,25 @@ class Tab:
         """What the server sends, one message after another, for as long as patience lasts."""
         end = time.monotonic() + self.patience
         while True:
-            yield ForwardMsg.FromString(self.connection.recv(timeout=max(0.0, end - time.monotonic())))
+            message = ForwardMsg.FromString(self.connection.recv(timeout=max(0.0, end - time.monotonic())))
+            self.session = session_of(message) or self.session
+            yield message
+
+    def upload(self, name, data):
+        """Send the server a file; return what a widget has to say to hold it. The session has begun."""
+        ask = BackMsg()
+        ask.file_urls_request.request_id = "1"
+        ask.file_urls_request.session_id = self.session
+        ask.file_urls_request.file_names.append(name)
+        self.connection.send(ask.SerializeToString())
+        answers = (m.file_urls_response for m in self.messages() if m.WhichOneof("type") == "file_urls_response")
+        (place,) = next(answers).file_urls
+        headers = {"Cookie": f"{XSRF_COOKIE}={self.cookie}", "X-Xsrftoken": self.cookie}
+        put = requests.put(
+            self.address + place.upload_url, files={"file": (name, data)}, headers=headers, timeout=self.patience
+        )
+        put.raise_for_status()
+        return {"name": name, "size": len(data), "file_id": place.file_id, "file_urls": place}
 
     def close(self):
         self.connection.close()

@@ -161,6 +161,9 @@ def test_hostile_bytes_are_one_error_and_what_was_open_stays(app, made, data):
     upload(app, data)
     assert len(app.error) == 1
     assert app.error[0].value.endswith(".")
+    assert [row.header["id"] for row in rows(app)] == before[:1], "the stored result, without a judgement about it"
+    assert not app.success
+    given(app, made)
     assert [row.header["id"] for row in rows(app)] == before
 
 

@@ -83,7 +83,7 @@ def numbers(app) -> list[str]:
 
 
 def title(app) -> str:
-    return next(body for body in html(app) if body.startswith('<p class="cv-title"'))
+    return next(body for body in html(app) if body.startswith('<h1 class="cv-title"'))
 
 
 def close(found, expected) -> None:

@@ -180,8 +180,12 @@ def test_what_a_link_says_wrongly_is_named_once_and_all_else_applies():
 
 def test_layers_of_another_model_are_left_out_and_all_of_its_own_used():
     app = visit({"v": "1", "layers": "layer1~layer2"})
-    assert "layers `layer1, layer2`" in warnings(app)[0]
+    (notice,) = warnings(app)
+    assert "layers `layer1, layer2`" in notice
     assert explored(app).layers == LITE0
+    assert app.pills(key="layers-efficientnet-lite0").value == list(LITE0)
+    app.button(key="dismiss-link-notice").click().run()
+    assert warnings(app) == []
 
 
 def test_a_class_of_a_network_for_shapes_is_one_of_six():

@@ -3,10 +3,9 @@
 import re
 
 import numpy as np
-import pytest
 from browsing import choose, result, upload, wait_for_change
 from pictures import png
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 
 def test_first_screen_explains_a_photograph_without_a_click(page):
@@ -141,28 +140,6 @@ def test_nothing_is_shown_without_its_style(page):
 
 def test_the_guide_is_on_the_first_screen(page):
     page.wait_for_function("document.querySelector('.cv-guide').getBoundingClientRect().bottom <= innerHeight")
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_both_themes_are_readable(visit, scheme):
-    page = visit(scheme=scheme)
-    page.wait_for_selector(".cv-strip canvas")
-    assert contrast(page, ".cv-title") > 7
-    assert contrast(page, ".cv-result h4") > 4
-
-
-def contrast(page: Page, selector: str) -> float:
-    """WCAG contrast of an element's text against the page."""
-    text = page.locator(selector).first.evaluate("e => getComputedStyle(e).color")
-    ground = page.locator(".stApp").evaluate("e => getComputedStyle(e).backgroundColor")
-    bright, dim = sorted((_luminance(text), _luminance(ground)), reverse=True)
-    return (bright + 0.05) / (dim + 0.05)
-
-
-def _luminance(css: str) -> float:
-    channels = np.array([float(n) for n in re.findall(r"[\d.]+", css)[:3]]) / 255
-    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
-    return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
 def test_nothing_flickers_or_jumps_when_a_control_is_changed(page):

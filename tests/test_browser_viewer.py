@@ -467,23 +467,6 @@ def test_a_blank_map_says_so(calm):
     expect(calm.locator(".cv-here")).not_to_contain_text("region")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_tools_are_readable_in_both_themes(visit, scheme):
-    page = visit(scheme=scheme)
-    button = page.locator(".cv-tools button").first
-    expect(button).to_be_visible()
-    text, ground = (
-        np.array([float(n) for n in re.findall(r"[\d.]+", css)[:3]])
-        for css in (
-            button.evaluate("e => { const c = document.createElement('canvas').getContext('2d');"
-                            " c.fillStyle = getComputedStyle(e).color; c.fillRect(0, 0, 1, 1);"
-                            " return c.getImageData(0, 0, 1, 1).data.join(' ') }"),
-            page.locator(".stApp").evaluate("e => getComputedStyle(e).backgroundColor"),
-        )
-    )  # fmt: skip
-    assert abs(text.mean() - ground.mean()) > 100
-
-
 def test_panels_are_reached_and_chosen_by_keyboard(viewer):
     """First the viewer as a whole, then each of its maps."""
     viewer.get_by_label("Compare").select_option("swipe")

@@ -7,8 +7,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from streamlit_messages import Tab, has_finished, is_caption, new_element, repeated_fragment
-from viewing import unpack
+from streamlit_messages import new_element
+from visitor import PATIENCE, Visitor
 
 from camviz import METHODS
 from camviz.samples import SAMPLES
@@ -16,75 +16,6 @@ from camviz.samples import SAMPLES
 CLASS = 30
 SIZE = "7\u00a0×\u00a07"
 DEEPEST = f"{SIZE} · _swish"
-PATIENCE = 120  # seconds that a loaded machine may need for what the whole class asked for
-
-
-class Visitor:
-    """One tab, without the browser around it: it clicks and reads what the server sends."""
-
-    def __init__(self, address, person):
-        self.tab = Tab(address, person, PATIENCE)
-        self.controls, self.options, self.chosen = {}, {}, {}
-        self.title = self.strip = self.words = self.engine = self.fragment = ""
-        self.told = []  # what the queue said
-
-    def ask(self, **choices):
-        """Change controls, as a click does: select boxes by an option, layers by a list, sliders by a number.
-
-        Without any, run the page.
-        """
-        self.chosen |= choices
-        self.words = ""
-        strings, lists, numbers = {}, {}, {}
-        for key, options in self.chosen.items():
-            if isinstance(options, str):  # slow methods tell their time behind the name
-                names = [option.partition(" · about")[0] for option in self.options[key]]
-                strings[self.controls[key]] = self.options[key][names.index(options)]
-            elif isinstance(options, list):
-                lists[self.controls[key]] = options
-            else:
-                numbers[self.controls[key]] = options
-        self.tab.rerun(strings=strings, lists=lists, numbers=numbers)
-
-    def read(self, until):
-        """Take in what arrives until something holds."""
-        for message in self.tab.messages():
-            element = new_element(message)
-            if element is not None:
-                self._take(element)
-            self.fragment = repeated_fragment(message) or self.fragment
-            if until(message):
-                return
-
-    def finish(self):
-        """Take in the rest of the run."""
-        self.read(has_finished)
-
-    def explain(self, **choices):
-        self.ask(**choices)
-        self.finish()
-
-    def _take(self, element):
-        kind = element.WhichOneof("type")
-        assert kind != "exception", element.exception.message
-        if kind in ("selectbox", "button_group"):
-            control = getattr(element, kind)
-            self.controls[control.label], self.options[control.label] = control.id, list(control.options)
-        if kind == "slider":
-            self.controls[element.slider.label] = element.slider.id
-        if kind == "markdown" and not is_caption(element.markdown):
-            self.words += element.markdown.body
-        if kind == "bidi_component":
-            markup = unpack(element.bidi_component.bytes).markup
-            if 'class="cv-strip"' in markup:
-                self.strip = markup
-        if kind == "html":
-            body = element.html.body
-            for name in ("title", "engine"):
-                if f'class="cv-{name}"' in body:
-                    setattr(self, name, body)
-            if 'class="cv-queue"' in body and "hidden" not in body:
-                self.told.append(re.sub("<[^>]*>", "", body))
 
 
 def progress_shows(message):

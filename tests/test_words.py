@@ -39,6 +39,7 @@ def test_against_the_best_blind_guess():
         ((0.1, 0.1, 0.1, 0.80), "One layer alone does as well: the finest, 0.80."),
         ((0.1, 0.80, 0.1, 0.1), "One layer alone does as well: 14 × 14 · c, 0.80."),
         ((0.5, 0.4, 0.3, 0.2), "Merging helped: the best single layer, the deepest, scores 0.50."),
+        ((0.0, 0.001, 0.0, 0.0), "No single layer scores above 0."),
         ((0.2, 0.3, 0.4, 0.9), "Merging made it worse here: one layer alone, the finest, scores 0.90."),
     ],
 )
@@ -58,7 +59,10 @@ def test_confidence():
     assert "**No map can be scored here**: the model is only 7.0% sure." in nothing
     assert "blind" not in nothing
     assert "layer" not in nothing
-    assert "no better than" in words(0.0, (0.0, 0.0), centre=0.0)  # a sure model, and still no map has a score
+    sure = words(0.0, (0.0, 0.0), centre=0.0)  # a sure model, and still no map has a score
+    assert "**Every map scores 0 here, the blind guesses too**" in sure
+    assert "no better than" not in sure
+    assert "as well" not in sure
 
 
 def test_negative_road_notes_and_missing_scores():

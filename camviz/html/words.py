@@ -191,8 +191,14 @@ def verdict(result: ScoreRow, layers: list[ScoreRow], baselines: list[ScoreRow],
         probability: of the target class.
     """
     everything = [result, *layers, *baselines]
-    if probability < UNSURE and _all_known(everything, "arcc") and max(map(_arcc, everything)) < ROUNDING:
+    all_are_0 = _all_known(everything, "arcc") and max(map(_arcc, everything)) < ROUNDING
+    if all_are_0 and probability < UNSURE:
         sentences = [f"**No map can be scored here**: the model is only {percent(probability)} sure."]
+    elif all_are_0:
+        sentences = [
+            "**Every map scores 0 here, the blind guesses too**: one part of ARCC is 0 for each of them, so it cannot tell "
+            "them apart. Look at the parts."
+        ]
     else:
         sentences = [*_on_arcc(result, layers, baselines), _on_confidence(probability)]
     if result.scores.note:
@@ -285,6 +291,8 @@ def _on_confidence(probability: float) -> str:
 def _against_layers(score: float, layers: list[ScoreRow]) -> str:
     row = max(layers, key=_arcc)
     best, layer = _arcc(row), _layer(layers, row)
+    if best < ROUNDING:
+        return "No single layer scores above 0."
     if score > best + ALIKE:
         return f"Merging helped: the best single layer, {layer}, scores {best:.2f}."
     if score < best - ALIKE:

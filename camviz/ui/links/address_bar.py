@@ -60,7 +60,17 @@ def tell(place: DeltaGenerator, now: object) -> None:
     elif LINK_TOLD_AT.get() != now:
         LINK_LEFT_OUT.set([])
         return
-    place.warning(left_out(ignored), icon=":material/link_off:")
+    words, button = place.columns([24, 1], vertical_alignment="center")
+    words.warning(left_out(ignored), icon=":material/link_off:")
+    button.button(
+        "",
+        icon=":material/close:",
+        key="dismiss-link-notice",
+        help="Dismiss this notice",
+        on_click=LINK_LEFT_OUT.set,
+        args=([],),
+        type="tertiary",
+    )
 
 
 def _url(page: str, address: dict[str, str]) -> str:

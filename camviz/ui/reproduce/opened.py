@@ -41,30 +41,35 @@ class Opened:
     stored: Finding = field(repr=False)
 
 
-def choose_bundle() -> Opened | None:
-    """Ask for a bundle; the one opened last stays until another one can be read or the user removes it."""
+def choose_bundle() -> tuple[Opened | None, bool]:
+    """Ask for a bundle; the one opened last stays until another one can be read or the user removes it.
+
+    Returns:
+        the open bundle, and whether the file that is chosen now is none.
+    """
     upload = st.file_uploader(
         "Bundle (.camviz.zip)",
         key=bundle_key(BUNDLE_TIMES_CLOSED.get(0)).name,
         max_upload_size=_MEGABYTES,
     )
-    if upload is not None and upload.file_id != BUNDLE_UPLOAD.get():
-        _accept(upload)
+    is_new = upload is not None and upload.file_id != BUNDLE_UPLOAD.get()
+    refused = upload is not None and is_new and not _accept(upload)
     st.caption("The bundle is read in this server's memory. It is not unpacked to disk, and nothing in it is run.")
-    return BUNDLE_OPEN.get()
+    return BUNDLE_OPEN.get(), refused
 
 
-def _accept(upload: UploadedFile) -> None:
+def _accept(upload: UploadedFile) -> bool:
     """Open a bundle instead of the current one; if the file is not a bundle, say why and keep the current one."""
     data = upload.getvalue()
     try:
         new = Opened(hashlib.sha256(data).hexdigest(), bundle.read(data, shared_host().reader))
     except BundleError as error:
-        st.error(as_text(str(error)), icon=":material/folder_zip:")
-        return
+        st.error(f"{as_text(upload.name)}: {as_text(str(error))}", icon=":material/folder_zip:")
+        return False
     _close()
     BUNDLE_OPEN.set(new)
     BUNDLE_UPLOAD.set(upload.file_id)
+    return True
 
 
 def offer_to_close() -> None:

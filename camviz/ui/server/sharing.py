@@ -14,6 +14,7 @@ import streamlit as st
 import torch
 
 from camviz.decoding import GuardedReader, Reader
+from camviz.ui.server.given_back import keep_giving_back
 from camviz.ui.server.streamlit_internals import Slot, browser_token, session_id, yield_point
 from camviz.ui.session import QUEUE_NOTICE
 from camviz.workbench.byte_cache import ByteCache, Value
@@ -91,6 +92,7 @@ def prepare_server() -> None:
     """
     if not _PREPARED.acquire(blocking=False):
         return
+    keep_giving_back()
     threading.Thread(target=_HOST.reader.forget, daemon=True).start()  # starts the process that reads pictures
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, torch.get_num_threads() - 1))

@@ -218,11 +218,11 @@ def _same_map(of: Explained, method: str) -> str:
 
 
 def drop_unknown_layers(net: Net) -> None:
-    """Keep only layers that the network has; a link may have named others before it was loaded."""
+    """Keep only layers that the network has; a link may have named others before it was loaded. Of none, take all."""
     key = layers_key(net.info.name)
     layers = key.get()
-    if layers is not None:
-        key.set([layer for layer in layers if layer in net.layers])
+    if layers is not None and not set(layers) <= set(net.layers):
+        key.set([layer for layer in layers if layer in net.layers] or list(net.layers))
 
 
 def duration(seconds: float) -> str:
