@@ -477,6 +477,7 @@ def test_panels_are_reached_and_chosen_by_keyboard(viewer):
         viewer.keyboard.press("Tab")
         assert viewer.evaluate("document.activeElement.querySelector('canvas').dataset.map") == str(number)
     viewer.keyboard.press("Enter")
+    settle(viewer)
     assert viewer.locator(".cv-partner canvas").get_attribute("data-map") == "2"
     viewer.keyboard.press("Tab")
     viewer.keyboard.press("Shift+Enter")

@@ -6,14 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from fresh_process import digests
 
 TESTS = Path(__file__).parent
 
 
-@pytest.fixture(scope="module")
-def there():
+def test_the_same_in_another_process():
     path = os.pathsep.join([str(TESTS.parent), str(TESTS)])
     done = subprocess.run(
         [sys.executable, TESTS / "fresh_process.py"],
@@ -23,13 +21,6 @@ def there():
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def test_the_same_in_another_process(there):
-    here = digests()
-    assert {name: there[name] for name in here} == here
-
-
-def test_what_is_slow_to_import_waits_until_it_is_needed(there):
-    assert there["loaded"] == []
+    there = json.loads(done.stdout)
+    assert there.pop("loaded") == [], "what is slow to import waits until it is needed"
+    assert there == digests()
