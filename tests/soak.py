@@ -35,6 +35,7 @@ from camviz.ui.server.streamlit_internals import XSRF_COOKIE  # noqa: E402
 
 MOST, MORE = 2200, 300  # megabytes
 PEOPLE, PAUSE = 12, 3.0  # seconds that a person looks at a result
+PATIENCE = 600  # seconds that a person waits for one
 
 
 def own_pictures() -> dict[str, bytes]:
@@ -60,7 +61,7 @@ def live(address: str, number: int, until: float, pictures: dict[str, bytes]) ->
     """Use the app as a person does; return how many results there were."""
     rng, seen = random.Random(number), 0
     given = requests.get(f"{address}/_stcore/health", timeout=60).headers["Set-Cookie"]
-    person = Visitor(address, given.split(";")[0].removeprefix(f"{XSRF_COOKIE}="))
+    person = Visitor(address, given.split(";")[0].removeprefix(f"{XSRF_COOKIE}="), PATIENCE)
     person.explain()
     fast = [method.title for method in METHODS.values() if not method.is_slow and not method.is_baseline]
     while time.monotonic() < until:

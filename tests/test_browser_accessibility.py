@@ -6,11 +6,12 @@ from playwright.sync_api import expect
 
 PAGES = {
     "explore": ("/?v=1&photo=Cat&method=layercam&layers=_swish&noise=shot&level=0.2", ".cv-maps canvas"),
-    "compare": ("/compare?v=1&compare=layers&photo=Cat&layers=_swish&methods=gradcam,layercam", ".cv-grid canvas"),
+    "compare": ("/compare?v=1&compare=layers&photo=Cat&layers=_swish&methods=gradcam~layercam", ".cv-grid canvas"),
     "robustness": (
-        "/robustness?v=1&photos=Cat&shapes=0&methods=hirescam,gradcam&merged=&noises=jpeg&levels=0.5&draws=1",
+        "/robustness?v=1&photos=Cat&shapes=0&methods=hirescam~gradcam&merged=&noises=jpeg&levels=0.5&draws=1",
         ".stMultiSelect [data-tag]",
     ),
+    "a sweep to come": ("/robustness?v=1&photos=Coffee", ".stMultiSelect [data-tag]"),
     "reproduce": ("/reproduce", ".cv-lead"),
 }
 

@@ -12,8 +12,8 @@ UPLOADER = "uploader"
 class Visitor:
     """One tab, without the browser around it: it clicks and reads what the server sends."""
 
-    def __init__(self, address, person):
-        self.tab = Tab(address, person, PATIENCE)
+    def __init__(self, address, person, patience=PATIENCE):
+        self.tab = Tab(address, person, patience)
         self.controls, self.options, self.chosen = {}, {}, {}
         self.title = self.strip = self.words = self.engine = self.fragment = ""
         self.told = []  # what the queue said

@@ -37,7 +37,7 @@ def open_link() -> Link:
     linked = arrived(Compared, _PAGE)
     if linked is not None:
         _apply(linked)
-    return Link(st.container(), _PAGE, _also)
+    return Link(st.container(key="link-notices"), _PAGE, _also)
 
 
 def _apply(linked: Compared) -> None:

@@ -119,7 +119,7 @@ def open_link() -> Link:
     linked = arrived(Explored, _PAGE)
     if linked is not None:
         apply(linked)
-    return Link(st.container())
+    return Link(st.container(key="link-notices"))
 
 
 def apply(found: Explored) -> SessionKey[int]:

@@ -81,7 +81,7 @@ def open_link() -> Link:
     linked = arrived(Swept, _PAGE)
     if linked is not None:
         _apply(linked)
-    return Link(st.container())
+    return Link(st.container(key="link-notices"))
 
 
 def _apply(linked: Swept) -> None:
