@@ -5,7 +5,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 PAGES = {
-    "explore": ("/?v=1&photo=Cat&method=layercam&layers=_swish&noise=shot&level=0.2", ".cv-maps canvas"),
+    "explore": ("/?v=1&photo=Cat&method=layercam&layers=_swish", ".cv-scores"),
     "compare": ("/compare?v=1&compare=layers&photo=Cat&layers=_swish&methods=gradcam~layercam", ".cv-grid canvas"),
     "robustness": (
         "/robustness?v=1&photos=Cat&shapes=0&methods=hirescam~gradcam&merged=&noises=jpeg&levels=0.5&draws=1",
@@ -25,9 +25,15 @@ def test_nothing_serious_in_either_theme(visit, name):
         page.get_by_role("button", name="Start").click()
         page.wait_for_selector(".cv-regions canvas")
     expect(page.locator("h1")).to_have_count(1)
+    page.wait_for_function("!document.querySelector('.cv-wait')")
+    expect(page.locator("[data-testid=stApp]")).to_have_attribute(
+        "data-test-script-state", "notRunning"
+    )  # none is faded
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         expect(page.locator(".stApp")).to_have_css("color-scheme", scheme)
+        # While the page runs, what it will replace is faded.
+        expect(page.locator(".stApp")).to_have_attribute("data-test-script-state", "notRunning")
         found = Axe().run(page).response["violations"]
         serious = {
             f"{fault['id']}: {node['target'][0]} {node['html'][:90]}"
