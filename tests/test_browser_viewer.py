@@ -237,6 +237,7 @@ def test_zoom_and_pan_are_linked_over_all_panels(viewer):
 def test_the_pointer_is_shown_in_all_panels_with_its_values(viewer, known):
     view, alone, refined = known
     box = viewer.locator(".cv-input canvas").bounding_box()
+    expect(viewer.locator(".cv-input .cv-pic")).to_have_css("cursor", "crosshair")
     viewer.mouse.move(box["x"] + box["width"] * 100.5 / 224, box["y"] + box["height"] * 60.5 / 224)
     values = viewer.locator(".cv-strip output").all_inner_texts()
     assert values[0] == ""
