@@ -154,7 +154,8 @@ def fuzzed_checkpoints(rng: random.Random) -> Iterator[tuple[bytes, Callable[[],
     good = CHECKPOINT.read_bytes()
     length = int.from_bytes(good[:8], "little")
     header, weights = json.loads(good[8 : 8 + length]), good[8 + length :]
-    path = Path(tempfile.mkdtemp()) / "net.safetensors"
+    folder = tempfile.TemporaryDirectory()  # goes with this generator
+    path = Path(folder.name) / "net.safetensors"
     info = camviz.list_models()[0]
     while True:
         if rng.random() < 0.4:

@@ -7,8 +7,18 @@ import sys
 import threading
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
 
 ROOT = Path(__file__).parent.parent
+
+
+def process_of(address) -> psutil.Process:
+    """The process of a server that this one started."""
+    port = str(urlsplit(address).port)
+    (found,) = [each for each in psutil.Process().children(recursive=True) if port in each.cmdline()]
+    return found
 
 
 @contextmanager

@@ -15,23 +15,21 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 import psutil
-import requests
 from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
-from server import running_app  # noqa: E402
+from server import process_of, running_app  # noqa: E402
+from streamlit_messages import cookie_of  # noqa: E402
 from visitor import Visitor  # noqa: E402
 
 from camviz import METHODS  # noqa: E402
 from camviz.samples import SAMPLES  # noqa: E402
-from camviz.ui.server.streamlit_internals import XSRF_COOKIE  # noqa: E402
 
 MOST, MORE = 2200, 300  # megabytes
 PEOPLE, PAUSE = 12, 3.0  # seconds that a person looks at a result
@@ -60,8 +58,7 @@ def megabytes(server: psutil.Process) -> float:
 def live(address: str, number: int, until: float, pictures: dict[str, bytes]) -> int:
     """Use the app as a person does; return how many results there were."""
     rng, seen = random.Random(number), 0
-    given = requests.get(f"{address}/_stcore/health", timeout=60).headers["Set-Cookie"]
-    person = Visitor(address, given.split(";")[0].removeprefix(f"{XSRF_COOKIE}="), PATIENCE)
+    person = Visitor(address, cookie_of(address), PATIENCE)
     person.explain()
     fast = [method.title for method in METHODS.values() if not method.is_slow and not method.is_baseline]
     while time.monotonic() < until:
@@ -87,8 +84,7 @@ def main() -> int:
     args = parser.parse_args()
     pictures, seen = own_pictures(), []
     with running_app(tempfile.mkdtemp()) as address:
-        port = str(urlsplit(address).port)
-        (server,) = [each for each in psutil.Process().children(recursive=True) if port in each.cmdline()]
+        server = process_of(address)
         first = Visitor(address, "who opens it")
         first.explain()
         first.tab.close()

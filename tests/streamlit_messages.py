@@ -4,6 +4,7 @@ tests/test_streamlit_internals.py tries each part of this file on the installed 
 """
 
 import time
+import urllib.request
 
 import requests
 from streamlit.proto.BackMsg_pb2 import BackMsg
@@ -42,6 +43,14 @@ def component_data(app) -> list[bytes]:
 def is_caption(markdown) -> bool:
     """Whether a Markdown element's message is that of an `st.caption`."""
     return markdown.element_type == Markdown.Type.CAPTION
+
+
+def cookie_of(address, before=None):
+    """The XSRF cookie that the server sets for a browser, which may have one from before."""
+    headers = {"Cookie": f"{XSRF_COOKIE}={before}"} if before else {}
+    with urllib.request.urlopen(urllib.request.Request(f"{address}/_stcore/health", headers=headers)) as answer:  # noqa: S310
+        cookies = dict(cookie.split(";")[0].split("=", 1) for cookie in answer.headers.get_all("Set-Cookie"))
+    return cookies[XSRF_COOKIE]
 
 
 class Tab:

@@ -17,6 +17,7 @@ from streamlit_messages import (
     Tab,
     chart_specs,
     component_data,
+    cookie_of,
     download_labels,
     has_finished,
     html,
@@ -40,14 +41,6 @@ def probe(tmp_path_factory):
     """A server of tests/streamlit_probe.py, by its address."""
     with running_app(tmp_path_factory.mktemp("torch"), "tests/streamlit_probe.py") as address:
         yield address
-
-
-def cookie_of(address, before=None):
-    """The XSRF cookie that the server sets for a browser, which may have one from before."""
-    headers = {"Cookie": f"{internals.XSRF_COOKIE}={before}"} if before else {}
-    with urllib.request.urlopen(urllib.request.Request(f"{address}/_stcore/health", headers=headers)) as answer:  # noqa: S310
-        cookies = dict(cookie.split(";")[0].split("=", 1) for cookie in answer.headers.get_all("Set-Cookie"))
-    return cookies[internals.XSRF_COOKIE]
 
 
 @pytest.fixture

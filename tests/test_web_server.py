@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import psutil
 import pytest
 import requests
-from streamlit_messages import Tab, session_of
+from server import process_of
+from streamlit_messages import Tab, cookie_of, session_of
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
@@ -45,9 +45,7 @@ def test_headers_on_a_refusal(address):
 
 @pytest.fixture
 def cookie(address):
-    """The cookie that the server gives to a browser."""
-    given = requests.get(f"{address}/_stcore/health", timeout=PATIENCE).headers["Set-Cookie"]
-    return given.split(";")[0].removeprefix(f"{XSRF_COOKIE}=")
+    return cookie_of(address)
 
 
 @pytest.fixture
@@ -61,9 +59,9 @@ def session(address, cookie):
 
 def temporary_files(address):
     """The files without a name that the server has open."""
-    port = str(urlsplit(address).port)
-    (server,) = [each for each in psutil.Process().children(recursive=True) if port in each.cmdline()]
-    open_files = [link.readlink() for link in Path(f"/proc/{server.pid}/fd").iterdir() if link.is_symlink()]
+    open_files = [
+        link.readlink() for link in Path(f"/proc/{process_of(address).pid}/fd").iterdir() if link.is_symlink()
+    ]
     return [str(path) for path in open_files if "(deleted)" in path.name]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import importlib
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -71,12 +72,6 @@ MIDDLEWARE = [Middleware(SafeHeaders)]
 async def warmed_up(_: st.App) -> AsyncIterator[None]:
     """While the server runs: uploads never touch the disk, and what the first visit needs is loaded before it comes."""
     MultiPartParser.spool_max_size = 2**40  # Streamlit refuses what is larger than its own limit
-    threading.Thread(target=_load, daemon=True).start()
+    # Imports alone: the first page prepares the server, once its own libraries are loaded too.
+    threading.Thread(target=importlib.import_module, args=("camviz.ui.page_frame",), daemon=True).start()
     yield
-
-
-def _load() -> None:
-    """Import what pages need; a visit in the meantime waits for the rest."""
-    from camviz.ui.page_frame import prepare_server
-
-    prepare_server()
