@@ -1,5 +1,7 @@
 """Small networks with seeded random weights, one for each way in which layers are written; random images."""
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -16,6 +18,11 @@ def seeded(make, seed=0, dtype=torch.float64):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return make().eval().to(dtype)
+
+
+def looking_at(net, side):
+    """A network that is shown pictures of fewer pixels: as good for what does not depend on how well it recognises."""
+    return replace(net, preprocessing=replace(net.preprocessing, size=side, resize=side))
 
 
 class Plain(nn.Module):

@@ -14,6 +14,7 @@ from camviz.html.comparison import (
     order,
     question,
     reach,
+    rivals,
     same_class,
     too_many,
     value,
@@ -43,20 +44,44 @@ def scored(arcc, truth=(), skipped="", note=""):
 @pytest.mark.parametrize(
     ("numbers", "expected"),
     [
-        ([0.1, 0.7, 0.3], {1}),
-        ([0.7, 0.7, 0.3], {0, 1}),
-        ([0.7, None], set()),
-        ([0.7], set()),
-        ([0.0, 0.0], set()),
-        ([], set()),
+        ([0.1, 0.7, 0.3], (1, 2)),
+        ([0.3, 0.1, 0.7], (2, 0)),
+        ([0.7, 0.7, 0.3], None),
+        ([0.7, None], None),
+        ([0.7], None),
+        ([0.0, 0.0], None),
+        ([], None),
     ],
 )
-def test_the_best_of_a_row(numbers, expected):
-    assert best([scored(number) for number in numbers]) == expected
+def test_the_two_highest_of_a_row(numbers, expected):
+    assert rivals([scored(number) for number in numbers]) == expected
 
 
 def test_what_has_no_score_neither_wins_nor_holds_up_the_rest():
-    assert best([None, scored(0.2), scored(None, skipped="slow"), scored(0.5)]) == {3}
+    row = [None, scored(0.2), scored(None, skipped="slow"), scored(0.5)]
+    assert rivals(row) == (3, 1)
+    assert best(row, {1: 0.01, 3: 0.02}) == 3
+
+
+@pytest.mark.parametrize(
+    ("spreads", "expected"),
+    [
+        ({0: 0.04, 1: 0.04}, 0),
+        ({0: 0.06, 1: 0.01}, None),
+        ({0: 0.01, 1: 0.06}, None),
+        ({0: 0.01, 1: 0.01, 2: 0.5}, 0),
+        ({0: 0.01}, None),
+        ({}, None),
+    ],
+    ids=repr,
+)
+def test_the_best_leads_by_more_than_twice_the_larger_spread_of_the_two_highest(spreads, expected):
+    assert best([scored(0.6), scored(0.5), scored(0.1)], spreads) == expected
+
+
+def test_without_a_lead_there_is_no_best():
+    assert best([scored(0.5), scored(0.5)], {0: 0.0, 1: 0.0}) is None
+    assert best([scored(0.5), scored(None)], {0: 0.0, 1: 0.0}) is None
 
 
 def test_rows_go_by_their_best_map_and_columns_stay():
@@ -134,7 +159,7 @@ def test_numbers_say_what_is_known():
     assert "–" in numbers(scored(None, skipped="it is slow"))
     assert "mass inside 0.25 · IoU 0.50" in numbers(scored(0.5, (0.25, 0.5, 0.9)))
     assert "ARCC 0.50, Coherency 0.90, 1 − complexity 0.80, ROAD 0.70" in numbers(scored(0.5))
-    row = numbers_html([scored(0.5), scored(0.6), None], [None, None, 0.3], 9)
+    row = numbers_html([scored(0.5), scored(0.6), None], [None, None, 0.3], 9, {0: 0.01, 1: 0.01})
     assert row.count("cv-best") == 1
     assert row.index("0.50") < row.index("cv-best") < row.index("largest difference 0.30")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -100,13 +100,31 @@ def value(score: ScoreRow | None, by: Sort) -> float | None:
     return score.value("mass") if by == "mass" else None
 
 
-def best(scores: Scores) -> set[int]:
-    """The maps of a row with the highest ARCC; none until all are scored, if there is only one, or if all are 0."""
+def rivals(scores: Scores) -> tuple[int, int] | None:
+    """The maps of a row with the highest and the second highest ARCC.
+
+    None until all are scored, if there is only one, or if none leads.
+    """
     found = {index: value(score, "arcc") for index, score in enumerate(scores) if score and not score.skipped}
     known = {index: each for index, each in found.items() if each is not None}
-    if len(known) < max(2, len(found)) or not max(known.values()):
-        return set()
-    return {index for index, each in known.items() if math.isclose(each, max(known.values()), abs_tol=1e-6)}
+    if len(known) < max(2, len(found)):
+        return None
+    first, second, *_ = sorted(known, key=lambda index: -known[index])
+    return (first, second) if known[first] > known[second] else None
+
+
+def best(scores: Scores, spreads: Mapping[int, float]) -> int | None:
+    """The best map of a row: its ARCC leads by more than twice the spread over seeds. None if no lead is that large.
+
+    Args:
+        scores: the row's scores.
+        spreads: the standard deviations of ARCC, as far as they are known, by map; those of both `rivals` are needed.
+    """
+    pair = rivals(scores)
+    if pair is None or not spreads.keys() >= set(pair):
+        return None
+    first, second = (value(scores[index], "arcc") or 0.0 for index in pair)
+    return pair[0] if first - second > 2 * max(spreads[index] for index in pair) else None
 
 
 def order(rows: Sequence[Scores], by: Sort, across: bool) -> tuple[list[int], list[int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -15,6 +15,8 @@ _HOW_TO_PIN = "Point at a map to pin it: it stays while everything else changes.
 _RAMP = '<div class="cv-legend"><i class="cv-ramp" data-signed></i></div>'
 # The width of a panel in rem by the number of rows on the screen; the last also for more rows.
 _WIDTHS = (17, 14.5, 11.5, 9.2)
+_UNKNOWN: Mapping[int, float] = {}
+_BEST = "Its ARCC is ahead of the next by more than twice the spread over five random seeds."
 
 
 @dataclass(frozen=True)
@@ -74,11 +76,13 @@ def row_skeleton(head: Head, panels: int, wide: float) -> str:
     return f'<div class="cv-grid" hidden style="{_columns(panels, wide)}">{_head(quiet)}{empty}</div>'
 
 
-def numbers_html(scores: Scores, reaches: Sequence[float | None], wide: float) -> str:
-    """The numbers below a row, or the largest difference; the best is marked once all are known."""
-    marked = best(scores)
+def numbers_html(
+    scores: Scores, reaches: Sequence[float | None], wide: float, spreads: Mapping[int, float] = _UNKNOWN
+) -> str:
+    """The numbers below a row, or the largest difference; the best is marked once the spreads of ARCC tell."""
+    marked = best(scores, spreads)
     cells = "".join(
-        reach_html(reach or 0.0) if score is None else numbers(score, index in marked)
+        reach_html(reach or 0.0) if score is None else numbers(score, index == marked)
         for index, (score, reach) in enumerate(zip(scores, reaches, strict=True))
     )
     return f'<div class="cv-grid cv-numbers" hidden style="{_columns(len(scores), wide)}"><div></div>{cells}</div>'
@@ -99,7 +103,7 @@ def numbers(score: ScoreRow, marked: bool = False) -> str:
     elif arcc is None:
         bar = '<div class="cv-bar cv-wait"><span>&nbsp;</span></div>'
     else:
-        star = "<b>best</b>" if marked else ""
+        star = f'<b title="{_BEST}">best</b>' if marked else ""
         kind = "cv-bar cv-main cv-best" if marked else "cv-bar cv-main"
         bar = f'<div class="{kind}" style="--v:{arcc:.4f}"><span><i>ARCC</i> {arcc:.2f}</span>{star}</div>'
     truth = ""

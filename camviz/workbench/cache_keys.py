@@ -26,6 +26,7 @@ class Kind(Enum):
     NEGATIVE = auto()
     SCORE = auto()
     SCORES = auto()  # several, computed together
+    SEED_SPREAD = auto()  # of ARCC
     OUTCOMES = auto()  # of a piece of a sweep, for one explanation
     SWEPT = auto()  # the same, for several
     RESULT = auto()  # of a bundle, computed again

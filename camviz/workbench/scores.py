@@ -12,7 +12,7 @@ from torch import Tensor
 from camviz.methods import METHODS
 from camviz.methods.registry import Progress
 from camviz.metrics import SCORES, Evidence, Scored, available
-from camviz.metrics.arcc import joined
+from camviz.metrics.arcc import harmonic_mean, joined
 from camviz.recipe import Recipe, explain
 from camviz.results.finding import MapScores
 from camviz.workbench.cache_keys import Kind
@@ -20,6 +20,9 @@ from camviz.workbench.host import telling
 from camviz.workbench.maps import get_capture, merged
 from camviz.workbench.pictures import Explained
 from camviz.workbench.true_shapes import get_true_shape
+
+# ROAD fills removed pixels with some random noise: with how many seeds ARCC is computed to see how much that matters.
+SEEDS = 5
 
 
 def score_names(of: Explained) -> list[str]:
@@ -95,6 +98,42 @@ def _compute(of: Explained, recipe: Recipe, names: Sequence[str], progress: Prog
         scores = [evidence.scored(name) for name in names]
     values = _on_cpu([score.values for score in scores])
     return {name: Scored(v, score.notes) for name, v, score in zip(names, values, scores, strict=True)}
+
+
+def arcc_spread(of: Explained, recipe: Recipe) -> float:
+    """The standard deviation of a map's ARCC over `SEEDS` seeds of ROAD, by which a lead over another is judged.
+
+    Coherency and complexity do not depend on that seed: they are those of the map's scores.
+    """
+
+    def compute() -> float:
+        scores = compute_scores(of, recipe, ["coherency", "complexity", "road"])
+        coherency, complexity, first = (scores[name] or 0.0 for name in ("coherency", "complexity", "road"))
+        roads = [first, *(_road(of, recipe, recipe.seed + step) for step in range(1, SEEDS))]
+        parts = torch.tensor([[coherency] * SEEDS, [1 - complexity] * SEEDS, roads])
+        return float(harmonic_mean(parts).std())
+
+    return of.kept(Kind.SEED_SPREAD, recipe, compute=compute)
+
+
+def _road(of: Explained, recipe: Recipe, seed: int) -> float:
+    cap, map_ = get_capture(of), merged(of, recipe)
+    with of.host.working() as give_way:
+        evidence = Evidence(
+            of.net.module,
+            cap.x,
+            map_[None],
+            cap.target,
+            seed=seed,
+            logits=cap.logits,
+            progress=telling(None, give_way),
+        )
+        return float(evidence.values("road"))
+
+
+def is_spread_known(of: Explained, recipe: Recipe) -> bool:
+    """Whether `arcc_spread` has nothing left to compute."""
+    return of.has(Kind.SEED_SPREAD, recipe)
 
 
 def _on_cpu(values: list[Tensor]) -> list[Tensor]:

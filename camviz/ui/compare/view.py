@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from camviz.html.comparison import Scores, Sort, order
+from camviz.html.comparison import Scores, Sort, order, rivals
 from camviz.html.comparison_grid import Panel, head_html, numbers_html, row_html, row_skeleton, width
 from camviz.html.score_chart import ScoreRow
 from camviz.html.viewer import Arrangement, pack
@@ -24,7 +24,7 @@ from camviz.ui.sidebar import model_and_method
 from camviz.workbench.maps import get_view, is_ready, layer_maps
 from camviz.workbench.networks import expected_seconds
 from camviz.workbench.pictures import Explained
-from camviz.workbench.scores import compute_scores, score_names
+from camviz.workbench.scores import arcc_spread, compute_scores, is_spread_known, score_names
 
 _UNKNOWN = ScoreRow("", "", "layer")
 
@@ -54,6 +54,8 @@ def show_grid(place: DeltaGenerator, grid: Grid, of: Explained, sort: Sort, firs
         _show_row(places, row, wide)
     for places, row in rows:
         _score_row(places, row, wide)
+    for places, row in rows:
+        _mark_best(places, row, wide)
     _score_slowly(place, grid, rows, wide)
     sorting = _identity(grid), sort
     if _sorted(grid, sort) != shown and COMPARE_SORTED.get() != sorting:
@@ -127,6 +129,14 @@ def _score_row(places: RowPlaces, row: Row, wide: float) -> None:
                 _show_numbers(places, row, wide)
 
 
+def _mark_best(places: RowPlaces, row: Row, wide: float) -> None:
+    """Mark the best map of a row once it is known how much the highest scores vary with the seed."""
+    with gpu_memory(row.cells[0].of.net):
+        for index in rivals(scores_of(row)) or ():
+            arcc_spread(row.cells[index].of, row.cells[index].recipe)
+        _show_numbers(places, row, wide)
+
+
 def _score_slowly(place: DeltaGenerator, grid: Grid, rows: list[tuple[RowPlaces, Row]], wide: float) -> None:
     """Offer to score slow methods, whose coherency runs them again; once accepted, do so map by map."""
     missing = [
@@ -170,7 +180,13 @@ def _stop_scoring() -> None:
 
 def _show_numbers(places: RowPlaces, row: Row, wide: float) -> None:
     reaches = [None if cell.against is None else reach_of(cell) for cell in row.cells]
-    places.numbers.html(numbers_html(scores_of(row), reaches, wide))
+    places.numbers.html(numbers_html(scores_of(row), reaches, wide, _spreads(row)))
+
+
+def _spreads(row: Row) -> dict[int, float]:
+    """The spreads of ARCC that are known, by cell."""
+    cells = enumerate(row.cells)
+    return {index: arcc_spread(each.of, each.recipe) for index, each in cells if is_spread_known(each.of, each.recipe)}
 
 
 def _is_slow(row: Row) -> bool:
