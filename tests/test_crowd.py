@@ -93,7 +93,7 @@ def test_a_curve_that_waits_for_its_turn_says_so(visitors):
     busy.ask(Method="slow · Score-CAM", Sample="Rocket")
     busy.read(progress_shows)
     for sample in [name for name in SAMPLES if name != "Rocket"]:
-        waits.explain(Sample=sample, Level=0.5)
+        waits.explain(Sample=sample, Level=0.5, Layers=[DEEPEST])
         waits.told.clear()
         for _ in range(9):  # of the curve's ten pieces, one is there
             waits.tab.rerun(fragment=waits.fragment)

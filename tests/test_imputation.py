@@ -41,13 +41,18 @@ def imputed_exactly(image, removed):
     return filled
 
 
-def errors(images, removed, tolerance=TOLERANCE):
+def exact(images, removed):
+    """Each of several images by elimination."""
+    return [imputed_exactly(*each) for each in zip(images.numpy(), removed.numpy(), strict=True)]
+
+
+def errors(images, removed, tolerance=TOLERANCE, expected=None):
     """Root mean squares over the removed pixels (N,), of what `impute` gives against elimination."""
     found = impute(images, removed, tolerance).double().numpy()
     assert np.array_equal(found.transpose(0, 2, 3, 1)[~removed.numpy()], images.double().permute(0, 2, 3, 1)[~removed])
     return [
-        np.sqrt(np.mean((filled - imputed_exactly(image, mask))[:, mask] ** 2))
-        for filled, image, mask in zip(found, images.numpy(), removed.numpy(), strict=True)
+        np.sqrt(np.mean((filled - right)[:, mask] ** 2))
+        for filled, right, mask in zip(found, expected or exact(images, removed), removed.numpy(), strict=True)
     ]
 
 
@@ -90,7 +95,7 @@ def test_elimination_by_hand(size, name):
     assert np.abs(imputed_exactly(image, removed) - imputed_by_hand(image, removed)).max() < 1e-10
 
 
-@pytest.mark.parametrize("size", [(224, 224), (97, 150), (3, 500), (1, 1024), (1024, 1), (40, 1024)], ids=str)
+@pytest.mark.parametrize("size", [(128, 128), (97, 150), (3, 500), (1, 1024), (1024, 1), (40, 1024)], ids=str)
 def test_ugly_masks_within_the_tolerance(size):
     """On noise, the roughest of pictures, and on a slope, whose error is as smooth as can be."""
     noise = noise_images(2, *size, dtype=torch.float32)
@@ -102,14 +107,15 @@ def test_ugly_masks_within_the_tolerance(size):
 
 
 @pytest.mark.parametrize("radius", [20, 60, 100, 111])
-@pytest.mark.parametrize("tolerance", [1e-2, 1e-3, 1e-4])
-def test_large_holes_within_the_tolerance(inputs, radius, tolerance):
+def test_large_holes_within_the_tolerance(inputs, radius):
     """Of a photograph: a disc, all but a disc, and discs in a row."""
     i, j = np.mgrid[:224, :224] - 111.5
     disc, discs = i**2 + j**2 < radius**2, (i % 40 - 20) ** 2 + (j % 40 - 20) ** 2 < (radius / 6) ** 2
     removed = torch.from_numpy(np.stack([disc, ~disc, discs, ~discs]))
     images = inputs("coffee").expand(4, -1, -1, -1)
-    assert max(errors(images, removed, tolerance)) < tolerance
+    expected = exact(images, removed)
+    for tolerance in (1e-2, 1e-3, 1e-4):
+        assert max(errors(images, removed, tolerance, expected)) < tolerance
 
 
 def test_masks_of_maps_within_the_tolerance(lite0, inputs):

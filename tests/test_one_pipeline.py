@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_networks import Plain, seeded
+from small_networks import Plain, looking_at, seeded
 
 import camviz
 from camviz import cli, shapes
@@ -57,7 +57,7 @@ def small():
 
 @pytest.fixture(scope="module")
 def resnet18():
-    return camviz.load_model("shapes-resnet18", "cpu")
+    return looking_at(camviz.load_model("shapes-resnet18", "cpu"), 96)
 
 
 @pytest.fixture(scope="module")
@@ -163,13 +163,15 @@ def test_every_method_with_its_scores(host, small, photo, tmp_path, monkeypatch,
 
 @pytest.mark.usefixtures("quick_files")
 @pytest.mark.parametrize("method", [*QUICK, "ablationcam-fast"])
-def test_the_maps_of_a_bundled_network(host, resnet18, photo, tmp_path, method):
+def test_the_maps_of_a_bundled_network(host, resnet18, photo, tmp_path, monkeypatch, method):
+    monkeypatch.setattr(cli, "load_model", lambda *args: resnet18)
     recipe = Recipe(method, resnet18.layers if method in QUICK else resnet18.layers[-1:])
     check(three_bundles(host, resnet18, SHAPE, photo, recipe, NOISE, tmp_path, scores=False), SHAPE, scores=False)
 
 
 @pytest.mark.usefixtures("quick_files")
-def test_a_photograph_and_a_bundled_network_with_scores(host, resnet18, photo, tmp_path):
+def test_a_photograph_and_a_bundled_network_with_scores(host, resnet18, photo, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "load_model", lambda *args: resnet18)
     recipe = Recipe("gradcam", resnet18.layers[-1:])
     check(three_bundles(host, resnet18, "coffee.png", photo, recipe, None, tmp_path), "coffee.png", scores=True)
 

@@ -51,11 +51,12 @@ GRADIENT_METHODS = {
     "layercam": LayerCAM,
 }
 LITE_LAYERS = ["_blocks.2", "_blocks.4", "_blocks.10", "_blocks.15"]
-# An untrained torchvision network: layers that are called once and not changed in place, one target an image.
+# An untrained torchvision network: layers that are called once and not changed in place, one target an image, the side
+# of its inputs.
 UNTRAINED = {
-    "resnet18": (["layer1", "layer2", "layer3", "layer4"], [3, 238]),
-    "vgg11": (["features.5", "features.10", "features.15", "features.20"], [3, 7]),
-    "densenet121": ([f"features.transition{n}.relu" for n in (1, 2, 3)] + ["features.denseblock4"], [150, 7]),
+    "resnet18": (["layer1", "layer2", "layer3", "layer4"], [3, 238], 128),
+    "vgg11": (["features.5", "features.10", "features.15", "features.20"], [3, 7], 64),
+    "densenet121": ([f"features.transition{n}.relu" for n in (1, 2, 3)] + ["features.denseblock4"], [150, 7], 128),
 }
 
 
@@ -76,8 +77,8 @@ def subject(request, lite0):
     if request.param == "efficientnet-lite0":
         return lite0.module, LITE_LAYERS, [285, 967], 224
     make = functools.partial(torchvision.models.get_model, request.param, weights=None)
-    layers, targets = UNTRAINED[request.param]
-    return Louder(seeded(make, dtype=torch.float32)).eval(), [f"net.{layer}" for layer in layers], targets, 128
+    layers, targets, side = UNTRAINED[request.param]
+    return Louder(seeded(make, dtype=torch.float32)).eval(), [f"net.{layer}" for layer in layers], targets, side
 
 
 def their_maps(method, module, layers, x, targets):
@@ -175,7 +176,7 @@ def road_case(kind, module, x):
     if kind == "sparse":
         return torch.where(maps > maps.flatten(1).quantile(0.7, dim=1)[:, None, None], maps, 0.0)
     if kind in ("one patch", "one pixel"):
-        side = 60 if kind == "one patch" else 1
+        side = 40 if kind == "one patch" else 1
         maps = torch.zeros_like(maps)
         maps[:, 18 : 18 + side, 18 : 18 + side] = 1
     return maps
@@ -190,7 +191,7 @@ def test_road_without_noise(lite0, inputs, monkeypatch, kind):
     monkeypatch.setattr(their_road, "NoisyLinearImputer", Silent)
     monkeypatch.setattr(our_road, "NOISE", 0)
     monkeypatch.setattr(our_road, "impute", functools.partial(impute, tolerance=1e-5))
-    x, targets = inputs("chelsea", "coffee", side=96), [285, 967]
+    x, targets = inputs("chelsea", "coffee", side=80), [285, 967]
     maps = road_case(kind, lite0.module, x)
     expected = their_road.ROADCombined(PERCENTILES)(x, maps.numpy(), probability(targets), lite0.module)
     ours = our_road.road(lite0.module, x, maps, targets)
@@ -201,7 +202,7 @@ def test_road_without_noise(lite0, inputs, monkeypatch, kind):
 
 @pytest.mark.parametrize("kind", ["refined", "sparse", "one patch"])
 def test_road_within_its_noise(lite0, inputs, kind):
-    x, targets = inputs("chelsea", side=96), [285]
+    x, targets = inputs("chelsea", side=80), [285]
     maps = road_case(kind, lite0.module, x)
     theirs = []
     for seed in range(4):

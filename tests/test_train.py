@@ -69,7 +69,7 @@ def test_killed_and_started_again(tmp_path):
     """The network has random layers, so the random numbers must go on where they were, too."""
     whole, broken = tmp_path / "whole.safetensors", tmp_path / "broken.safetensors"
     state = broken.with_suffix(".state")
-    given = arguments("efficientnet-lite0", broken, "56:40", "112:16", workers=1)
+    given = arguments("efficientnet-lite0", broken, "56:40", "112:8", workers=1)
     with subprocess.Popen(command(given), cwd=ROOT, stdout=subprocess.DEVNULL) as process:
         saved, until = set(), time.monotonic() + PATIENCE
         while len(saved) < 3 and process.poll() is None and time.monotonic() < until:
@@ -83,7 +83,7 @@ def test_killed_and_started_again(tmp_path):
     cli.main(given)
     assert list(tmp_path.iterdir()) == [broken]
     assert load(broken).layers == LAYERS["efficientnet-lite0"]
-    cli.main(arguments("efficientnet-lite0", whole, "56:40", "112:16"))
+    cli.main(arguments("efficientnet-lite0", whole, "56:40", "112:8"))
     assert_same_weights(broken, whole)
 
 
