@@ -234,10 +234,14 @@ def fuzz(kind: str, seed: int, seconds: float) -> tuple[int, list[tuple[bytes, s
     raise AssertionError("the pieces never end")
 
 
+def _number(text: str) -> int:
+    return int(text, 0)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--seed", type=int, default=int(f"{datetime.date.today():%Y%m%d}"), help="default: the day")
+    parser.add_argument("--seed", type=_number, default=int(f"{datetime.date.today():%Y%m%d}"), help="default: the day")
     parser.add_argument("--finds", type=Path, default=Path("fuzz-finds"), help="the folder for what fails")
     args = parser.parse_args()
     print(f"seed {args.seed}")

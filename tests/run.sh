@@ -23,4 +23,9 @@ pyrefly check
 lint-imports
 # A process and a thread of torch's for each core; then the browser, which needs the machine for itself.
 OMP_NUM_THREADS=1 pytest -n auto --dist worksteal -m "not browser" --durations=20
+# In its pauses, two minutes of damaged files, which are others with every commit.
+trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
+nice python tests/fuzzing.py --minutes 2 --seed "0x$(git rev-parse HEAD)" &
+fuzzing=$!
 pytest -m browser --durations=20 tests/test_browser*.py
+wait "$fuzzing"
