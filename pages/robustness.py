@@ -38,8 +38,9 @@ net = require_net(main, info, partial(link.keep, pictures, info))
 with gpu_memory(net):
     with st.sidebar:
         plan = sweepcontrols.choose_plan(pictures, net, fit)
-        link.keep(pictures, info, st.container())
+        foot = st.container()
     if plan is None:
+        link.keep(pictures, info, foot)
         st.stop()
     name_tab(", ".join(picture.title for picture in plan.pictures), "Robustness")
     with bar.container(key="sweep-bar"):
@@ -52,5 +53,6 @@ with gpu_memory(net):
             show_results(plan, table)
             if not running:
                 show_point(plan, table)
+    link.keep(pictures, info, foot)  # with the results' controls
     if running:
         running()

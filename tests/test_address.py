@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from camviz import METHODS, list_models, shapes
+from camviz.html.words import MEASURES
 from camviz.merging import RULES
 from camviz.noise import KINDS
 from camviz.samples import SAMPLES
@@ -62,6 +63,14 @@ def swept(rng) -> Swept:
         noises=some(rng, KINDS),
         levels=some(rng, [round(0.1 * step, 1) for step in range(1, 11)]),
         draws=int(rng.integers(1, 11)),
+        shown=["all", *KINDS][rng.integers(1 + len(KINDS))],
+        compared=list(MEASURES)[rng.integers(len(MEASURES))],
+        picture=["Cat", "<b>ü & =?.png"][rng.integers(2)],
+        explanation="RefineCAM of Grad-CAM++",
+        noise=list(KINDS)[rng.integers(len(KINDS))],
+        level=round(0.1 * int(rng.integers(1, 11)), 1),
+        draw=int(rng.integers(10)),
+        region=int(rng.integers(80)),
     )
 
 

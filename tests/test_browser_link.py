@@ -82,9 +82,6 @@ def test_back_and_forward_undo_and_redo(visit):
     page.get_by_role("link", name="Robustness").click()
     says(page, "photos=")
     at_rest(page)
-    page.go_back()  # to the page's bare address, which Streamlit enters into the history before the page runs
-    says(page, "photos=")
-    at_rest(page)
     page.go_back()
     expect(page.locator(".cv-title")).to_contain_text("LayerCAM")
     says(page, "method=layercam", "photo=Cat")
@@ -140,12 +137,35 @@ def test_hostile_words_are_shown_as_words(visit):
     says(page, "rule=mean", "model=efficientnet-lite0")
 
 
-def test_the_link_is_there_to_copy(visit):
-    page = visit()
+def test_the_link_is_there_to_copy_with_the_way_of_looking_and_opens_elsewhere(visit, address):
+    page = visit("/?v=1&layers=_swish")
     says(page, "class=967")
     at_rest(page)
+    page.get_by_label("Opacity").fill("0.4")
+    page.get_by_label("Colours").select_option("viridis")
+    page.wait_for_function("location.hash === '#colours=viridis&opacity=0.4'")
     page.get_by_test_id("stPopoverButton").filter(has_text="Link").click()
-    expect(page.locator("[data-testid=stPopoverBody] code")).to_have_text(page.url)
+    link = page.locator("[data-testid=stPopoverBody] code")
+    expect(link).to_have_text(page.url)
+    page.get_by_role("button", name="Copy").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("getSelection().toString()") == page.url
+    page.keyboard.press("Escape")
+    choose(page, "method", "LayerCAM")  # the server writes the address without the fragment
+    says(page, "method=layercam")
+    assert page.url.endswith("#colours=viridis&opacity=0.4")
+    other = visit(path(page, address))
+    other.wait_for_selector(".cv-strip canvas")
+    assert other.get_by_label("Opacity").input_value() == "0.4"
+    assert other.get_by_label("Colours").input_value() == "viridis"
+
+
+def test_a_hostile_fragment_changes_nothing(visit):
+    page = visit("/?v=1&layers=_swish#opacity=7&colours=toString&lines=<img>&shared=maybe&result=swipe&x=1")
+    page.wait_for_selector(".cv-strip canvas")
+    page.wait_for_function("location.hash === '#result=swipe'")
+    assert page.get_by_label("Opacity").input_value() == "0.67"
+    assert page.get_by_label("Colours").input_value() == "inferno"
 
 
 def test_a_link_to_the_robustness_page_opens_on_a_server_that_nobody_has_visited(browser, fresh_address):

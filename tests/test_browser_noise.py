@@ -119,7 +119,7 @@ def robustness(page):
     return page
 
 
-def test_a_sweep_is_stopped_resumed_looked_at_and_taken_away(visit, tmp_path):
+def test_a_sweep_is_stopped_resumed_looked_at_and_taken_away(visit, address, tmp_path):
     page = visit("/robustness?v=1&photos=Coffee~Cat&shapes=0&draws=5&noises=gaussian~blur&levels=0.2~0.6~1.0")
     expect(page.locator(".cv-pictures img")).to_have_count(2)
     page.get_by_role("button", name="Start").click()
@@ -149,8 +149,16 @@ def test_a_sweep_is_stopped_resumed_looked_at_and_taken_away(visit, tmp_path):
     assert region
     panel.click(position={"x": 20, "y": 30})
     expect(page.get_by_text(f"Region {region[1]} (picked)")).to_be_visible()
-    choose(page, "point_level_3", "1")
+    choose(page, "point_level", "1")
     expect(page.get_by_text(f"Region {region[1]} (picked)")).to_be_visible()
+    page.locator(".st-key-sweep_shown").get_by_text("Blur").click()
+    page.wait_for_function("location.search.includes('shown=blur')")
+    other = visit(page.url.removeprefix(address))
+    expect(other.get_by_text(f"Region {region[1]} (picked)")).to_be_visible()
+    expect(other.locator(".st-key-point_picture input")).to_have_value("Cat")
+    expect(other.locator(".st-key-point_level input")).to_have_value("1.0")
+    expect(other.get_by_role("radio", name="Blur")).to_be_checked()
+    assert other.url == page.url
 
 
 def test_several_uploads_at_once(robustness):

@@ -1,9 +1,9 @@
-// Streamlit calls this when the data of a viewer, the toolbar or the scores arrive or change.
+// Streamlit calls this when the data of a viewer, the toolbar, the link or the scores arrive or change.
 
 export default function ({ data, parentElement, setTriggerValue }) {
   const header = headerOf(data);
   if (header.scores) return hear(header.scores);
-  const Kind = header.markup === undefined ? Tools : Viewer;
+  const Kind = header.link ? LinkBox : header.markup === undefined ? Tools : Viewer;
   parentElement.camviz ??= new Kind(parentElement);
   const event = header.picks ? "pick" : header.pastes ? "paste" : null;
   parentElement.camviz.tell = event && ((value) => setTriggerValue(event, value));

@@ -9,11 +9,25 @@ const DEFAULTS = Object.freeze({
   outline: true,
   result: "alone", // or "swipe", "blink": the result compared with the chosen panel
 });
+const share = (value) => typeof value === "number" && value >= 0 && value <= 1;
+const flag = (value) => typeof value === "boolean";
+// Whether a value from a link or an earlier visit is one.
+const ALLOWED = {
+  colours: (value) => Object.hasOwn(PALETTES, value),
+  opacity: share,
+  threshold: share,
+  lines: (value) => Object.hasOwn(LINES, value),
+  shared: flag,
+  outline: flag,
+  result: (value) => ["alone", "swipe", "blink"].includes(value),
+};
 const KEPT = "camviz-viewer";
+const PAUSE = 250; // milliseconds without a change before the address is written: browsers limit how often it may be
 
 class Store {
   constructor() {
-    this.settings = { ...DEFAULTS, ...remembered() };
+    this.settings = { ...DEFAULTS, ...(settingsIn(location.hash || firstFragment()) ?? remembered()) };
+    this.writeAddress();
     this.zoom = { scale: 1, left: 0, top: 0 }; // a place u of the picture lies at u * scale + left of its panel
     this.pointer = null; // { x, y } in the picture, 0 to 1
     this.regions = null; // { width, height, labels } once they are known
@@ -30,7 +44,26 @@ class Store {
   set(changes) {
     Object.assign(this.settings, changes);
     remember(this.settings);
+    this.writeAddress();
     this.redraw();
+  }
+
+  /** Write the settings into the address's fragment; those that are as at first are left out. */
+  writeAddress() {
+    clearTimeout(this.writing);
+    this.writing = setTimeout(() => {
+      const changed = Object.entries(this.settings).filter(([name, value]) => value !== DEFAULTS[name]);
+      const fragment = new URLSearchParams(changed).toString();
+      if (fragment === location.hash.slice(1)) return;
+      const bare = location.pathname + location.search;
+      history.replaceState({ ...history.state }, "", fragment ? `${bare}#${fragment}` : bare);
+      dispatchEvent(new Event("camviz-address"));
+    }, PAUSE);
+  }
+
+  /** Take the settings of a fragment that somebody has entered; every entry of the history has a state otherwise. */
+  readAddress() {
+    if (history.state === null) this.set({ ...DEFAULTS, ...settingsIn(location.hash) });
   }
 
   /** Zoom by a factor about a place (px, py) of the panels, 0 to 1. */
@@ -92,12 +125,31 @@ function clamp(value, low, high) {
 // Some browsers deny storage to pages opened as a file: settings are not remembered there.
 function remembered() {
   try {
-    const kept = JSON.parse(sessionStorage.getItem(KEPT)) ?? {};
-    const known = Object.keys(DEFAULTS).filter((name) => typeof kept[name] === typeof DEFAULTS[name]);
-    return Object.fromEntries(known.map((name) => [name, kept[name]]));
+    return allowed(JSON.parse(sessionStorage.getItem(KEPT)) ?? {});
   } catch {
     return {};
   }
+}
+
+/** The fragment with which the page was opened: Streamlit may have dropped it before this script was there. */
+function firstFragment() {
+  const opened = performance.getEntriesByType("navigation")[0];
+  return opened ? new URL(opened.name).hash : "";
+}
+
+/** The settings in an address's fragment; null if it is empty. */
+function settingsIn(fragment) {
+  const said = Object.fromEntries(new URLSearchParams(fragment.slice(1)));
+  for (const [name, first] of Object.entries(DEFAULTS)) {
+    if (!(name in said)) continue;
+    if (typeof first === "number") said[name] = Number(said[name]);
+    if (typeof first === "boolean") said[name] = { true: true, false: false }[said[name]];
+  }
+  return fragment.length > 1 ? allowed(said) : null;
+}
+
+function allowed(values) {
+  return Object.fromEntries(Object.entries(values).filter(([name, value]) => ALLOWED[name]?.(value)));
 }
 
 function remember(settings) {

@@ -81,6 +81,11 @@ def pack_tools(
     return _message({**header, **size}, regions.astype(np.uint8).tobytes())
 
 
+def pack_link() -> bytes:
+    """Pack the order to show the page's address, which only the browser knows whole."""
+    return _message({"link": True})
+
+
 def pack_scores(scores: Mapping[str, Mapping[int, float]]) -> bytes:
     """Pack the ARCC of maps, by subject and index, into one message for screen readers."""
     return _message({"scores": {of: {n: f"{score:.2f}" for n, score in some.items()} for of, some in scores.items()}})

@@ -18,6 +18,8 @@ ALIKE = 0.05
 BLIND = {METHODS["centre"].title: "a blind blob in the middle", METHODS["random"].title: "a random map"}
 # Below this probability there is little for ROAD to take away.
 UNSURE = 0.3
+# The measures of a sweep, with their titles.
+MEASURES = {"consistency": "Consistency C", "responsiveness": "Responsiveness R", "rm": "RM = C · R"}
 
 GUIDE = (
     (

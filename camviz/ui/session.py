@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 import streamlit as st
 
 if TYPE_CHECKING:  # the modules with these types import this one
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Sequence
 
     from camviz.html.comparison import Sort
     from camviz.images import Fit
@@ -70,6 +70,12 @@ class SessionKey(Generic[Value]):
     def is_set(self) -> bool:
         """Whether there is a value."""
         return self.name in st.session_state
+
+
+def settle(key: SessionKey[Value], options: Sequence[Value], first: Value | None = None) -> None:
+    """Set a control that is about to be drawn to its first option, or another, unless its value is one of them."""
+    if key.get() not in options:
+        key.set(options[0] if first is None else first)
 
 
 # The frame.
@@ -252,7 +258,17 @@ SWEEP_LINK_UPLOADS: SessionKey[dict[str, str]] = SessionKey("sweep_link_asked")
 SWEEP_RUNNING: SessionKey[Hashable] = SessionKey("sweep_running")
 # When the sweep started, by the monotonic clock, and the number of copies done by then.
 SWEEP_BEGUN: SessionKey[tuple[float, int]] = SessionKey("sweep_begun")
-# The key of a seen picture, and its region picked last.
+# The control of the noise whose results are shown; "all" of it.
+SWEEP_SHOWN: SessionKey[str] = SessionKey("sweep_shown")
+# The control of the measure by which explanations are compared.
+SWEEP_COMPARED: SessionKey[str] = SessionKey("sweep_compared")
+# The controls of the noisy copy shown in detail: picture by title, explanation, kind of noise, level, draw.
+POINT_PICTURE: SessionKey[str] = SessionKey("point_picture")
+POINT_EXPLANATION: SessionKey[str] = SessionKey("point_explanation")
+POINT_KIND: SessionKey[str] = SessionKey("point_kind")
+POINT_LEVEL: SessionKey[float] = SessionKey("point_level")
+POINT_SEED: SessionKey[int] = SessionKey("point_seed")
+# The key of a seen picture, and its region picked last; a link's region comes without that key.
 POINT_REGION: SessionKey[tuple[Hashable, int]] = SessionKey("point_region")
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
-
 import streamlit as st
 
+from camviz.html.viewer import pack_link
 from camviz.ui.links.link_format import State, left_out, read, write
-from camviz.ui.server.streamlit_internals import DeltaGenerator, came_by_history
+from camviz.ui.panels import viewer
+from camviz.ui.server.streamlit_internals import DeltaGenerator, Slot, came_by_history
 from camviz.ui.session import LINK_LAST, LINK_LEFT_OUT, LINK_TOLD_AT
 
 
@@ -47,7 +47,7 @@ def keep(found: State, page: str, where: DeltaGenerator | None) -> None:
     if where is not None:
         with where.popover("Link", icon=":material/link:", width="stretch"):
             st.caption("This link holds everything chosen here: anyone who opens it sees the same.")
-            st.code(_url(page, address), language=None, wrap_lines=True)
+            viewer.show(Slot(st.container()), "link", pack_link())
 
 
 def tell(place: DeltaGenerator, now: object) -> None:
@@ -71,8 +71,3 @@ def tell(place: DeltaGenerator, now: object) -> None:
         args=([],),
         type="tertiary",
     )
-
-
-def _url(page: str, address: dict[str, str]) -> str:
-    """The complete URL."""
-    return f"{(st.context.url or '').rstrip('/')}/{page}?{urlencode(address)}"

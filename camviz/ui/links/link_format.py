@@ -9,11 +9,13 @@ from typing import Any, TypeVar, get_args
 
 from camviz import shapes
 from camviz.html.comparison import MODES, SORTS
+from camviz.html.words import MEASURES
 from camviz.images import Fit
 from camviz.merging import RULES
 from camviz.methods import METHODS
 from camviz.models import list_models
 from camviz.noise import KINDS
+from camviz.noise.segments import MOST as MOST_REGIONS
 from camviz.samples import SAMPLES
 from camviz.ui.escaping import code
 
@@ -28,6 +30,7 @@ _LEVEL = re.compile(r"[01](\.[0-9]{1,3})?")
 _SWITCH = {"on": True, "off": False}
 SINGLE = "one shape"
 MOST_SHAPES, MOST_DRAWS = 60, 10
+ALL_NOISE = "all"
 DIGITS = 16  # of a picture's SHA-256, in hexadecimal
 
 State = TypeVar("State", bound="PageState")
@@ -171,6 +174,14 @@ class Swept(PageState):
     noises: tuple[str, ...] | None = _field("noises", _each(_noise), _joined)
     levels: tuple[float, ...] | None = _field("levels", _each(_level(0.1, 0.1)), _joined)
     draws: int | None = _field("draws", _count(1, MOST_DRAWS))
+    shown: str | None = _field("shown", _one_of(lambda: [ALL_NOISE, *KINDS]))
+    compared: str | None = _field("by", _one_of(lambda: list(MEASURES)))
+    picture: str | None = _field("picture", plain)
+    explanation: str | None = _field("explanation", plain)
+    noise: str | None = _field("noise", _noise)
+    level: float | None = _field("level", _level(0.1, 0.1))
+    draw: int | None = _field("draw", _count(0, MOST_DRAWS - 1))
+    region: int | None = _field("region", _count(0, MOST_REGIONS - 1))
 
 
 def read(kind: type[State], said: Mapping[str, str]) -> tuple[State, list[str]]:

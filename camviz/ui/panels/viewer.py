@@ -21,7 +21,7 @@ _LONGEST = 200  # characters of a pasted picture's name
 
 @cache
 def _component() -> Callable[..., Any]:
-    code = f"{viewer.script()}\n{viewer.read_part('component.js')}"
+    code = "\n".join([viewer.script(), viewer.read_part("address.js"), viewer.read_part("component.js")])
     return st.components.v2.component("camviz_viewer", js=code, css=viewer.style(), isolate_styles=False)
 
 

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import plotly.graph_objects as go
 
+from camviz.html.words import MEASURES
 from camviz.statistics import Comparison, Interval, groups
 
 # Colour-blind safe (Okabe and Ito), on light and on dark backgrounds.
 COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2", "#9a8f10", "#8a857d")
-MEASURES = {"consistency": "Consistency C", "responsiveness": "Responsiveness R", "rm": "RM = C · R"}
 _GREY = "#8a857d"
 
 

@@ -15,7 +15,14 @@ from camviz.ui.links.link_format import DIGITS, Swept, plain
 from camviz.ui.server.streamlit_internals import DeltaGenerator
 from camviz.ui.session import (
     FIT,
+    POINT_EXPLANATION,
+    POINT_KIND,
+    POINT_LEVEL,
+    POINT_PICTURE,
+    POINT_REGION,
+    POINT_SEED,
     SWEEP_BASES,
+    SWEEP_COMPARED,
     SWEEP_DRAWS,
     SWEEP_KINDS,
     SWEEP_LEVELS,
@@ -23,6 +30,7 @@ from camviz.ui.session import (
     SWEEP_METHODS,
     SWEEP_PHOTOS,
     SWEEP_SHAPES,
+    SWEEP_SHOWN,
     SessionKey,
 )
 from camviz.ui.sidebar import model_and_method
@@ -40,6 +48,13 @@ _CONTROLS: dict[str, SessionKey[Any]] = {
     "noises": SWEEP_KINDS,
     "levels": SWEEP_LEVELS,
     "draws": SWEEP_DRAWS,
+    "shown": SWEEP_SHOWN,
+    "compared": SWEEP_COMPARED,
+    "picture": POINT_PICTURE,
+    "explanation": POINT_EXPLANATION,
+    "noise": POINT_KIND,
+    "level": POINT_LEVEL,
+    "draw": POINT_SEED,
 }
 
 
@@ -89,6 +104,8 @@ def _apply(linked: Swept) -> None:
         value = getattr(linked, name)
         if value is not None:
             key.set(list(value) if isinstance(value, tuple) else value)
+    if linked.region is not None:
+        POINT_REGION.set((None, linked.region))
     uploads, names = linked.uploads or (), linked.names or ()
     SWEEP_LINK_UPLOADS.set(
         {
@@ -106,9 +123,12 @@ def _now(uploads: dict[str, str], info: ModelInfo) -> Swept:
     values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()
     }
+    values["picture"] = values["picture"] and plain(values["picture"])
     if values["levels"]:
         values["levels"] = tuple(sorted(values["levels"]))
-    return Swept(**values, uploads=tuple(uploads), names=tuple(uploads.values()), model=info.name)
+    picked = POINT_REGION.get()
+    region = None if picked is None else picked[1]
+    return Swept(**values, region=region, uploads=tuple(uploads), names=tuple(uploads.values()), model=info.name)
 
 
 def _continue_without() -> None:

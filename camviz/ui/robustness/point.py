@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,13 +20,24 @@ from camviz.noise.measure import Outcome, Perturbation
 from camviz.noise.rank_overlap import chance
 from camviz.noise.segments import segment_means
 from camviz.recipe import Recipe
+from camviz.ui.links.link_format import plain
 from camviz.ui.panels import viewer
 from camviz.ui.panels.downloads import offer
 from camviz.ui.panels.layer_strip import subject
 from camviz.ui.robustness.charts import region_figure
 from camviz.ui.robustness.sweep import Plan, usable
-from camviz.ui.server.streamlit_internals import Slot
-from camviz.ui.session import POINT_REGION
+from camviz.ui.server.streamlit_internals import DeltaGenerator, Slot
+from camviz.ui.session import (
+    POINT_EXPLANATION,
+    POINT_KIND,
+    POINT_LEVEL,
+    POINT_PICTURE,
+    POINT_REGION,
+    POINT_SEED,
+    SessionKey,
+    Value,
+    settle,
+)
 from camviz.workbench.maps import get_view, is_ready, likeliest, merged
 from camviz.workbench.noisy_copies import count_segments, get_segments
 from camviz.workbench.pictures import Explained
@@ -48,21 +59,37 @@ def show_point(plan: Plan, table: pd.DataFrame) -> None:
     st.markdown("**One noisy copy in detail:** which regions rose, which fell")
     pictures = {picture.title: picture for picture in usable(plan) if picture.title in set(table.image)}
     columns = st.columns([1.2, 1.4, 1.2, 1, 0.8])
-    picture = pictures[columns[0].selectbox("Picture", list(pictures), key="point_picture")]
-    name = columns[1].selectbox("Explanation", list(plan.recipes), key="point_method")
-    kind = columns[2].selectbox("Noise", plan.kinds, format_func=lambda k: KINDS[k].title, key="point_kind")
-    seed = columns[4].selectbox(
-        "Repeat", plan.seeds, format_func=lambda seed: f"{seed + 1}", key="point_seed", disabled=not KINDS[kind].seeded
-    )
+    as_linked = {plain(title): title for title in pictures}
+    if (linked := POINT_PICTURE.get()) in as_linked:
+        POINT_PICTURE.set(as_linked[linked])
+    picture = pictures[_choose(columns[0], "Picture", POINT_PICTURE, list(pictures))]
+    name = _choose(columns[1], "Explanation", POINT_EXPLANATION, list(plan.recipes))
+    kind = _choose(columns[2], "Noise", POINT_KIND, plan.kinds, lambda kind: KINDS[kind].title)
+    unseeded = not KINDS[kind].seeded
+    seed = _choose(columns[4], "Repeat", POINT_SEED, plan.seeds, lambda seed: f"{seed + 1}", disabled=unseeded)
     path = _outcomes(table, picture.title, name, kind, seed)
     if not path:
         st.info("This copy has not been measured yet. Resume the sweep.", icon=":material/hourglass_empty:")
         return
     levels = [outcome.level for outcome in path]
-    level = columns[3].selectbox("Level", levels, index=len(levels) // 2, key=f"point_level_{len(levels)}")
+    settle(POINT_LEVEL, levels, levels[len(levels) // 2])
+    level = _choose(columns[3], "Level", POINT_LEVEL, levels)
     sight = plan.sight(picture)
     clean = sight.explaining(likeliest(sight))
     _show(clean, plan.recipes[name], path, path[levels.index(level)])
+
+
+def _choose(
+    place: DeltaGenerator,
+    label: str,
+    key: SessionKey[Value],
+    options: Sequence[Value],
+    shown: Callable[[Value], str] = str,
+    disabled: bool = False,
+) -> Value:
+    """Ask for one of some options, beginning with what the link says."""
+    settle(key, options)
+    return place.selectbox(label, options, format_func=shown, key=key.name, persist_state="session", disabled=disabled)
 
 
 def _outcomes(table: pd.DataFrame, image: str, method: str, kind: str, seed: int) -> list[Outcome]:
@@ -105,9 +132,12 @@ def _ranked(of: Explained, recipe: Recipe) -> Ranked:
 
 def _picked(clean: Explained, moved: Moved) -> tuple[int, bool]:
     """The region picked in this picture, or else the one that moved most; and whether it was picked."""
-    picture, region = POINT_REGION.get((None, 0))
-    if picture == clean.seen_key and 0 <= region < len(moved.rise):  # a number from the browser
+    picture, region = POINT_REGION.get((None, -1))
+    # A link says no picture's key; and the number is from the browser.
+    if picture in (None, clean.seen_key) and 0 <= region < len(moved.rise):
+        POINT_REGION.set((clean.seen_key, region))
         return region, True
+    POINT_REGION.pop()
     return int(np.abs(moved.rise).argmax()), False
 
 

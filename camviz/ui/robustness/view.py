@@ -8,19 +8,20 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from camviz.html.words import ROBUSTNESS_STEPS
+from camviz.html.words import MEASURES, ROBUSTNESS_STEPS
 from camviz.noise import KINDS
 from camviz.noise.rank_overlap import chance
 from camviz.results.exports import as_cell
 from camviz.statistics import Interval, bootstrap, compare, in_words
 from camviz.study import per_image
-from camviz.ui.robustness.charts import MEASURES, curves_figure, measures_figure, ranks_figure
+from camviz.ui.links.link_format import ALL_NOISE
+from camviz.ui.robustness.charts import curves_figure, measures_figure, ranks_figure
 from camviz.ui.robustness.sweep import Plan, usable
 from camviz.ui.server.streamlit_internals import ColumnConfig
+from camviz.ui.session import SWEEP_COMPARED, SWEEP_SHOWN, settle
 from camviz.workbench.maps import view_uri
 from camviz.workbench.noisy_copies import count_segments
 
-_ALL = "All noise"
 # Pictures shown before a sweep.
 _SHOWN = 16
 _PLAIN = {"displayModeBar": False}
@@ -28,17 +29,18 @@ _PLAIN = {"displayModeBar": False}
 
 def show_results(plan: Plan, table: pd.DataFrame) -> None:
     """Draw a sweep's results so far."""
-    kinds = [_ALL, *plan.kinds] if len(plan.kinds) > 1 else list(plan.kinds)
+    kinds = [ALL_NOISE, *plan.kinds] if len(plan.kinds) > 1 else list(plan.kinds)
+    settle(SWEEP_SHOWN, kinds)
     chosen = st.segmented_control(
         "Noise shown",
         kinds,
-        default=kinds[0],
-        format_func=lambda kind: KINDS[kind].title if kind in KINDS else kind,
+        format_func=lambda kind: "All noise" if kind == ALL_NOISE else KINDS[kind].title,
         required=True,
-        key="sweep_shown",
+        key=SWEEP_SHOWN.name,
+        persist_state="session",
         label_visibility="collapsed",
     )
-    shown = table if chosen == _ALL else table[table.kind == chosen]
+    shown = table if chosen == ALL_NOISE else table[table.kind == chosen]
     values = per_image(shown)
     left, right = st.columns(2, gap="medium")
     with left:
@@ -77,13 +79,14 @@ def _chance(plan: Plan) -> float:
 def _show_statistics(values: pd.DataFrame) -> None:
     """Say which explanations differ, with a diagram of their average ranks and a table of all pairs."""
     st.markdown("**Which differ significantly:** average ranks; a bar joins those that do not")
+    settle(SWEEP_COMPARED, list(MEASURES))
     measure = st.segmented_control(
         "Compare by",
         list(MEASURES),
-        default="consistency",
         format_func=MEASURES.__getitem__,
         required=True,
-        key="sweep_compared",
+        key=SWEEP_COMPARED.name,
+        persist_state="session",
         label_visibility="collapsed",
     )
     try:
