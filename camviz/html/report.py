@@ -27,7 +27,8 @@ _PAGE = """
 body { margin: 0; }
 .stApp { min-height: 100vh; padding: 1.4rem 2rem; box-sizing: border-box; font: 16px/1.5 system-ui, sans-serif;
   color: light-dark(#31302d, #f2efe9); background: light-dark(#fff, #161513); }
-.stApp main { max-width: 1600px; margin: auto; display: grid; grid-template-columns: minmax(0, 1fr); gap: 1.4rem; }
+.stApp main { max-width: 1600px; margin: auto; display: grid; grid-template-columns: minmax(0, 1fr); gap: 1.4rem;
+  container: cv-page / inline-size; }
 .stApp table { border-spacing: 1rem 0.15rem; font-size: 0.85rem; margin-left: -1rem; overflow-wrap: anywhere; }
 .stApp .cv-opened table { margin-left: 0; border-spacing: 0; }
 .stApp th { text-align: left; font-weight: 500; color: var(--cv-quiet); white-space: nowrap; vertical-align: top; }

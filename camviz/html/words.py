@@ -29,7 +29,8 @@ GUIDE = (
     ),
     (
         "2 Merged, and 3 the result",
-        "The lower row merges the maps, starting with the deepest. With the product, a place stays bright only if "
+        'The <span class="cv-no-phone">lower row</span><span class="cv-phone">right column</span> merges the maps, starting '
+        "with the deepest. With the product, a place stays bright only if "
         "<i>every</i> layer so far agrees. The last merge, shown large, is RefineCAM.",
     ),
     (

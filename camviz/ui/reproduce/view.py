@@ -26,8 +26,9 @@ _STORED, _NOW = "Stored in the bundle", "Computed now"
 
 INTRO = """<h1 class="cv-title" hidden>Open a bundle</h1>
 <p class="cv-lead">A bundle is one file, <b>.camviz.zip</b>, that holds a whole result, from the picture to the scores.
-Upload one on the left: camviz computes the result again and compares the two. On every other page, you get one under
-<b>Download</b>. Any bundle is safe to open: nothing is unpacked to disk, and nothing in it is run.</p>"""
+Upload one on the left<span class="cv-phone"> (behind »)</span>: camviz computes the result again and compares the two.
+On every other page, you get one under <b>Download</b>. Any bundle is safe to open: nothing is unpacked to disk, and
+nothing in it is run.</p>"""
 
 
 class Places:

@@ -1,0 +1,118 @@
+"""Every page on a phone and on a tablet: nothing scrolls sideways, nothing overprints, and the picture comes first."""
+
+from itertools import combinations
+
+import pytest
+from playwright.sync_api import expect
+from shape_result import MODEL, PNG, RECIPE
+
+import camviz
+from camviz.results import bundle
+from camviz.results.finding import Settings
+from camviz.workbench.findings import find
+
+SCREENS = {"phone": (390, 844), "tablet": (1024, 768)}
+
+# What no two of may share a place, by page; headings and labels as wide as their words.
+PRINTED = {
+    "explore": ".cv-title, .cv-tools, .cv-strip :is(h4, .cv-pic, figcaption, .cv-class), .cv-legend span, "
+    ".cv-scores :is([role=columnheader], [role=rowheader], [role=cell]), .st-key-score-words p, .cv-guide p",
+    "compare": ".cv-title, .cv-tools, .cv-grid > p, .cv-grid :is(.cv-pic, h4, .cv-grid-name > p, .cv-bar)",
+    "robustness": "h1, .cv-step-by-step p, .cv-pictures :is(.cv-pic, figcaption), [data-testid=stProgress]",
+    "reproduce": ".cv-title, .cv-tools, .cv-panes :is(h4, .cv-pic, figcaption), .cv-opened :is(h4, th, td, dt, dd)",
+}
+PLACES = """selector => [...document.querySelectorAll(selector)].filter(e => e.checkVisibility()).map(e => {
+    const { left, top, right, bottom } = e.getBoundingClientRect();
+    const wide = getComputedStyle(e).overflowX === "visible" ? left + e.scrollWidth : right;
+    const said = `${e.tagName} ${e.className} ${e.textContent.slice(0, 30)}`;
+    return { said, left, top, right: Math.max(right, wide), bottom };
+})"""
+SIDEWAYS = """() => [document.documentElement, document.querySelector(".stMain")]
+    .map(e => e.scrollWidth - e.clientWidth)"""
+
+
+@pytest.fixture(params=SCREENS)
+def small(request, visit):
+    """A function that opens a path on a small screen that is touched."""
+    width, height = SCREENS[request.param]
+
+    def shrink(page):
+        page.set_viewport_size({"width": width, "height": height})
+        page.context.new_cdp_session(page).send(
+            "Emulation.setTouchEmulationEnabled", {"enabled": True, "maxTouchPoints": 1}
+        )
+
+    return lambda path: visit(path, before=shrink)
+
+
+def places(page, selector):
+    return page.evaluate(PLACES, selector)
+
+
+def check(page, name, first):
+    """Nothing scrolls sideways or overprints, and what matters most is on the first screen."""
+    assert page.evaluate(SIDEWAYS) == [0, 0]
+    printed = places(page, PRINTED[name])
+    assert len(printed) > 3
+    assert [(a["said"], b["said"]) for a, b in combinations(printed, 2) if overlap(a, b)] == []
+    size, place = page.viewport_size, places(page, first)[0]
+    assert place["left"] >= 0
+    assert place["right"] <= size["width"]
+    assert place["bottom"] <= size["height"], f"{place['said']} is not on the first screen"
+
+
+def overlap(a, b, slack=1):
+    return (
+        min(a["right"], b["right"]) - max(a["left"], b["left"]) > slack
+        and min(a["bottom"], b["bottom"]) - max(a["top"], b["top"]) > slack
+    )
+
+
+def check_tools(page):
+    """The toolbar's buttons fit a finger, and its menus the screen."""
+    buttons = places(page, ".cv-tools > :is(button, details > summary)")
+    assert min(button["bottom"] - button["top"] for button in buttons) >= 28
+    for name in ("Save", "Keys"):
+        button = page.locator(".cv-tools summary", has_text=name)
+        button.click()
+        (menu,) = places(page, ".cv-tools details[open] > div")
+        assert menu["left"] >= 0
+        assert menu["right"] <= page.viewport_size["width"]
+        assert menu["bottom"] <= page.viewport_size["height"]
+        button.click()
+
+
+def test_explore(small):
+    page = small("/?v=1&photo=Cat&layers=_swish")
+    page.wait_for_selector(".cv-strip canvas")
+    page.wait_for_function("!document.querySelector('.cv-wait')")
+    is_phone = page.viewport_size["width"] == SCREENS["phone"][0]
+    expect(page.locator(".stSidebar[data-collapsed=true]")).to_have_count(int(is_phone))
+    check(page, "explore", ".cv-result .cv-pic")
+    check_tools(page)
+
+
+def test_compare(small):
+    page = small("/compare?v=1&compare=layers&photo=Cat&methods=gradcam&layers=_swish")
+    page.wait_for_selector(".cv-grid figure:has(.cv-pin) canvas")
+    page.wait_for_function("!document.querySelector('.cv-wait')")
+    check(page, "compare", ".cv-grid figure:has(.cv-pin)")
+    check_tools(page)
+
+
+def test_robustness(small):
+    page = small("/robustness?v=1&photos=Cat&methods=hirescam&noises=blur&levels=0.5&draws=1")
+    for part in (".cv-pictures img", "[data-testid=stBaseButton-primary]"):  # they come in any order
+        page.wait_for_selector(part)
+    check(page, "robustness", "[data-testid=stBaseButton-primary]")
+
+
+def test_reproduce(small):
+    page = small("/reproduce")
+    expect(page.locator(".cv-lead")).to_be_visible()
+    found = find(camviz.load_model(MODEL, "cpu"), PNG, "shapes:test/12", Settings(MODEL, RECIPE), scores=False)
+    file = {"name": "a.camviz.zip", "mimeType": "application/zip", "buffer": bundle.write(found)}
+    page.locator("input[type=file]").set_input_files(file)
+    expect(page.locator(".cv-panes canvas[data-result]")).to_have_count(2)
+    check(page, "reproduce", ".cv-panes [data-result]")
+    check_tools(page)
