@@ -31,13 +31,12 @@ SIDEWAYS = """() => [document.documentElement, document.querySelector(".stMain")
     .map(e => e.scrollWidth - e.clientWidth)"""
 
 
-@pytest.fixture(params=SCREENS)
-def small(request, visit):
-    """A function that opens a path on a small screen that is touched."""
-    width, height = SCREENS[request.param]
+@pytest.fixture
+def small(visit):
+    """A function that opens a path on a phone, which is touched."""
 
     def shrink(page):
-        page.set_viewport_size({"width": width, "height": height})
+        resize(page, "phone")
         page.context.new_cdp_session(page).send(
             "Emulation.setTouchEmulationEnabled", {"enabled": True, "maxTouchPoints": 1}
         )
@@ -45,11 +44,27 @@ def small(request, visit):
     return lambda path: visit(path, before=shrink)
 
 
+def resize(page, screen):
+    width, height = SCREENS[screen]
+    page.set_viewport_size({"width": width, "height": height})
+
+
+def on_both(page, name, first, tools=True):
+    """Check the page on the phone, and on a tablet, which shows the sidebar beside it."""
+    sidebar = page.get_by_test_id("stSidebar")
+    expect(sidebar).to_have_attribute("data-collapsed", "true")
+    check(page, name, first, tools)
+    resize(page, "tablet")
+    expect(sidebar).to_have_attribute("data-collapsed", "false")
+    page.wait_for_timeout(500)  # it slides in
+    check(page, name, first, tools)
+
+
 def places(page, selector):
     return page.evaluate(PLACES, selector)
 
 
-def check(page, name, first):
+def check(page, name, first, tools):
     """Nothing scrolls sideways or overprints, and what matters most is on the first screen."""
     assert page.evaluate(SIDEWAYS) == [0, 0]
     printed = places(page, PRINTED[name])
@@ -59,6 +74,8 @@ def check(page, name, first):
     assert place["left"] >= 0
     assert place["right"] <= size["width"]
     assert place["bottom"] <= size["height"], f"{place['said']} is not on the first screen"
+    if tools:
+        check_tools(page)
 
 
 def overlap(a, b, slack=1):
@@ -86,25 +103,21 @@ def test_explore(small):
     page = small("/?v=1&photo=Cat&layers=_swish")
     page.wait_for_selector(".cv-strip canvas")
     page.wait_for_function("!document.querySelector('.cv-wait')")
-    is_phone = page.viewport_size["width"] == SCREENS["phone"][0]
-    expect(page.locator(".stSidebar[data-collapsed=true]")).to_have_count(int(is_phone))
-    check(page, "explore", ".cv-result .cv-pic")
-    check_tools(page)
+    on_both(page, "explore", ".cv-result .cv-pic")
 
 
 def test_compare(small):
     page = small("/compare?v=1&compare=layers&photo=Cat&methods=gradcam&layers=_swish")
     page.wait_for_selector(".cv-grid figure:has(.cv-pin) canvas")
     page.wait_for_function("!document.querySelector('.cv-wait')")
-    check(page, "compare", ".cv-grid figure:has(.cv-pin)")
-    check_tools(page)
+    on_both(page, "compare", ".cv-grid figure:has(.cv-pin)")
 
 
 def test_robustness(small):
     page = small("/robustness?v=1&photos=Cat&methods=hirescam&noises=blur&levels=0.5&draws=1")
     for part in (".cv-pictures img", "[data-testid=stBaseButton-primary]"):  # they come in any order
         page.wait_for_selector(part)
-    check(page, "robustness", "[data-testid=stBaseButton-primary]")
+    on_both(page, "robustness", "[data-testid=stBaseButton-primary]", tools=False)
 
 
 def test_reproduce(small):
@@ -114,5 +127,4 @@ def test_reproduce(small):
     file = {"name": "a.camviz.zip", "mimeType": "application/zip", "buffer": bundle.write(found)}
     page.locator("input[type=file]").set_input_files(file)
     expect(page.locator(".cv-panes canvas[data-result]")).to_have_count(2)
-    check(page, "reproduce", ".cv-panes [data-result]")
-    check_tools(page)
+    on_both(page, "reproduce", ".cv-panes [data-result]")
