@@ -35,6 +35,7 @@ from camviz.ui.server import full_memory, sharing
 from camviz.ui.server.streamlit_internals import DeltaGenerator
 from camviz.workbench import maps, networks, scores
 
+pytestmark = pytest.mark.usefixtures("half_size")
 KNOWS_SHAPES = next(info.name for info in list_models() if info.data == SHAPES)  # the first is chosen
 APP = str(Path(__file__).parent.parent / "app.py")
 
@@ -363,7 +364,8 @@ def test_a_shape_is_explained_by_a_network_that_knows_it_and_scored_against_its_
 @pytest.mark.usefixtures("unscored")
 def test_the_tools_know_of_the_outline_and_of_the_regions(shape):
     tools = next(m.header for m in messages(shape) if "outline" in m.header)
-    assert (tools["outline"], tools["height"], tools["width"]) == (True, 224, 224)
+    side = get_network(KNOWS_SHAPES).preprocessing.size
+    assert (tools["outline"], tools["height"], tools["width"]) == (True, side, side)
 
 
 @pytest.mark.usefixtures("unscored")

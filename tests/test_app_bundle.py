@@ -11,7 +11,6 @@ from streamlit.testing.v1 import AppTest
 from streamlit_messages import html
 from viewing import messages
 
-import camviz
 from camviz import shapes
 from camviz.noise.measure import Perturbation
 from camviz.recipe import Recipe
@@ -26,6 +25,7 @@ from camviz.workbench.cache_keys import Kind
 from camviz.workbench.findings import find
 from camviz.workbench.pictures import known_shapes, picture_id
 
+pytestmark = pytest.mark.usefixtures("half_size")
 APP = str(Path(__file__).parent.parent / "app.py")
 MODEL = "shapes-resnet18"
 LAYERS = ("layer3", "layer4")
@@ -33,8 +33,8 @@ PICTURE = as_png(shapes.sample(12, "test").image)
 
 
 @pytest.fixture(scope="module")
-def net():
-    return camviz.load_model(MODEL, "cpu")
+def net(half_size):
+    return half_size(MODEL, "cpu")
 
 
 @pytest.fixture(scope="module")

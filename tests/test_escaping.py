@@ -19,6 +19,7 @@ from camviz.results.finding import Settings, as_png
 from camviz.ui.escaping import as_text, code
 from camviz.workbench.findings import find
 
+pytestmark = pytest.mark.usefixtures("half_size")
 APP = str(Path(__file__).parent.parent / "app.py")
 PICTURE, MARKUP = "![x](http://example.org/x.png)", "<img src=x onerror=alert(1)>"
 BOTH = PICTURE + MARKUP
@@ -105,9 +106,10 @@ def test_uploads_in_robustness():
     assert any(as_text(BOTH) in box.value for box in app.warning)
 
 
-def test_a_bundle_in_reproduce(lite0):
-    settings = Settings("efficientnet-lite0", Recipe("gradcam", lite0.layers[-1:]))
-    found = find(lite0, as_png(shapes.sample(3).image), BOTH, settings, scores=False)
+def test_a_bundle_in_reproduce(half_size):
+    net = half_size("efficientnet-lite0")
+    settings = Settings("efficientnet-lite0", Recipe("gradcam", net.layers[-1:]))
+    found = find(net, as_png(shapes.sample(3).image), BOTH, settings, scores=False)
     app = visit("reproduce")
     app.file_uploader[0].set_value((f"{BOTH}.zip", bundle.write(found), "application/zip")).run()
     is_harmless(app)
