@@ -255,8 +255,8 @@ def test_a_network_leaves_a_gpu_that_is_full_and_nothing_chosen_is_lost(app, ful
         patch.setattr(score_chart, "show_scores", lambda *args: None)
         app.segmented_control(key="fit").set_value("pad").run()
         app.selectbox(key="model").set_value(MOVED).run()
-    only_the_deepest(app, MOVED)
-    app.selectbox(key="method").set_value("layercam").run()
+        only_the_deepest(app, MOVED)
+        app.selectbox(key="method").set_value("layercam").run()
     assert not on_the_cpu(app)
     devices, load = [], networks.load_model
     monkeypatch.setattr(networks, "load_model", lambda *args: devices.append(args[1:]) or load(*args))
