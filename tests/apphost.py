@@ -26,6 +26,12 @@ def forget(picture_id: str) -> None:
     pictures.forget(shared_host(), picture_id)
 
 
+def forget_everything() -> None:
+    """Drop all networks, and all that was computed with them."""
+    for cache in (shared_host().networks, shared_host().results):
+        cache.forget(lambda key: True)
+
+
 def coffee(noise: Perturbation | None = None, target: int | None = None) -> Explained:
     """The first photograph, as the pages explain it by default."""
     sample = SAMPLES["Coffee"]

@@ -12,7 +12,7 @@ from browsing import BINARY, CHROMIUM, new_tab
 from playwright.sync_api import sync_playwright
 from server import running_app
 from skimage import data
-from small_networks import seeded
+from small_networks import at_half_size, seeded
 from torch.nn import functional as F
 
 import camviz
@@ -23,6 +23,7 @@ from camviz.models.checkpoint import Accuracy
 from camviz.train.__main__ import card
 from camviz.train.data import ALL
 from camviz.train.run import Options
+from camviz.workbench import networks
 
 # What makes a test slow wherever it is used: a server of the app, and every photograph, two of them scikit-learn's.
 SLOW_FIXTURES = {"address", "fresh_address", "views"}
@@ -140,6 +141,26 @@ def unscored(monkeypatch):
     from camviz.ui.panels import score_chart  # the fast tests do without Streamlit
 
     monkeypatch.setattr(score_chart, "show_scores", lambda *args: None)
+
+
+@pytest.fixture(scope="module")
+def half_size():
+    """The app's networks look at pictures of half the side while a file's tests run, which takes a quarter of the time.
+
+    Returns the function that loads them: other fixtures that load a network in these files do it by this one.
+    """
+    from apphost import forget_everything  # the fast tests do without Streamlit
+
+    load = networks.load_model
+
+    def load_small(name, device=None):
+        return at_half_size(load(name, device))
+
+    forget_everything()  # its keys do not tell what size a network looks at
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(networks, "load_model", load_small)
+        yield load_small
+    forget_everything()
 
 
 @pytest.fixture(scope="session")

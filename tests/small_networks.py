@@ -25,6 +25,12 @@ def looking_at(net, side):
     return replace(net, preprocessing=replace(net.preprocessing, size=side, resize=side))
 
 
+def at_half_size(net):
+    """The same, of half the side: what is cut off a picture's borders stays the same."""
+    how = net.preprocessing
+    return replace(net, preprocessing=replace(how, size=how.size // 2, resize=how.resize // 2))
+
+
 class Plain(nn.Module):
     """Three convolutions, each with an in-place ReLU, and a head with a hidden layer."""
 

@@ -35,6 +35,7 @@ from camviz.ui.server import full_memory, sharing
 from camviz.ui.server.streamlit_internals import DeltaGenerator
 from camviz.workbench import maps, networks, scores
 
+pytestmark = pytest.mark.usefixtures("half_size")
 KNOWS_SHAPES = next(info.name for info in list_models() if info.data == SHAPES)  # the first is chosen
 APP = str(Path(__file__).parent.parent / "app.py")
 
@@ -254,8 +255,8 @@ def test_a_network_leaves_a_gpu_that_is_full_and_nothing_chosen_is_lost(app, ful
         patch.setattr(score_chart, "show_scores", lambda *args: None)
         app.segmented_control(key="fit").set_value("pad").run()
         app.selectbox(key="model").set_value(MOVED).run()
-    only_the_deepest(app, MOVED)
-    app.selectbox(key="method").set_value("layercam").run()
+        only_the_deepest(app, MOVED)
+        app.selectbox(key="method").set_value("layercam").run()
     assert not on_the_cpu(app)
     devices, load = [], networks.load_model
     monkeypatch.setattr(networks, "load_model", lambda *args: devices.append(args[1:]) or load(*args))
@@ -363,7 +364,8 @@ def test_a_shape_is_explained_by_a_network_that_knows_it_and_scored_against_its_
 @pytest.mark.usefixtures("unscored")
 def test_the_tools_know_of_the_outline_and_of_the_regions(shape):
     tools = next(m.header for m in messages(shape) if "outline" in m.header)
-    assert (tools["outline"], tools["height"], tools["width"]) == (True, 224, 224)
+    side = get_network(KNOWS_SHAPES).preprocessing.size
+    assert (tools["outline"], tools["height"], tools["width"]) == (True, side, side)
 
 
 @pytest.mark.usefixtures("unscored")

@@ -11,7 +11,6 @@ from streamlit.testing.v1 import AppTest
 from streamlit_messages import html
 from viewing import messages
 
-import camviz
 from camviz import shapes
 from camviz.noise.measure import Perturbation
 from camviz.recipe import Recipe
@@ -26,6 +25,7 @@ from camviz.workbench.cache_keys import Kind
 from camviz.workbench.findings import find
 from camviz.workbench.pictures import known_shapes, picture_id
 
+pytestmark = pytest.mark.usefixtures("half_size")
 APP = str(Path(__file__).parent.parent / "app.py")
 MODEL = "shapes-resnet18"
 LAYERS = ("layer3", "layer4")
@@ -33,8 +33,8 @@ PICTURE = as_png(shapes.sample(12, "test").image)
 
 
 @pytest.fixture(scope="module")
-def net():
-    return camviz.load_model(MODEL, "cpu")
+def net(half_size):
+    return half_size(MODEL, "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -151,11 +151,11 @@ def test_altered_maps_and_scores_do_not_agree(app, made):
 
 
 @pytest.mark.parametrize("data", [b"", b"no zip", b"PK\3\4" + bytes(100)], ids=["empty", "text", "cut"])
-def test_hostile_bytes_are_one_error_and_what_was_open_stays(app, made, data):
+def test_hostile_bytes_are_one_error_and_what_was_open_stays(app, made_unscored, data):
     upload(app, data)
     assert len(app.error) == 1
     assert rows(app) == []
-    given(app, made)
+    given(app, made_unscored)
     before = [row.header["id"] for row in rows(app)]
     assert not app.error
     upload(app, data)
@@ -163,7 +163,7 @@ def test_hostile_bytes_are_one_error_and_what_was_open_stays(app, made, data):
     assert app.error[0].value.endswith(".")
     assert [row.header["id"] for row in rows(app)] == before[:1], "the stored result, without a judgement about it"
     assert not app.success
-    given(app, made)
+    given(app, made_unscored)
     assert [row.header["id"] for row in rows(app)] == before
 
 
@@ -251,8 +251,8 @@ def test_a_shape_is_scored_against_the_mask_that_the_bundle_holds_and_forgotten_
 
 
 @pytest.mark.usefixtures("bare")
-def test_it_stays_open_on_other_pages_is_not_computed_twice_and_can_be_forgotten(app, made, monkeypatch):
-    given(app, made)
+def test_it_stays_open_on_other_pages_is_not_computed_twice_and_can_be_forgotten(app, made_unscored, monkeypatch):
+    given(app, made_unscored)
     digest = app.session_state["bundle_open"].id
     assert any(key.picture == digest for key in shared_host().results.holdings())
     monkeypatch.setattr(opened, "find", lambda *args, **options: pytest.fail("computed again"))
@@ -311,11 +311,11 @@ def test_noise_is_told_in_words_and_taken_to_the_nearest_step(app, net):
 
 
 @pytest.mark.usefixtures("bare")
-def test_without_noise_explore_lays_none_over_it(app, made):
+def test_without_noise_explore_lays_none_over_it(app, made_unscored):
     app.switch_page("pages/explore.py").run()
     app.slider(key="noise_level").set_value(0.5).run()
     app.switch_page("pages/reproduce.py").run()
-    given(app, made)
+    given(app, made_unscored)
     go_on(app)
     assert app.slider(key="noise_level").value == 0
 

@@ -12,7 +12,7 @@ from streamlit_messages import html, progress
 
 from camviz.ui.links.link_format import Explored, Swept, read, write
 
-pytestmark = pytest.mark.usefixtures("unscored")
+pytestmark = pytest.mark.usefixtures("half_size", "unscored")
 APP = str(Path(__file__).parent.parent / "app.py")
 LITE0 = ("_blocks.2._swish", "_blocks.4._swish", "_blocks.10._swish", "_swish")
 PIXELS = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)

@@ -24,6 +24,7 @@ from camviz.workbench.cache_keys import Kind
 from camviz.workbench.noisy_copies import outcomes
 from camviz.workbench.pictures import picture_bytes
 
+pytestmark = pytest.mark.usefixtures("half_size")
 APP = str(Path(__file__).parent.parent / "app.py")
 
 

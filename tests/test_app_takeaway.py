@@ -27,11 +27,12 @@ from camviz.workbench.maps import likeliest
 from camviz.workbench.pictures import Explained, draw_picture
 from camviz.workbench.scores import compute_scores, score_names
 
+pytestmark = pytest.mark.usefixtures("half_size")
 APP = str(Path(__file__).parent.parent / "app.py")
 
 
 @pytest.fixture(scope="module")
-def app():
+def app(half_size):  # noqa: ARG001
     """The page after its first run, with everything scored."""
     test = AppTest.from_file(APP, default_timeout=120).run()
     assert not test.exception

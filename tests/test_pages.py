@@ -15,10 +15,12 @@ from camviz.results.finding import Settings
 from camviz.samples import SAMPLES
 from camviz.workbench.findings import find
 
+pytestmark = pytest.mark.usefixtures("half_size")
+
 
 @pytest.fixture(scope="module")
-def net():
-    return camviz.load_model(MODEL, "cpu")
+def net(half_size):
+    return half_size(MODEL, "cpu")
 
 
 @pytest.fixture(scope="module")
