@@ -10,11 +10,13 @@ from camviz.html.words import ABOUT_ARCC, ABOUT_ROBUSTNESS, guide_html, scores_t
 from camviz.results.finding import result_title
 from camviz.ui.explore import link as explorelink
 from camviz.ui.explore.curve import show_curve
+from camviz.ui.explore.last_maps import keep_maps, show_last_maps
 from camviz.ui.explore.pair import PairPlaces
 from camviz.ui.page_frame import FootPlaces, HeadingPlaces, begin_page, name_tab, require_net, show_limits
 from camviz.ui.panels.downloads import offer
 from camviz.ui.panels.layer_strip import heading_html, show_strip, show_tools
 from camviz.ui.panels.score_chart import ScorePlaces, show_scores, show_waiting
+from camviz.ui.panels.slow_progress import MapsPlace
 from camviz.ui.server.full_memory import gpu_memory
 from camviz.ui.server.sharing import shared_host, show_queue
 from camviz.ui.server.status_panel import show_engine
@@ -34,7 +36,7 @@ link = explorelink.open_link()
 main = st.container()
 heading = HeadingPlaces(main)
 pair = PairPlaces(main) if noise_is_on() else None
-strip = Slot(main.container())
+strip = MapsPlace(main.container(), "clean")
 scores = ScorePlaces(st.container())
 if first:  # reserve the space until there is something to show
     heading.hold()
@@ -52,7 +54,12 @@ with st.sidebar:
     noise = choose_noise()
     follow = st.container()
     info = model_and_method.choose_model(synthetic=picture.synthetic)
-net = require_net(main, info, partial(link.keep, picture, fit, info))
+net = require_net(
+    main,
+    info,
+    partial(link.keep, picture, fit, info),
+    lambda: None if pair else show_last_maps(main, heading, strip),
+)
 
 with gpu_memory(net):
     sight = SeenPicture(shared_host(), picture, net, fit)
@@ -75,6 +82,7 @@ with gpu_memory(net):
             show_curve(clean, recipe, noise)
     else:
         show_strip(strip, clean, recipe, on_wait=lambda: show_waiting(scores, clean, recipe))
+    keep_maps(clean, recipe)
     show_tools(heading.tools, shown, paste)
     show_scores(scores, shown, recipe, clean if noise else None)
     offer(foot.downloads, shown, recipe)

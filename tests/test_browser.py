@@ -113,6 +113,8 @@ def test_without_a_network_a_download_says_so_and_bundled_models_still_work(page
     before = result(page)
     choose(page, "model", "ResNet-18")
     expect(page.get_by_text("is not on this server yet")).to_contain_text("47 MB")
+    expect(page.locator(".cv-viewer:has(.cv-strip)")).to_have_css("opacity", "0.3")  # the maps from before
+    assert result(page) == before
     page.get_by_role("button", name="Download ResNet-18").click()
     expect(page.locator("[data-testid=stAlert]").last).to_contain_text("could not be downloaded")
     choose(page, "model", "EfficientNet-Lite0")
@@ -125,6 +127,8 @@ def test_a_slow_method_shows_progress_and_can_be_stopped(page):
     choose(page, "method", "Score-CAM")
     expect(page.locator(".st-key-slow-progress-clean")).to_contain_text("Score-CAM")
     expect(page.locator(".cv-strip:visible")).to_have_count(1)
+    expect(page.locator(".cv-viewer:has(.cv-strip)")).to_have_css("opacity", "0.3")  # the maps from before
+    assert result(page) == before
     page.get_by_role("button", name="Stop", exact=True).last.click()
     expect(page.locator(".st-key-slow-progress-clean")).to_have_count(0)
     expect(page.locator(".cv-result figcaption")).to_contain_text("Grad-CAM++")

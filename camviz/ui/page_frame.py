@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from camviz.models import ModelInfo, Net
+from camviz.models import ModelInfo, Net, needs_download
 from camviz.ui.panels import viewer
 from camviz.ui.server.sharing import prepare_server
 from camviz.ui.server.streamlit_internals import DeltaGenerator, Slot
@@ -89,9 +89,18 @@ def show_limits(*texts: str) -> None:
             st.markdown(text)
 
 
-def require_net(place: DeltaGenerator, info: ModelInfo, keep_link: Callable[[], None]) -> Net:
-    """Load a network; if that is impossible, say what to do in a place, keep the link and end the page here."""
+def require_net(
+    place: DeltaGenerator, info: ModelInfo, keep_link: Callable[[], None], meanwhile: Callable[[], None] = lambda: None
+) -> Net:
+    """Load a network; if that is impossible, say what to do in a place, keep the link and end the page here.
+
+    What is shown `meanwhile` stays during the download of a network that is missing.
+    """
     with place:
+        notices = st.container()
+    if needs_download(info):
+        meanwhile()
+    with notices:
         net = ready_net(info)
     if net is None:
         keep_link()

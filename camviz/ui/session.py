@@ -191,6 +191,8 @@ def layers_key(model: str) -> SessionKey[list[str]]:
 
 # Explore.
 
+# What the maps shown last are made from.
+LAST_MAPS: SessionKey[Pin] = SessionKey("last_maps")
 # The slow recipe that the user asked to score, with the key of what it explains.
 SLOW_SCORES: SessionKey[tuple[Hashable, Recipe]] = SessionKey("slow_scores")
 # The slow curve that the user asked for.

@@ -49,18 +49,27 @@ class Pin:
 
 def pins() -> list[Pin]:
     """The pinned maps, without those of pictures that the user has deleted."""
-    own = own_picture()
-    kept = [pin for pin in PINS.get([]) if not is_own(pin.picture) or (own and own.id == pin.picture_id)]
+    kept = [pin for pin in PINS.get([]) if is_there(pin)]
     PINS.set(kept)
     return kept
 
 
-def pin(cell: Cell) -> None:
-    """Pin a map, unless it is already pinned or there are too many."""
+def is_there(pin: Pin) -> bool:
+    """Whether the user has not deleted the picture."""
+    own = own_picture()
+    return not is_own(pin.picture) or (own is not None and own.id == pin.picture_id)
+
+
+def pin_of(cell: Cell) -> Pin:
+    """What a map is made from."""
     of = cell.of
     against = None if cell.against is None else cell.against.target
-    new = Pin(of.picture, of.picture.id, of.net.info.name, of.fit, of.noise, of.target, cell.recipe, against)
-    now = pins()
+    return Pin(of.picture, of.picture.id, of.net.info.name, of.fit, of.noise, of.target, cell.recipe, against)
+
+
+def pin(cell: Cell) -> None:
+    """Pin a map, unless it is already pinned or there are too many."""
+    new, now = pin_of(cell), pins()
     if new in now:
         st.toast("This map is already pinned.", icon=":material/keep:")
     elif len(now) >= MOST:

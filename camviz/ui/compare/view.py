@@ -15,7 +15,7 @@ from camviz.ui.compare.grid import Cell, Grid, Row, describe, make_map, make_pan
 from camviz.ui.compare.pins import pin
 from camviz.ui.panels import viewer
 from camviz.ui.panels.score_chart import are_fast_scores_known, compute_fast_scores, lacks_slow_score, row_of_map
-from camviz.ui.panels.slow_progress import SlowProgress, progress_over
+from camviz.ui.panels.slow_progress import MapsPlace, SlowProgress
 from camviz.ui.server.full_memory import gpu_memory
 from camviz.ui.server.sharing import shared_host
 from camviz.ui.server.streamlit_internals import DeltaGenerator, Slot
@@ -32,8 +32,8 @@ _UNKNOWN = ScoreRow("", "", "layer")
 class RowPlaces:
     """The places of a row's maps and of the scores below them."""
 
-    def __init__(self, parent: DeltaGenerator) -> None:
-        self.maps, self.numbers = Slot(parent.container()), Slot(parent.container())
+    def __init__(self, parent: DeltaGenerator, number: int) -> None:
+        self.maps, self.numbers = MapsPlace(parent.container(), f"row-{number}"), Slot(parent.container())
 
 
 def show_grid(place: DeltaGenerator, grid: Grid, of: Explained, sort: Sort, first: bool) -> None:
@@ -44,7 +44,10 @@ def show_grid(place: DeltaGenerator, grid: Grid, of: Explained, sort: Sort, firs
     wide = width(len(grid.rows))
     shown = _sorted(grid, sort)
     with place.container(key="grid"):
-        head, inside = Slot(st.container(key="grid-top")), [RowPlaces(st.container()) for _ in shown.rows]
+        head, inside = (
+            Slot(st.container(key="grid-top")),
+            [RowPlaces(st.container(), n) for n in range(len(shown.rows))],
+        )
     _show_head(head, shown, of, wide)
     rows = list(zip(inside, shown.rows, strict=True))
     for places, row in rows if first else ():
@@ -200,16 +203,14 @@ def _slow_scenes(cell: Cell) -> list[Explained]:
     return [of for of in (cell.of, cell.against) if of is not None and not is_ready(of, cell.recipe)]
 
 
-def _compute_slowly(place: Slot, row: Row, wide: float) -> None:
-    """Compute a row's slow maps, with progress and a stop button above its empty panels."""
+def _compute_slowly(place: MapsPlace, row: Row, wide: float) -> None:
+    """Compute a row's slow maps, with progress and a stop button."""
     work = [(of, cell.recipe) for cell in row.cells for of in _slow_scenes(cell)]
     costs = [expected_seconds(shared_host(), of.net, recipe.method, recipe.layers) for of, recipe in work]
     titles = " and ".join(dict.fromkeys(METHODS[recipe.method].title for _, recipe in work))
     title = f"{titles}: the network runs many times"
     panels = row_skeleton(row.head, len(row.cells), wide)
-    progress = progress_over(
-        place,
-        f"grid-{row.key}",
+    progress = place.wait(
         panels,
         title,
         sum(costs),

@@ -17,6 +17,7 @@ from camviz.recipe import Recipe
 from camviz.ui.panels import viewer
 from camviz.ui.panels.layer_strip import make_ready, show_maps, top_classes, unscored
 from camviz.ui.panels.outlines import outline_of
+from camviz.ui.panels.slow_progress import MapsPlace
 from camviz.ui.server.streamlit_internals import DeltaGenerator, Slot
 from camviz.workbench.maps import get_view, likeliest, predict
 from camviz.workbench.pictures import Explained, SeenPicture
@@ -38,10 +39,10 @@ class PairPlaces:
         self.beside = right.container(key="curve")
         grid = left.container(key="pair")
         self._seen: list[Slot] = []
-        self._maps: list[Slot] = []
-        for _ in range(2):
+        self._maps: list[MapsPlace] = []
+        for name in _NAMES:
             self._seen.append(Slot(grid.container()))
-            self._maps.append(Slot(grid.container()))
+            self._maps.append(MapsPlace(grid.container(), name))
 
     def show_seen(self, sight: SeenPicture, noise: Perturbation) -> None:
         """Show both pictures and what the network sees in them, before any map is computed."""

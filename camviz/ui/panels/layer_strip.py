@@ -12,7 +12,7 @@ from camviz.methods import METHODS
 from camviz.recipe import Recipe
 from camviz.results.finding import TOP, Finding, likeliest
 from camviz.ui.panels import viewer
-from camviz.ui.panels.slow_progress import progress_over
+from camviz.ui.panels.slow_progress import MapsPlace
 from camviz.ui.panels.viewer import OnPaste
 from camviz.ui.server.sharing import shared_host
 from camviz.ui.server.streamlit_internals import Slot
@@ -26,7 +26,7 @@ from camviz.workbench.true_shapes import get_true_shape
 
 
 def show_strip(
-    place: Slot,
+    place: MapsPlace,
     of: Explained,
     recipe: Recipe,
     on_wait: Callable[[], None],
@@ -61,9 +61,9 @@ def show_maps(place: Slot, key: str, of: Explained, recipe: Recipe, shown: Findi
 
 
 def make_ready(
-    place: Slot, of: Explained, recipe: Recipe, skeleton: Callable[[], str], on_wait: Callable[[], None]
+    place: MapsPlace, of: Explained, recipe: Recipe, skeleton: Callable[[], str], on_wait: Callable[[], None]
 ) -> None:
-    """Compute the maps of a recipe; for a slow method, show the time left above the empty panels."""
+    """Compute the maps of a recipe; for a slow method, show the time left."""
     if is_ready(of, recipe):
         return
     if not METHODS[recipe.method].is_slow:
@@ -73,12 +73,11 @@ def make_ready(
         _compute_slowly(place, of, recipe, skeleton())
 
 
-def _compute_slowly(place: Slot, of: Explained, recipe: Recipe, skeleton: str) -> None:
-    name = "clean" if of.noise is None else "noisy"
+def _compute_slowly(place: MapsPlace, of: Explained, recipe: Recipe, skeleton: str) -> None:
     title = f"{METHODS[recipe.method].title} runs the network many times"
     expected = expected_seconds(shared_host(), of.net, recipe.method, recipe.layers)
     stop = model_and_method.use_default_method
-    layer_maps(of, recipe, progress_over(place, name, skeleton, title, expected, stop))
+    layer_maps(of, recipe, place.wait(skeleton, title, expected, stop))
 
 
 def subject(of: Explained, recipe: Recipe) -> str:

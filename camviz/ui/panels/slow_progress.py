@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from camviz.ui.server.streamlit_internals import Slot
+from camviz.ui.server.streamlit_internals import DeltaGenerator, Slot
 from camviz.ui.sidebar.model_and_method import duration
 
 # Seconds after which the speed so far predicts the time left better than the expected one.
@@ -51,18 +51,38 @@ class SlowProgress:
         return f"{self._title}: {share:.0%} done" + ("" if left is None else f", {duration(left)} left")
 
 
-def progress_over(
-    place: Slot,
-    name: str,
-    panels: str,
-    title: str,
-    expected: float | None,
-    on_stop: Callable[[], None],
-    stop: str = "Stop",
-    parts: int = 1,
-) -> SlowProgress:
-    """Show empty panels (HTML) in a place, with the progress over them; `name` tells it from others on the page."""
-    with place.container(key=f"slow-panels-{name}"):
-        st.html(panels)
-        with st.container(key=f"slow-progress-{name}"):
-            return SlowProgress(title, expected, stop, on_stop, f"stop-{name}", parts)
+class MapsPlace(Slot):
+    """A place for maps, over which slow work shows its progress: the maps from before stay, dimmed, until it is done.
+
+    Where there are none, empty panels stand in.
+    """
+
+    def __init__(self, parent: DeltaGenerator, name: str) -> None:
+        """Make the place; `name` tells it from others on the page."""
+        held = parent.container(key=f"held-{name}")
+        super().__init__(held.container())
+        self._name, self._over = name, held.empty()
+        self._waits = False
+
+    def wait(
+        self,
+        panels: str,
+        title: str,
+        expected: float | None,
+        on_stop: Callable[[], None],
+        stop: str = "Stop",
+        parts: int = 1,
+    ) -> SlowProgress:
+        """Show the progress of work until the next maps are shown, with empty panels (HTML) for the first time."""
+        self._waits = True
+        with self._over.container(key=f"slow-panels-{self._name}"):
+            st.html(panels)
+            with st.container(key=f"slow-progress-{self._name}"):
+                return SlowProgress(title, expected, stop, on_stop, f"stop-{self._name}", parts)
+
+    def mount(self, component: Callable[[], object]) -> None:
+        """Show maps, once a run, instead of the old content."""
+        super().mount(component)
+        if self._waits:
+            self._over.empty()
+            self._waits = False

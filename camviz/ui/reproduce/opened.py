@@ -17,7 +17,7 @@ from camviz.results.finding import Finding
 from camviz.ui.escaping import as_text, code
 from camviz.ui.explore import link as explorelink
 from camviz.ui.links.link_format import Explored
-from camviz.ui.panels.slow_progress import progress_over
+from camviz.ui.panels.slow_progress import MapsPlace
 from camviz.ui.server.sharing import shared_host
 from camviz.ui.server.streamlit_internals import Slot, UploadedFile
 from camviz.ui.session import BUNDLE_OPEN, BUNDLE_STOPPED, BUNDLE_TIMES_CLOSED, BUNDLE_UPLOAD, bundle_key
@@ -163,14 +163,14 @@ def _find(stored: Finding, net: Net, progress: Progress | None) -> Finding:
     return fresh
 
 
-def show_waiting(opened: Opened, place: Slot, skeleton: str) -> Progress | None:
+def show_waiting(opened: Opened, place: MapsPlace, skeleton: str) -> Progress | None:
     """Show the empty panels; for a slow method, with the progress and a stop button above them."""
     method = METHODS[opened.stored.settings.recipe.method]
     if not method.is_slow:
         place.html(skeleton)
         return None
     title = f"{method.title} runs the network many times"
-    return progress_over(place, "bundle", skeleton, title, None, partial(_stop, opened.id))
+    return place.wait(skeleton, title, None, partial(_stop, opened.id))
 
 
 def _stop(bundle_id: str) -> None:

@@ -19,6 +19,7 @@ from camviz.results.exports import settings_in_words
 from camviz.results.finding import RESULT, Finding, MapScores, result_title
 from camviz.ui.escaping import as_text
 from camviz.ui.panels import viewer
+from camviz.ui.panels.slow_progress import MapsPlace
 from camviz.ui.reproduce.opened import Opened, show_waiting
 from camviz.ui.server.streamlit_internals import DeltaGenerator, Slot
 
@@ -43,7 +44,7 @@ class Places:
     def __init__(self, parent: DeltaGenerator) -> None:
         self._title, self._tools = Slot(parent.container()), Slot(parent.container())
         self.network, self.verdict = parent.container(), Slot(parent.container())
-        self._stored, self.fresh = Slot(parent.container()), Slot(parent.container())
+        self._stored, self.fresh = Slot(parent.container()), MapsPlace(parent.container(), "bundle")
         self._details = Slot(parent.container())
 
     def show_stored(self, opened: Opened) -> None:
