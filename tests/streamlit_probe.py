@@ -25,6 +25,7 @@ found = {
     "session": internals.session_id(),
     "history": internals.came_by_history(),
     "browser": internals.browser_token(),
+    "visits": internals.visits(),
     "visitor": internals.runs_for_a_visitor(),
     "worked": worked,
 }

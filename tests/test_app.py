@@ -445,6 +445,8 @@ def panel(app) -> str:
 
 def test_the_engine_panel_tells_what_is_kept_and_what_that_saved(app):
     assert "CPU" in panel(app)
+    assert re.search(r"of this server</dt><dd>\d+ MB|of this server</dt><dd>\d\.\d GB", panel(app))
+    assert "0 tabs open · uploads less than 1 MB" in panel(app)  # a script alone, without a server
     assert "– captures" in panel(app)
     before = sharing.shared_host().results.hits, sharing.shared_host().results.saved
     app.selectbox(key="method").set_value("hirescam").run()

@@ -93,6 +93,16 @@ def test_runs_for_a_visitor(probe, tab):
     assert internals.runs_for_a_visitor() is False
 
 
+def test_visits(probe, tab):
+    one, other = tab(cookie_of(probe)), tab(cookie_of(probe))
+    ask(other)
+    tabs, uploaded = ask(one)["visits"]
+    assert tabs >= 2
+    one.upload("a.png", bytes(5000))
+    assert ask(one)["visits"][1] == uploaded + 5000
+    assert internals.visits() == (0, 0)
+
+
 def test_inline_scripts(probe):
     """Every script in the page that the server sends, and all others are files."""
     with urllib.request.urlopen(probe) as answer:  # noqa: S310

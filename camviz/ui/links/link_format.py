@@ -176,12 +176,12 @@ class Swept(PageState):
     draws: int | None = _field("draws", _count(1, MOST_DRAWS))
     shown: str | None = _field("shown", _one_of(lambda: [ALL_NOISE, *KINDS]))
     compared: str | None = _field("by", _one_of(lambda: list(MEASURES)))
-    picture: str | None = _field("picture", plain)
-    explanation: str | None = _field("explanation", plain)
-    noise: str | None = _field("noise", _noise)
-    level: float | None = _field("level", _level(0.1, 0.1))
-    draw: int | None = _field("draw", _count(0, MOST_DRAWS - 1))
-    region: int | None = _field("region", _count(0, MOST_REGIONS - 1))
+    picture: str | None = _field("copy_picture", plain)
+    explanation: str | None = _field("copy_explanation", plain)
+    noise: str | None = _field("copy_noise", _noise)
+    level: float | None = _field("copy_level", _level(0.1, 0.1))
+    draw: int | None = _field("copy_draw", _count(0, MOST_DRAWS - 1))
+    region: int | None = _field("copy_region", _count(0, MOST_REGIONS - 1))
 
 
 def read(kind: type[State], said: Mapping[str, str]) -> tuple[State, list[str]]:

@@ -11,7 +11,7 @@ import psutil
 import torch
 
 from camviz.ui.server.sharing import shared_host
-from camviz.ui.server.streamlit_internals import Slot
+from camviz.ui.server.streamlit_internals import Slot, visits
 from camviz.workbench.cache_keys import Kind
 
 # What cached results are counted as; all others as scores.
@@ -37,13 +37,16 @@ def engine_html(device: torch.device) -> str:
     kept = host.results
     used, total = memory(device)
     waiting = host.queue.waiting
+    tabs, uploaded = visits()
     networks = [key for key in host.networks.holdings() if key.kind is Kind.NETWORK]
     rows = [
         ("Computes on", escape(device_name(device))),
         ("Memory", _bar(used, total)),
+        ("– of this server", _size(server_memory())),
         ("Networks", f"{len(networks)} loaded · {_size(host.networks.size)}"),
         ("Cached results", _bar(kept.size, kept.max_bytes)),
         *((f"– {kind}", f"{count} · {_size(size)}") for kind, (count, size) in _held().items()),
+        ("Visitors", f"{tabs} tab{'' if tabs == 1 else 's'} open · uploads {_size(uploaded)}"),
         ("Saved", f"{kept.hits:,} cache hits · {_time(kept.saved)} of computing"),
         ("Waiting", f"{waiting} in line" if waiting else "nobody"),
     ]
@@ -72,6 +75,19 @@ def memory(device: torch.device) -> tuple[int, int]:
         return total - free, total
     ram = psutil.virtual_memory()  # an Apple GPU has the same
     return ram.total - ram.available, ram.total
+
+
+def server_memory() -> int:
+    """Bytes of resident memory of this process and of those it started, such as the one that decodes pictures."""
+    own = psutil.Process()
+    return sum(map(_resident, [own, *own.children(recursive=True)]))
+
+
+def _resident(process: psutil.Process) -> int:
+    try:
+        return process.memory_info().rss
+    except psutil.NoSuchProcess:  # it has ended since it was listed
+        return 0
 
 
 def _held() -> dict[str, tuple[int, int]]:

@@ -23,9 +23,11 @@ from pathlib import Path
 from typing import Literal
 
 import streamlit as st
+from streamlit import runtime
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.elements.lib.column_types import ColumnConfig
 from streamlit.file_util import get_static_dir
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
@@ -41,6 +43,7 @@ __all__ = [
     "runs_for_a_visitor",
     "session_id",
     "unmasked",
+    "visits",
     "yield_point",
 ]
 
@@ -87,6 +90,18 @@ def unmasked(cookie: str) -> str:
         return cookie
     mask, token = map(bytes.fromhex, match.groups())
     return bytes(byte ^ mask[index % len(mask)] for index, byte in enumerate(token)).hex()
+
+
+def visits() -> tuple[int, int]:
+    """How many tabs are open, and the bytes of all that was uploaded in them; without a server, none."""
+    server = runtime.get_instance() if runtime.exists() else None
+    sessions = getattr(server, "_session_mgr", None)  # a script under test runs in a server without any
+    if server is None or sessions is None:
+        return 0, 0
+    uploads = server.uploaded_file_mgr
+    assert isinstance(uploads, MemoryUploadedFileManager)  # noqa: S101
+    files = [file for session in list(uploads.file_storage.values()) for file in list(session.values())]
+    return sessions.num_active_sessions(), sum(len(file.data) for file in files)
 
 
 def yield_point() -> None:
