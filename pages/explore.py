@@ -36,7 +36,7 @@ link = explorelink.open_link()
 main = st.container()
 heading = HeadingPlaces(main)
 pair = PairPlaces(main) if noise_is_on() else None
-strip = MapsPlace(main.container(), "clean")
+strip = MapsPlace(main.container(), "strip")
 scores = ScorePlaces(st.container())
 if first:  # reserve the space until there is something to show
     heading.hold()

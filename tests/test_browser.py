@@ -125,12 +125,12 @@ def test_without_a_network_a_download_says_so_and_bundled_models_still_work(page
 def test_a_slow_method_shows_progress_and_can_be_stopped(page):
     before = result(page)
     choose(page, "method", "Score-CAM")
-    expect(page.locator(".st-key-slow-progress-clean")).to_contain_text("Score-CAM")
+    expect(page.locator(".st-key-slow-progress-strip")).to_contain_text("Score-CAM")
     expect(page.locator(".cv-strip:visible")).to_have_count(1)
     expect(page.locator(".cv-viewer:has(.cv-strip)")).to_have_css("opacity", "0.3")  # the maps from before
     assert result(page) == before
     page.get_by_role("button", name="Stop", exact=True).last.click()
-    expect(page.locator(".st-key-slow-progress-clean")).to_have_count(0)
+    expect(page.locator(".st-key-slow-progress-strip")).to_have_count(0)
     expect(page.locator(".cv-result figcaption")).to_contain_text("Grad-CAM++")
     assert result(page) == before
 
