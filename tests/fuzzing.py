@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+LEAST = 20  # pieces of a kind: fewer would show nothing
 ROOT = Path(__file__).parent.parent
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
@@ -249,6 +250,7 @@ def main() -> int:
     for kind in KINDS:
         count, finds = fuzz(kind, args.seed, 60 * args.minutes / len(KINDS))
         print(f"{kind}: {count:,} tried, {len(finds)} failed")
+        failed |= count <= LEAST
         for data, told in itertools.islice({told: (data, told) for data, told in finds}.values(), 20):
             args.finds.mkdir(exist_ok=True)
             path = args.finds / f"{kind}-{hashlib.sha256(data).hexdigest()[:12]}"

@@ -36,7 +36,7 @@ def test_the_command_keeps_what_fails_and_says_so_by_its_exit_code(fails, tmp_pa
 
     finds = tmp_path / "finds"
     monkeypatch.setattr(fuzzing, "KINDS", {"letters": pieces})
-    monkeypatch.setattr("sys.argv", ["fuzzing", "--minutes", "0", "--seed", "0xff", "--finds", str(finds)])
+    monkeypatch.setattr("sys.argv", ["fuzzing", "--minutes", "0.001", "--seed", "0xff", "--finds", str(finds)])
     assert fuzzing.main() == fails
     told = capsys.readouterr().out
     assert told.startswith("seed 255\n")

@@ -1,7 +1,5 @@
 // The app's address: it keeps the viewer's settings through Streamlit's own changes, and can be copied.
 
-const CHANGED = "camviz-address"; // the event that tells of another address
-
 // Streamlit writes a page's address anew at every change, without a fragment, and enters a page that was just opened into
 // the history twice, bare and complete.
 globalThis.camvizKeepsAddress ??= keepAddress();

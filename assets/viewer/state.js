@@ -22,6 +22,7 @@ const ALLOWED = {
   result: (value) => ["alone", "swipe", "blink"].includes(value),
 };
 const KEPT = "camviz-viewer";
+const CHANGED = "camviz-address"; // the event that tells of another address
 const PAUSE = 250; // milliseconds without a change before the address is written: browsers limit how often it may be
 
 class Store {
@@ -57,7 +58,7 @@ class Store {
       if (fragment === location.hash.slice(1)) return;
       const bare = location.pathname + location.search;
       history.replaceState({ ...history.state }, "", fragment ? `${bare}#${fragment}` : bare);
-      dispatchEvent(new Event("camviz-address"));
+      dispatchEvent(new Event(CHANGED));
     }, PAUSE);
   }
 
