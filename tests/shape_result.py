@@ -9,7 +9,7 @@ from camviz import shapes
 from camviz.recipe import Recipe
 from camviz.results.finding import as_png
 
-MODEL, SIDE = "shapes-resnet18", 64  # shown smaller pictures, which takes a tenth of the time
+MODEL = "shapes-resnet18"
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
 SAMPLE = shapes.sample(12)
 PNG = as_png(SAMPLE.image)

@@ -20,13 +20,8 @@ def seeded(make, seed=0, dtype=torch.float64):
         return make().eval().to(dtype)
 
 
-def looking_at(net, side):
-    """A network that is shown pictures of fewer pixels: as good for what does not depend on how well it recognises."""
-    return replace(net, preprocessing=replace(net.preprocessing, size=side, resize=side))
-
-
 def at_half_size(net):
-    """The same, of half the side: what is cut off a picture's borders stays the same."""
+    """A network that is shown a quarter of the pixels, cut off at the same borders: it recognises less."""
     how = net.preprocessing
     return replace(net, preprocessing=replace(how, size=how.size // 2, resize=how.resize // 2))
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from shape_result import LAYERS, MODEL, PNG, RECIPE, SAMPLE, SIDE, photo
-from small_networks import looking_at
+from shape_result import LAYERS, MODEL, PNG, RECIPE, SAMPLE, photo
+from small_networks import at_half_size
 from zip_files import members, packed
 
 import camviz
@@ -48,7 +48,7 @@ from camviz.workbench.pictures import known_shapes
 
 @pytest.fixture(scope="module")
 def net():
-    return looking_at(camviz.load_model(MODEL, "cpu"), SIDE)
+    return at_half_size(camviz.load_model(MODEL, "cpu"))
 
 
 @pytest.fixture(scope="module")

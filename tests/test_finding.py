@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from shape_result import FEW_PASSES, LAYERS, MODEL, PNG, RECIPE, SAMPLE, SIDE, photo
-from small_networks import looking_at
+from shape_result import FEW_PASSES, LAYERS, MODEL, PNG, RECIPE, SAMPLE, photo
+from small_networks import at_half_size
 
 import camviz
 from camviz import shapes
@@ -34,7 +34,7 @@ TORCH = torch.__version__.partition("+")[0]  # the build is left out
 
 @pytest.fixture(scope="module")
 def net():
-    return looking_at(camviz.load_model(MODEL, "cpu"), SIDE)
+    return at_half_size(camviz.load_model(MODEL, "cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +64,12 @@ def test_same_as_the_parts(net, found):
     expected = sorted(zip(probabilities.tolist(), shapes.CLASSES, strict=True), reverse=True)[:5]
     assert [label for label, _ in found.top] == [label for _, label in expected]
     assert [share for _, share in found.top] == pytest.approx([share for share, _ in expected], abs=1e-5)
+
+
+def test_at_its_full_size_the_shape_is_recognised():
+    found = find(camviz.load_model(MODEL, "cpu"), PNG, "a", Settings(MODEL, RECIPE), scores=False)
+    assert found.settings.target == SAMPLE.label
+    assert found.label == shapes.CLASSES[SAMPLE.label]
 
 
 def test_scores_are_those_of_arcc(net, found):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_networks import Plain, looking_at, seeded
+from small_networks import Plain, at_half_size, seeded
 
 import camviz
 from camviz import cli, shapes
@@ -57,7 +57,7 @@ def small():
 
 @pytest.fixture(scope="module")
 def resnet18():
-    return looking_at(camviz.load_model("shapes-resnet18", "cpu"), 96)
+    return at_half_size(camviz.load_model("shapes-resnet18", "cpu"))
 
 
 @pytest.fixture(scope="module")
