@@ -5,7 +5,9 @@ Their packages are slow to import, so each is imported when it is built.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 
 from torch import nn
 
@@ -14,6 +16,35 @@ def _resnet18(classes: int) -> nn.Module:
     from torchvision.models import resnet18
 
     return resnet18(weights=None, num_classes=classes)
+
+
+def _thin_resnet18(width: int, classes: int) -> nn.Module:
+    """ResNet-18 with fewer channels: `width` instead of 64 in the first stage, twice as many in each further one.
+
+    torchvision's ResNet takes no other width for its basic blocks, so they are put together here, under its names.
+    """
+    from torchvision.models.resnet import BasicBlock, conv1x1
+
+    def stage(channels: int, wider: int, stride: int) -> nn.Sequential:
+        shortcut = None
+        if channels != wider:
+            shortcut = nn.Sequential(conv1x1(channels, wider, stride), nn.BatchNorm2d(wider))
+        return nn.Sequential(BasicBlock(channels, wider, stride, shortcut), BasicBlock(wider, wider))
+
+    widths = [width, width, 2 * width, 4 * width, 8 * width]
+    stages = {f"layer{n}": stage(*widths[n - 1 : n + 1], 1 if n == 1 else 2) for n in range(1, 5)}
+    return nn.Sequential(
+        OrderedDict(
+            conv1=nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False),
+            bn1=nn.BatchNorm2d(width),
+            relu=nn.ReLU(inplace=True),
+            maxpool=nn.MaxPool2d(3, stride=2, padding=1),
+            **stages,
+            avgpool=nn.AdaptiveAvgPool2d(1),
+            flatten=nn.Flatten(),
+            fc=nn.Linear(8 * width, classes),
+        )
+    )
 
 
 def _vgg11(classes: int) -> nn.Module:
@@ -38,6 +69,8 @@ def _efficientnet_lite0(classes: int) -> nn.Module:
 
 ARCHITECTURES: dict[str, Callable[[int], nn.Module]] = {
     "resnet18": _resnet18,
+    "resnet18-w16": partial(_thin_resnet18, 16),
+    "resnet18-w24": partial(_thin_resnet18, 24),
     "vgg11": _vgg11,
     "efficientnet-lite0": _efficientnet_lite0,
 }

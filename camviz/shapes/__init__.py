@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.random import RandomState
-from numpy.typing import NDArray
 
-from camviz.shapes.backgrounds import SIZE, Field, Pixels, background, fractal
+from camviz.shapes.backgrounds import SIZE, Pixels, background, fractal
+from camviz.shapes.drawn import Sample, Shape, Split, generator
 from camviz.shapes.figures import (
     BANDS,
     CLASSES,
@@ -26,71 +25,29 @@ from camviz.shapes.figures import (
     draw_figure,
     paste,
 )
+from camviz.shapes.tags import Tag, Tagged, add_tag
+from camviz.shapes.textures import texture_pair
 
-__all__ = ["BANDS", "CLASSES", "COMPOSED", "CONTRAST", "CONTRASTED", "SIZE", "Composed", "Sample", "Shape", "Split"]
+__all__ = [
+    "BANDS",
+    "CLASSES",
+    "COMPOSED",
+    "CONTRAST",
+    "CONTRASTED",
+    "SIZE",
+    "Composed",
+    "Sample",
+    "Shape",
+    "Split",
+    "Tag",
+    "Tagged",
+]
 
-Split = Literal["train", "val", "test"]
 Composed = Literal["two shapes", "distractor", "half hidden"]
 COMPOSED: tuple[Composed, ...] = get_args(Composed)
 
-_SPLITS: tuple[Split, ...] = get_args(Split)
-_LAST = 2**31 - 1
 _SINGLE = 0  # 1, 2 and 3 are the composed kinds
-
-
-@dataclass(frozen=True, eq=False)
-class Shape:
-    """A shape in a sample.
-
-    Attributes:
-        label: its class, an index into CLASSES.
-        band: its size band: "large", "medium" or "small".
-        size: its diameter or side in pixels.
-        colour: uint8 (3,).
-        coverage: float64 (224, 224), the share of each pixel that it visibly covers.
-    """
-
-    label: int
-    band: str
-    size: float
-    colour: Pixels
-    coverage: Field
-
-    @property
-    def mask(self) -> NDArray[np.bool_]:
-        """The pixels (224, 224) at least half covered."""
-        return self.coverage >= 0.5
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """A synthetic sample.
-
-    Attributes:
-        image: uint8 (224, 224, 3).
-        background: the image without its shapes.
-        shapes: its shapes; the first one gives it its label.
-    """
-
-    image: Pixels
-    background: Pixels
-    shapes: tuple[Shape, ...]
-
-    @property
-    def label(self) -> int:
-        """The class of the first shape, an index into CLASSES and into the logits of models trained on shapes."""
-        return self.shapes[0].label
-
-    @property
-    def mask(self) -> NDArray[np.bool_]:
-        """The pixels (224, 224) of the first shape that are at least half covered."""
-        return self.shapes[0].mask
-
-    def on(self, other: Pixels) -> Pixels:
-        """Paste the sample's shapes onto another background, uint8 (224, 224, 3)."""
-        for shape in self.shapes:
-            other = paste(other, shape.coverage, shape.colour)
-        return other
+_TEXTURED, _TAG = 4, 5
 
 
 def sample(index: int, split: Split = "test") -> Sample:
@@ -106,11 +63,40 @@ def sample(index: int, split: Split = "test") -> Sample:
         ValueError: an invalid index or split.
     """
     index = operator.index(index)
-    rng = _generator(index, split, _SINGLE)
-    band = tuple(BANDS)[index // len(CLASSES) % len(BANDS)]
+    rng = generator(index, split, _SINGLE)
+    label, band = _turn(index)
     under = background(rng)
-    shape = _draw_shape(rng, draw_figure(rng, index % len(CLASSES), band), band, under)
+    shape = _draw_shape(rng, draw_figure(rng, label, band), band, under)
     return _composed(under, under, shape)
+
+
+def textured(index: int, split: Split = "test") -> Sample:
+    """Draw a textured sample: a shape that differs from its background in texture, not in mean colour.
+
+    Inside and outside there are edges as strong as the outline. Classes, size bands, arguments and errors are those of
+    `sample`; the shape's `colour` is the mean colour of both textures.
+    """
+    index = operator.index(index)
+    rng = generator(index, split, _TEXTURED)
+    label, band = _turn(index)
+    figure = draw_figure(rng, label, band)
+    cover = coverage(figure)
+    under, texture, mean = texture_pair(rng, band, cover)
+    return _composed(under, under, Shape(label, band, figure.size, mean, cover, texture))
+
+
+def tagged(index: int, split: Split = "test") -> Tagged:
+    """Draw `sample(index, split)` with a tag in a corner that tells the shape's class.
+
+    `Tagged.swapped` gives it the tag of another class. Arguments and errors are those of `sample`.
+    """
+    index = operator.index(index)
+    return add_tag(generator(index, split, _TAG), sample(index, split))
+
+
+def _turn(index: int) -> tuple[int, str]:
+    """The class and the size band of a single shape."""
+    return index % len(CLASSES), tuple(BANDS)[index // len(CLASSES) % len(BANDS)]
 
 
 def composed(kind: Composed, index: int, split: Split = "test") -> Sample:
@@ -128,15 +114,7 @@ def composed(kind: Composed, index: int, split: Split = "test") -> Sample:
     if kind not in COMPOSED:
         raise ValueError(f"unknown kind {kind!r}; choose from {', '.join(map(repr, COMPOSED))}")
     index = operator.index(index)
-    return _COMPOSE[kind](_generator(index, split, 1 + COMPOSED.index(kind)), index % len(CLASSES))
-
-
-def _generator(index: int, split: Split, kind: int) -> RandomState:
-    if split not in _SPLITS:
-        raise ValueError(f"unknown split {split!r}; choose from {', '.join(map(repr, _SPLITS))}")
-    if not 0 <= index <= _LAST:
-        raise ValueError(f"a sample's index must be from 0 to {_LAST}, got {index}")
-    return RandomState([_SPLITS.index(split), kind, index])
+    return _COMPOSE[kind](generator(index, split, 1 + COMPOSED.index(kind)), index % len(CLASSES))
 
 
 def _draw_shape(rng: RandomState, figure: Figure, band: str, image: Pixels) -> Shape:

@@ -82,7 +82,7 @@ def draw_figure(rng: RandomState, label: int, band: str, box: Box = WHOLE) -> Fi
     """Draw a figure's size, rotation and position, entirely inside a box (left, top, right, bottom)."""
     low, high = BANDS[band]
     size = low + (high - low) * rng.random_sample()
-    turn = _unit_vector(rng)
+    turn = unit_vector(rng)
     normals = tuple((x * turn[0] - y * turn[1], x * turn[1] + y * turn[0]) for x, y in _NORMALS[label % 3])
     centred = Figure(label, size, 0.0, 0.0, normals)
     left, top, right, bottom = _extent(centred)
@@ -123,11 +123,12 @@ def draw_colour(rng: RandomState, figure: Figure, image: Pixels) -> Pixels:
     return candidates[(share >= CONTRASTED).argmax()].astype(np.uint8)
 
 
-def paste(image: Pixels, cover: Field, colour: Pixels) -> Pixels:
-    """Paste a colour onto an image (224, 224, 3) in proportion to the coverage (224, 224)."""
+def paste(image: Pixels, cover: Field, fill: Pixels) -> Pixels:
+    """Paste a colour (3,) or a texture (224, 224, 3) onto an image (224, 224, 3) in proportion to the coverage."""
     rows, columns = np.nonzero(cover)
     under = image[rows, columns].astype(np.float64)
-    over = under + cover[rows, columns][:, None] * (colour.astype(np.float64) - under)
+    fill = fill if fill.ndim == 1 else fill[rows, columns]
+    over = under + cover[rows, columns][:, None] * (fill.astype(np.float64) - under)
     out = image.copy()
     out[rows, columns] = np.floor(over + 0.5).astype(np.uint8)
     return out
@@ -163,7 +164,7 @@ def _extent(figure: Figure) -> Box:
     return figure.x + min(x), figure.y + min(y), figure.x + max(x), figure.y + max(y)
 
 
-def _unit_vector(rng: RandomState) -> tuple[float, float]:
+def unit_vector(rng: RandomState) -> tuple[float, float]:
     """A random direction, computed with square roots only: a point in a disc, projected onto its edge."""
     while True:
         x, y = 2 * rng.random_sample(2) - 1
