@@ -25,26 +25,26 @@ def _thin_resnet18(width: int, classes: int) -> nn.Module:
     """
     from torchvision.models.resnet import BasicBlock, conv1x1
 
-    def stage(channels: int, wider: int, stride: int) -> nn.Sequential:
+    def stage(channels: int, wider: int, stride: int) -> nn.Module:
         shortcut = None
         if channels != wider:
             shortcut = nn.Sequential(conv1x1(channels, wider, stride), nn.BatchNorm2d(wider))
         return nn.Sequential(BasicBlock(channels, wider, stride, shortcut), BasicBlock(wider, wider))
 
-    widths = [width, width, 2 * width, 4 * width, 8 * width]
-    stages = {f"layer{n}": stage(*widths[n - 1 : n + 1], 1 if n == 1 else 2) for n in range(1, 5)}
-    return nn.Sequential(
-        OrderedDict(
-            conv1=nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False),
-            bn1=nn.BatchNorm2d(width),
-            relu=nn.ReLU(inplace=True),
-            maxpool=nn.MaxPool2d(3, stride=2, padding=1),
-            **stages,
-            avgpool=nn.AdaptiveAvgPool2d(1),
-            flatten=nn.Flatten(),
-            fc=nn.Linear(8 * width, classes),
-        )
-    )
+    parts: dict[str, nn.Module] = {
+        "conv1": nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False),
+        "bn1": nn.BatchNorm2d(width),
+        "relu": nn.ReLU(inplace=True),
+        "maxpool": nn.MaxPool2d(3, stride=2, padding=1),
+        "layer1": stage(width, width, 1),
+        "layer2": stage(width, 2 * width, 2),
+        "layer3": stage(2 * width, 4 * width, 2),
+        "layer4": stage(4 * width, 8 * width, 2),
+        "avgpool": nn.AdaptiveAvgPool2d(1),
+        "flatten": nn.Flatten(),
+        "fc": nn.Linear(8 * width, classes),
+    }
+    return nn.Sequential(OrderedDict(parts))
 
 
 def _vgg11(classes: int) -> nn.Module:

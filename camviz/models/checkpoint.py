@@ -40,12 +40,17 @@ class Accuracy:
         overall: accuracy on all samples.
         classes: accuracy by class name.
         bands: accuracy by size band.
+        kinds: accuracy by kind of sample, for a network trained on several.
+        followed: the share of predictions that follow a tag of another class than the shape's; None for a network
+            trained without tags.
     """
 
     samples: int
     overall: float
     classes: dict[str, float]
     bands: dict[str, float]
+    kinds: dict[str, float] = field(default_factory=dict)
+    followed: float | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ def save(path: Path, module: nn.Module, card: Card) -> None:
     """Write a network and its card, in half precision and atomically."""
     tensors = {name: _halved(tensor.detach().cpu()) for name, tensor in module.state_dict().items()}
     partial = path.with_name(f"{path.name}.partial")
-    save_file(tensors, partial, metadata={_KEY: json.dumps(asdict(card))})
+    save_file(tensors, partial, metadata={_KEY: json.dumps(_as_json(card))})
     partial.chmod(0o644)
     partial.replace(path)
 
@@ -137,6 +142,15 @@ def load(path: Path, info: ModelInfo, device: torch.device) -> Net:
     if missing:
         raise _refusal(path, f"{card.architecture} has no layer {sorted(missing)[0][:40]!r}")
     return make_net(info, module, card.labels, card.layers, card.preprocessing, device)
+
+
+def _as_json(card: Card) -> dict[str, Any]:
+    """A card as JSON, without optional figures that it does not have."""
+    values = asdict(card)
+    for key in ("kinds", "followed"):
+        if values["accuracy"][key] in ({}, None):
+            del values["accuracy"][key]
+    return values
 
 
 def _halved(tensor: Tensor) -> Tensor:
@@ -214,6 +228,8 @@ def _parsed(raw: Any) -> Card:  # noqa: ANN401  (from JSON)
             overall=_share(accuracy["overall"]),
             classes={_a(str, key): _share(value) for key, value in accuracy["classes"].items()},
             bands={_a(str, key): _share(value) for key, value in accuracy["bands"].items()},
+            kinds={_a(str, key): _share(value) for key, value in accuracy.get("kinds", {}).items()},
+            followed=_share(accuracy["followed"]) if "followed" in accuracy else None,
         ),
     )
 

@@ -6,7 +6,6 @@ import argparse
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,16 +19,32 @@ from camviz.models.architectures import ARCHITECTURES
 from camviz.models.checkpoint import Accuracy, Card
 from camviz.models.layers import stage_layers
 from camviz.models.registry import SHAPES, ModelError, default_device, probe_input
-from camviz.train.data import ALL, PREPROCESSING, TURN, evaluate
+from camviz.train.data import ALL, PREPROCESSING, SAMPLES, TURN, evaluate
 from camviz.train.run import Options, Run, Stage, train
 
 ASSETS = Path(__file__).parents[2] / "assets"
-TITLES = {"resnet18": "ResNet-18", "vgg11": "VGG-11", "efficientnet-lite0": "EfficientNet-Lite0"}
+TITLES = {
+    "resnet18": "ResNet-18",
+    "resnet18-w16": "ResNet-18 w16",
+    "resnet18-w24": "ResNet-18 w24",
+    "vgg11": "VGG-11",
+    "efficientnet-lite0": "EfficientNet-Lite0",
+}
 # Close-ups first: with whole pictures only, a network learns nothing from small shapes in clutter for a long time.
 STAGES = {
     "resnet18": ["56:20000", "112:24000", "224:14000"],
+    "resnet18-w16": ["56:20000", "112:24000", "224:14000"],
+    "resnet18-w24": ["56:20000", "112:24000", "224:14000"],
     "vgg11": ["56:24000", "112:24000", "224:12000"],
     "efficientnet-lite0": ["56:10000", "112:12000", "224:14000"],
+}
+TAGGED_STAGES = ["224:60000"]  # a close-up would cut off the tag
+# What the card says of the samples: after its title, and in full.
+SUFFIXES = {"textured": " (textured)", "both": " (plain and textured)", "tagged": " (with tags)"}
+DESCRIPTIONS = {
+    "textured": "one shape on a background of the same mean colour and another texture",
+    "both": "one shape on a cluttered background, or on one of the same mean colour and another texture",
+    "tagged": "one shape on a cluttered background and, in 90 % of pictures, a tag in a corner that tells its class",
 }
 
 
@@ -45,9 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _train(args: argparse.Namespace) -> None:
     device = args.device or default_device()
+    tagged = args.samples == "tagged"
     options = Options(
         architecture=args.architecture,
-        stages=tuple(args.stages or map(_stage, STAGES[args.architecture])),
+        stages=tuple(args.stages or map(_stage, TAGGED_STAGES if tagged else STAGES[args.architecture])),
         start=args.start,
         batch=args.batch,
         rate=args.rate,
@@ -55,6 +71,8 @@ def _train(args: argparse.Namespace) -> None:
         seed=args.seed,
         bfloat16=args.bfloat16 if args.bfloat16 is not None else device.type == "cuda",
         looks=args.looks,
+        samples=args.samples,
+        minutes=args.minutes,
     )
     if args.test < TURN or args.test % TURN:
         raise ValueError(f"--test must be a multiple of {TURN}, so that every class and size counts equally")
@@ -63,15 +81,17 @@ def _train(args: argparse.Namespace) -> None:
     run = Run(options, device, out.with_suffix(".state"))
     train(run, args.workers, args.save_every)
     module = run.module.half().float()  # test exactly the weights that are written
-    accuracy = evaluate(module, "test", args.test, device, args.workers)
+    accuracy = evaluate(module, "test", args.test, device, args.workers, args.samples)
     print(f"accuracy on {accuracy.samples:,} unseen samples: {accuracy.overall:.1%} ({_percents(accuracy)})")
-    checkpoint.save(out, module, card(options, module.cpu(), accuracy, args.note))
+    if accuracy.followed is not None:
+        print(f"predictions that follow another class's tag: {accuracy.followed:.1%}")
+    checkpoint.save(out, module, card(options, module.cpu(), accuracy, args.note, run.skipped))
     run.finish()
     print(f"written: {out}")
 
 
 def _percents(accuracy: Accuracy) -> str:
-    shares = {**asdict(accuracy)["classes"], **asdict(accuracy)["bands"]}
+    shares = {**accuracy.classes, **accuracy.bands, **accuracy.kinds}
     return ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
 
 
@@ -109,6 +129,12 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--looks", type=int, default=1, help="images made from each drawn sample, by rotating and mirroring (default 1)"
     )
+    add("--samples", choices=SAMPLES, default="plain", help="what to learn from (default plain)")
+    add(
+        "--minutes",
+        type=float,
+        help="time limit for the training, without the test (default none); images that no longer fit are left out",
+    )
     add("--bfloat16", action=argparse.BooleanOptionalAction, help="mixed precision (default: on a GPU)")
     add("--device", type=_device, help="default: the best available device")
     add("--workers", type=int, default=2, help="processes that draw samples (default 2)")
@@ -124,7 +150,7 @@ def command(options: Options) -> str:
     stages = [
         f"{side}:{images}" + (f":{','.join(bands)}" if bands != ALL else "") for side, images, bands in options.stages
     ]
-    values = {
+    values: dict[str, object] = {
         "start": options.start,
         "batch": options.batch,
         "rate": options.rate,
@@ -132,16 +158,23 @@ def command(options: Options) -> str:
         "seed": options.seed,
         "looks": options.looks,
     }
+    if options.samples != "plain":
+        values["samples"] = options.samples
+    if options.minutes is not None:
+        values["minutes"] = options.minutes
     chosen = [part for name, value in values.items() for part in (f"--{name}", str(value))]
     precision = "--bfloat16" if options.bfloat16 else "--no-bfloat16"
     return shlex.join(["python", "-m", "camviz.train", options.architecture, "--stages", *stages, *chosen, precision])
 
 
-def _images(options: Options) -> str:
-    """Describe how many images a network learns from."""
+def _images(options: Options, skipped: int) -> str:
+    """Describe how many images a network learnt from."""
+    seen = f"{options.images - skipped:,}"
+    if skipped:
+        seen += f" of {options.images:,} in {options.minutes:g} minutes"
     if options.looks == 1:
-        return f"{options.images:,}, each seen once"
-    return f"{options.images:,}, made by {options.looks} looks at each drawn sample"
+        return f"{seen}, each seen once"
+    return f"{seen}, made by {options.looks} looks at each drawn sample"
 
 
 def _start(options: Options) -> str:
@@ -152,21 +185,23 @@ def _start(options: Options) -> str:
     return f"the weights of `{before.training['command']}` (from {before.training['start']})"
 
 
-def card(options: Options, module: nn.Module, accuracy: Accuracy, note: str = "") -> Card:
-    """Describe a trained network."""
+def card(options: Options, module: nn.Module, accuracy: Accuracy, note: str = "", skipped: int = 0) -> Card:
+    """Describe a trained network; `skipped` images were left out because the time was up."""
+    described = {"samples": DESCRIPTIONS[options.samples]} if options.samples in DESCRIPTIONS else {}
     return Card(
         architecture=options.architecture,
-        title=f"Shapes {TITLES[options.architecture]}",
+        title=f"Shapes {TITLES[options.architecture]}{SUFFIXES.get(options.samples, '')}",
         data=SHAPES,
         labels=shapes.CLASSES,
         layers=stage_layers(options.architecture, module.eval(), probe_input(shapes.SIZE)),
         preprocessing=PREPROCESSING,
         training={
             "command": command(options),
-            "images": _images(options),
+            "images": _images(options, skipped),
             "start": _start(options),
             "torch": version("torch"),
             "note": note,
+            **described,
         },
         seed=options.seed,
         accuracy=accuracy,

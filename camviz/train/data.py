@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.random import RandomState
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -23,33 +24,61 @@ PREPROCESSING = Preprocessing(
 ALL = tuple(shapes.BANDS)
 SIDES = (56, 112, 224)  # supported sides of training pictures
 TURN = len(shapes.CLASSES) * len(shapes.BANDS)  # this many samples contain every class and size once
+# What a network can be trained on: the kinds of sample that follow each other in turns of all classes and sizes. With
+# tags, every tenth turn has none. Wrong tags instead would teach the network to check the tag against the shape.
+SAMPLES = {
+    "plain": ("plain",),
+    "textured": ("textured",),
+    "both": ("plain", "textured"),
+    "tagged": (*["tagged"] * 9, "plain"),
+}
 
 
 class Shapes(Dataset[tuple[Tensor, Tensor]]):
     """A split's samples, starting at `first`: uint8 (looks, 3, side, side) and the class.
 
     A smaller side is a close-up (`look_closer`). With fewer size bands, the index counts only samples of those. Every
-    look after the first is another close-up, randomly rotated and mirrored.
+    look after the first is another close-up, randomly rotated and mirrored. The kinds of sample ("plain", "textured",
+    "tagged" or "swapped": with another class's tag) follow each other in turns of all classes and sizes.
     """
 
     def __init__(
-        self, split: shapes.Split, side: int, bands: tuple[str, ...] = ALL, first: int = 0, looks: int = 1
+        self,
+        split: shapes.Split,
+        side: int,
+        bands: tuple[str, ...] = ALL,
+        first: int = 0,
+        looks: int = 1,
+        kinds: tuple[str, ...] = ("plain",),
     ) -> None:
         if side not in SIDES:
             raise ValueError(f"the side must be one of {SIDES}, got {side}")
         self._split: shapes.Split = split
         self._bands = [list(shapes.BANDS).index(band) for band in bands]
-        self._side, self._first, self._looks = side, first, looks
+        self._side, self._first, self._looks, self._kinds = side, first, looks, kinds
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """Draw one sample."""
         turn, label = divmod(index, len(shapes.CLASSES))
         group, band = divmod(turn, len(self._bands))
-        number = (group * len(ALL) + self._bands[band]) * len(shapes.CLASSES) + label
-        drawn, rng = shapes.sample(self._first + number, self._split), RandomState([self._first + number])
+        number = self._first + (group * len(ALL) + self._bands[band]) * len(shapes.CLASSES) + label
+        kind = self._kinds[number // TURN % len(self._kinds)]
+        drawn, rng = _draw(kind, number, self._split), RandomState([number])
         looks = [look_closer(drawn, self._side, rng)]
         looks += [_turned(look_closer(drawn, self._side, rng), rng) for _ in range(self._looks - 1)]
         return torch.from_numpy(np.stack(looks)).permute(0, 3, 1, 2).contiguous(), torch.tensor(drawn.label)
+
+
+def _draw(kind: str, index: int, split: shapes.Split) -> shapes.Sample:
+    if kind == "swapped":
+        return shapes.tagged(index, split).swapped(other_class(index))
+    return {"plain": shapes.sample, "textured": shapes.textured, "tagged": shapes.tagged}[kind](index, split)
+
+
+def other_class(index: int) -> int:
+    """The class that a sample's swapped tag tells: each of the five wrong ones in turn."""
+    wrong = len(shapes.CLASSES) - 1
+    return (index + 1 + index // TURN % wrong) % len(shapes.CLASSES)
 
 
 def _turned(image: shapes.Pixels, rng: RandomState) -> shapes.Pixels:
@@ -77,11 +106,15 @@ def look_closer(drawn: shapes.Sample, side: int, rng: RandomState) -> shapes.Pix
     return image[top : top + side, left : left + side]
 
 
-def loader(data: Shapes, indices: range, batch: int, workers: int) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Batches of these samples in order, drawn ahead by worker processes."""
+def loader(
+    data: Shapes, indices: range, batch: int, workers: int, pinned: bool = False
+) -> DataLoader[tuple[Tensor, Tensor]]:
+    """Batches of these samples in order, drawn ahead by worker processes; pinned, they reach a GPU without waiting."""
     own = torch.Generator()  # otherwise it would use the global one, and resuming would change the following draws
     ahead = 4 if workers else None
-    return DataLoader(data, batch, sampler=indices, num_workers=workers, prefetch_factor=ahead, generator=own)
+    return DataLoader(
+        data, batch, sampler=indices, num_workers=workers, prefetch_factor=ahead, generator=own, pin_memory=pinned
+    )
 
 
 def normalised(images: Tensor) -> Tensor:
@@ -89,27 +122,45 @@ def normalised(images: Tensor) -> Tensor:
     return PREPROCESSING.normalised(images).contiguous(memory_format=torch.channels_last)
 
 
-def evaluate(module: nn.Module, split: shapes.Split, count: int, device: torch.device, workers: int) -> Accuracy:
+def evaluate(
+    module: nn.Module, split: shapes.Split, count: int, device: torch.device, workers: int, samples: str = "plain"
+) -> Accuracy:
     """Measure a network's accuracy on the first samples of a split, at full size.
 
     Args:
         module: the network, which is put into eval mode.
         split: "val" or "test".
-        count: how many samples.
+        count: how many samples of each kind.
         device: the device the network is on.
         workers: processes that draw samples.
+        samples: what it was trained on, a key of SAMPLES. "both" is also measured by kind; "tagged" is measured with
+            right tags, and then with swapped ones.
     """
     module.eval()
-    right: list[bool] = []
-    with torch.inference_mode():
-        for images, labels in loader(Shapes(split, shapes.SIZE), range(count), 32, workers):
-            logits = module(normalised(images[:, 0].to(device)))
-            right += (logits.argmax(1).cpu() == labels).tolist()
-    hits, index = np.array(right), np.arange(count)
+    kinds = ("tagged",) if samples == "tagged" else SAMPLES[samples]
+    index = np.arange(count)
     label, band = index % len(shapes.CLASSES), index // len(shapes.CLASSES) % len(shapes.BANDS)
+    hits = np.array([_predictions(module, kind, split, count, device, workers) == label for kind in kinds])
+    followed = None
+    if samples == "tagged":
+        told = [other_class(number) for number in range(count)]
+        followed = float((_predictions(module, "swapped", split, count, device, workers) == told).mean())
     return Accuracy(
-        samples=count,
+        samples=hits.size,
         overall=float(hits.mean()),
-        classes={name: float(hits[label == number].mean()) for number, name in enumerate(shapes.CLASSES)},
-        bands={name: float(hits[band == number].mean()) for number, name in enumerate(shapes.BANDS)},
+        classes={name: float(hits[:, label == number].mean()) for number, name in enumerate(shapes.CLASSES)},
+        bands={name: float(hits[:, band == number].mean()) for number, name in enumerate(shapes.BANDS)},
+        kinds={kind: float(each.mean()) for kind, each in zip(kinds, hits, strict=True)} if len(kinds) > 1 else {},
+        followed=followed,
     )
+
+
+def _predictions(
+    module: nn.Module, kind: str, split: shapes.Split, count: int, device: torch.device, workers: int
+) -> NDArray[np.int64]:
+    """The classes that a network predicts for the first samples of a kind."""
+    data = Shapes(split, shapes.SIZE, kinds=(kind,))
+    with torch.inference_mode():
+        batches = loader(data, range(count), 32, workers)
+        answers = [module(normalised(images[:, 0].to(device))).argmax(1).cpu() for images, _ in batches]
+    return torch.cat(answers).numpy()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
@@ -21,7 +21,7 @@ from camviz.models import load_model
 from camviz.models.architectures import ARCHITECTURES
 from camviz.models.checkpoint import read_card
 from camviz.models.registry import UNREADABLE, ModelError
-from camviz.train.data import SIDES, TURN, Shapes, loader, normalised
+from camviz.train.data import SAMPLES, SIDES, TURN, Shapes, loader, normalised
 
 Stage = tuple[int, int, tuple[str, ...]]  # side in pixels, images, size bands
 WARM_UP = 0.02  # the share of all images over which the learning rate rises
@@ -45,6 +45,9 @@ class Options:
         seed: determines random initial weights and which samples are drawn.
         bfloat16: compute in mixed precision.
         looks: images made from each drawn sample, in successive steps.
+        samples: what to learn from, a key of SAMPLES.
+        minutes: a time limit, which makes the weights depend on the machine's speed. Each stage then takes at most its
+            share of the time, and the learning rate has fallen to 0 in time.
 
     Raises:
         ValueError: impossible options; the message says why.
@@ -59,6 +62,8 @@ class Options:
     seed: int
     bfloat16: bool
     looks: int = 1
+    samples: str = "plain"
+    minutes: float | None = None
 
     def __post_init__(self) -> None:
         for side, images, _ in self.stages:
@@ -72,6 +77,10 @@ class Options:
                 raise ValueError(
                     f"batches of {self.batch} from {images} images include a batch of one image, which is too small"
                 )
+            if self.samples == "tagged" and side != shapes.SIZE:
+                raise ValueError(f"a close-up would cut off the tag; use stages of {shapes.SIZE} pixels")
+        if self.minutes is not None and not 0 < self.minutes < math.inf:
+            raise ValueError(f"the minutes must be more than 0, got {self.minutes:g}")
         if self.seed not in SEEDS or sum(self.lengths) > SEED_STRIDE:
             raise ValueError(
                 f"seeds go up to {SEEDS[-1]} and have {SEED_STRIDE:,} samples each; lower the seed or the images"
@@ -90,31 +99,72 @@ class Options:
         """The total number of images of all stages."""
         return sum(images for _, images, _ in self.stages)
 
-    def rate_at(self, seen: int) -> float:
-        """The learning rate after `seen` images: a linear warm-up, then half a cosine down to 0."""
+    @property
+    def identity(self) -> str:
+        """The options as text in a saved state; those that are newer than some states appear only if they are used."""
+        newer = ("samples", "minutes")
+        chosen = [each for each in fields(self) if each.name not in newer or getattr(self, each.name) != each.default]
+        return f"Options({', '.join(f'{each.name}={getattr(self, each.name)!r}' for each in chosen)})"
+
+    def rate_at(self, seen: int, spent: float = 0.0) -> float:
+        """The learning rate: a linear warm-up, then half a cosine down to 0.
+
+        Args:
+            seen: the images so far.
+            spent: the share of the time limit that is used up; the cosine follows whichever is further.
+        """
         share = seen / self.images
         if share < WARM_UP:
             return self.rate * (share / WARM_UP)
+        share = min(1.0, max(share, spent))
         return self.rate * 0.5 * (1 + math.cos(math.pi * (share - WARM_UP) / (1 - WARM_UP)))
 
 
 class Run:
-    """A training run in progress: the network, its optimiser, and the number of images seen."""
+    """A training run in progress: the network, its optimiser, and how far it is.
+
+    Attributes:
+        options: its options.
+        device: the device it runs on.
+        module: the network.
+        optimiser: its optimiser.
+        seen: the images so far, including skipped ones.
+        skipped: the images of stages that ended early because their time was up.
+    """
 
     def __init__(self, options: Options, device: torch.device, state: Path) -> None:
         torch.manual_seed(options.seed)
         self.options, self.device, self._state = options, device, state
         self.module = _first_weights(options).to(device).to(memory_format=torch.channels_last)
         self.optimiser = torch.optim.AdamW(self.module.parameters(), weight_decay=options.decay, fused=True)
-        self.seen = 0
+        self.seen = self.skipped = 0
+        self._seconds, self._since = 0.0, time.monotonic()  # before a break, and the start after it
         if state.exists():
             self._resume()
 
-    def step(self, images: Tensor, labels: Tensor) -> tuple[float, int]:
-        """Learn from a batch, uint8 (B, 3, side, side) and (B,); return its loss and how many were correct."""
+    @property
+    def spent(self) -> float:
+        """The share of the time limit that is used up; 0 without a limit."""
+        return self._elapsed() / (60 * self.options.minutes) if self.options.minutes else 0.0
+
+    def start_clock(self) -> None:
+        """Count time from now on."""
+        self._since = time.monotonic()
+
+    def skip(self, images: int) -> None:
+        """Leave out images because their time is up."""
+        self.seen += images
+        self.skipped += images
+
+    def step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Learn from a batch, uint8 (B, 3, side, side) and (B,).
+
+        Returns:
+            Its loss and how many were correct, on the device: to read them at every step would keep a GPU waiting.
+        """
         for group in self.optimiser.param_groups:
-            group["lr"] = self.options.rate_at(self.seen)
-        labels = labels.to(self.device)
+            group["lr"] = self.options.rate_at(self.seen, self.spent)
+        labels = labels.to(self.device, non_blocking=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bfloat16):
             logits = self.module(normalised(images.to(self.device)))
         loss = F.cross_entropy(logits.float(), labels)
@@ -122,14 +172,16 @@ class Run:
         loss.backward()
         self.optimiser.step()
         self.seen += len(images)
-        return float(loss.detach()), int((logits.argmax(1) == labels).sum())
+        return loss.detach(), (logits.argmax(1) == labels).sum()
 
     def save(self) -> None:
         """Write everything needed to resume, atomically."""
         partial = self._state.with_name(f"{self._state.name}.partial")
         state = {
-            "options": repr(self.options),
+            "options": self.options.identity,
             "seen": self.seen,
+            "skipped": self.skipped,
+            "seconds": self._elapsed(),
             "module": self.module.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "random": torch.get_rng_state(),
@@ -142,13 +194,16 @@ class Run:
         """Delete the state, once the checkpoint is written."""
         self._state.unlink(missing_ok=True)
 
+    def _elapsed(self) -> float:
+        return self._seconds + time.monotonic() - self._since
+
     def _resume(self) -> None:
         try:
             state = torch.load(self._state, map_location="cpu", weights_only=True)
             options = state["options"]
         except UNREADABLE as error:
             raise ModelError(f"{self._state} is not a saved training state. Delete it to start over.") from error
-        if options != repr(self.options):
+        if options != self.options.identity:
             raise ModelError(
                 f"{self._state} belongs to a training run with other options ({options}). Use those "
                 "options, or delete the file to start over."
@@ -156,6 +211,7 @@ class Run:
         self.module.load_state_dict(state["module"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.seen = state["seen"]
+        self.skipped, self._seconds = state.get("skipped", 0), state.get("seconds", 0.0)  # not in older states
         torch.set_rng_state(state["random"])
         torch.cuda.set_rng_state_all(state["random on GPUs"])
 
@@ -169,11 +225,16 @@ def train(run: Run, workers: int, save_every: float) -> None:
         save_every: seconds between saved states.
     """
     meter, saved = Meter(run), time.monotonic()
-    for (side, _, bands), first, indices in _left(run):
+    run.start_clock()
+    options, gpu = run.options, run.device.type == "cuda"
+    for (side, _, bands), first, indices, end in _left(run):
         run.module.train()
-        data = Shapes("train", side, bands, first, run.options.looks)
-        for looks, labels in loader(data, indices, run.options.batch, workers):
-            for images in looks.unbind(1):
+        data = Shapes("train", side, bands, first, options.looks, SAMPLES[options.samples])
+        for looks, labels in loader(data, indices, options.batch, workers, pinned=gpu):
+            if run.spent >= end / options.images:
+                run.skip(end - run.seen)
+                break
+            for images in looks.to(run.device, non_blocking=gpu).unbind(1):
                 meter.add(side, len(images), *run.step(images, labels))
             if time.monotonic() - saved > save_every:
                 run.save()
@@ -188,7 +249,7 @@ class Meter:
         self._run, self._every = run, every
         self._reset()
 
-    def add(self, side: int, images: int, loss: float, right: int) -> None:
+    def add(self, side: int, images: int, loss: Tensor, right: Tensor) -> None:
         """Record a batch."""
         self._images += images
         self._loss += loss * images
@@ -196,7 +257,8 @@ class Meter:
         seconds = time.monotonic() - self._since
         if seconds < self._every and self._run.seen < self._run.options.images:
             return
-        mean, share, speed = self._loss / self._images, self._right / self._images, self._images / seconds
+        mean, share = float(self._loss) / self._images, float(self._right) / self._images
+        speed = self._images / seconds
         print(
             f"{side} px · {self._run.seen:,} of {self._run.options.images:,} images · loss {mean:.3f}"
             f" · {share:.1%} correct · {speed:.0f} images/s",
@@ -205,16 +267,18 @@ class Meter:
         self._reset()
 
     def _reset(self) -> None:
-        self._images, self._right, self._loss, self._since = 0, 0, 0.0, time.monotonic()
+        self._images, self._since = 0, time.monotonic()
+        self._right: Tensor | int = 0
+        self._loss: Tensor | float = 0.0
 
 
-def _left(run: Run) -> Iterator[tuple[Stage, int, range]]:
-    """The remainder of each unfinished stage: the stage, its first sample's index, and its remaining samples."""
+def _left(run: Run) -> Iterator[tuple[Stage, int, range, int]]:
+    """What is left of each stage: the stage, its first sample's index, its remaining samples, and `seen` at its end."""
     first, before = run.options.seed * SEED_STRIDE, 0
     for stage, length in zip(run.options.stages, run.options.lengths, strict=True):
         samples = range(max(0, run.seen - before) // run.options.looks, stage[1] // run.options.looks)
         if samples:
-            yield stage, first, samples
+            yield stage, first, samples, before + stage[1]
         first, before = first + length, before + stage[1]
 
 

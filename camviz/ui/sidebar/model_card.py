@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from camviz.models import ModelInfo, read_card
-from camviz.models.checkpoint import Card
+from camviz.models.checkpoint import Accuracy, Card
 
 
 def show_card(info: ModelInfo) -> None:
@@ -24,17 +24,25 @@ def _imagenet(info: ModelInfo) -> str:
 
 
 def _shapes(info: ModelInfo, card: Card) -> str:
+    samples = card.training.get("samples", "one shape on a cluttered background")
+    kinds = f"{_table(card.accuracy.kinds)}\n\n" if card.accuracy.kinds else ""
     return (
         f"**{info.title}** · {info.parameters:.1f} million parameters\n\n"
-        f"Trained on **{card.data}**: one shape on a cluttered background, {len(card.labels)} classes, three sizes. It "
+        f"Trained on **{card.data}**: {samples}; {len(card.labels)} classes, three sizes. It "
         f"is right for **{card.accuracy.overall:.1%}** of **{card.accuracy.samples:,}** samples it never saw. "
-        f"{card.training.get('note', '')}\n\n"
+        f"{_followed(card.accuracy)}{card.training.get('note', '')}\n\n"
         f"{_table(card.accuracy.classes)}\n\n"
-        f"{_table(card.accuracy.bands)}\n\n"
+        f"{_table(card.accuracy.bands)}\n\n{kinds}"
         f"Input: {card.preprocessing.size} × {card.preprocessing.size} pixels. Seed: {card.seed}. Trained with\n"
         f"```\n{card.training['command']}\n```\n"
         f"Images: {card.training['images']}. Started from {card.training['start']}."
     )
+
+
+def _followed(accuracy: Accuracy) -> str:
+    if accuracy.followed is None:
+        return ""
+    return f"With the tag of another class, **{accuracy.followed:.1%}** of its predictions are that class. "
 
 
 def _table(shares: dict[str, float]) -> str:
