@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.random import RandomState
@@ -64,8 +66,9 @@ class Shapes(Dataset[tuple[Tensor, Tensor]]):
         number = self._first + (group * len(ALL) + self._bands[band]) * len(shapes.CLASSES) + label
         kind = self._kinds[number // TURN % len(self._kinds)]
         drawn, rng = _draw(kind, number, self._split), RandomState([number])
-        looks = [look_closer(drawn, self._side, rng)]
-        looks += [_turned(look_closer(drawn, self._side, rng), rng) for _ in range(self._looks - 1)]
+        fitted = _fitted(drawn, self._side)
+        looks = [fitted.window(rng)]
+        looks += [_turned(fitted.window(rng), rng) for _ in range(self._looks - 1)]
         return torch.from_numpy(np.stack(looks)).permute(0, 3, 1, 2).contiguous(), torch.tensor(drawn.label)
 
 
@@ -93,17 +96,33 @@ def look_closer(drawn: shapes.Sample, side: int, rng: RandomState) -> shapes.Pix
     If the shape is too large for the window, the picture is first halved, once or more, by averaging blocks of pixels.
     A network learns much sooner from such windows than from whole pictures, where small shapes are hard to find.
     """
+    return _fitted(drawn, side).window(rng)
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """A picture in which the shape fits into windows of some side, with the first and last places of the corners."""
+
+    image: shapes.Pixels
+    side: int
+    corners: list[tuple[int, int]]
+
+    def window(self, rng: RandomState) -> shapes.Pixels:
+        top, left = (rng.randint(first, last + 1) for first, last in self.corners)
+        return self.image[top : top + self.side, left : left + self.side]
+
+
+def _fitted(drawn: shapes.Sample, side: int) -> _Fitted:
     image, mask = drawn.image, drawn.mask
-    while len(image) > side and max(np.ptp(places) for places in np.nonzero(mask)) >= side:
+    while True:
+        extents = [(int(places.min()), int(places.max())) for places in np.nonzero(mask)]
+        if len(image) == side or all(last - first < side for first, last in extents):
+            break
         half = len(image) // 2
-        blocks = image.reshape(half, 2, half, 2, 3).astype(np.int64).sum((1, 3))
-        image, mask = ((blocks + 2) // 4).astype(np.uint8), mask.reshape(half, 2, half, 2).max((1, 3))
-    corner = []
-    for places in np.nonzero(mask):
-        lowest, highest = max(0, int(places.max()) + 1 - side), min(int(places.min()), len(image) - side)
-        corner.append(rng.randint(lowest, highest + 1))
-    top, left = corner
-    return image[top : top + side, left : left + side]
+        rows = image[::2].astype(np.uint16) + image[1::2]
+        image = ((rows[:, ::2] + rows[:, 1::2] + 2) // 4).astype(np.uint8)
+        mask = mask.reshape(half, 2, half, 2).max((1, 3))
+    return _Fitted(image, side, [(max(0, last + 1 - side), min(first, len(image) - side)) for first, last in extents])
 
 
 def loader(
