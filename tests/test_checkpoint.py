@@ -36,7 +36,13 @@ CARD = Card(
 )
 DEEP = 100_000  # brackets
 NAN, INFINITE = float("nan"), float("inf")
-LAST_LAYER = {"resnet18": "layer4", "vgg11": "features.28", "efficientnet-lite0": "_swish"}
+LAST_LAYER = {
+    "resnet18": "layer4",
+    "resnet18-w16": "layer4",
+    "resnet18-w24": "layer4",
+    "vgg11": "features.28",
+    "efficientnet-lite0": "_swish",
+}
 
 
 def untrained(architecture, classes=6):
@@ -363,18 +369,44 @@ def test_a_card_without_one_of_its_keys(path, good, inside):
         ("accuracy.classes", {"circle": 10**400}),
         ("accuracy.bands", {"large": None}),
         ("accuracy.bands", "large"),
+        ("accuracy.kinds", {"plain": "1"}),
+        ("accuracy.kinds", {"plain": 1.5}),
+        ("accuracy.kinds", ["plain"]),
+        ("accuracy.kinds", None),
+        ("accuracy.followed", None),
+        ("accuracy.followed", "0.95"),
+        ("accuracy.followed", -0.1),
+        ("accuracy.followed", NAN),
     ],
     ids=lambda value: str(value)[:30],
 )
 def test_a_card_of_the_wrong_types(path, good, where, value):
-    path.write_bytes(changed(good, where, value))
+    path.write_bytes(changed(with_figures(good), where, value))
     assert_refused(path)
+
+
+def with_figures(good):
+    """The same file with the figures that only some cards have."""
+    card = card_in(good)
+    card["accuracy"] |= {"kinds": {"plain": 0.5, "textured": 1}, "followed": 0.95}
+    return with_card(good, card)
+
+
+def test_figures_that_only_some_cards_have(path, good):
+    """A card without them is written and read as before there were any."""
+    assert set(card_in(good)["accuracy"]) == {"samples", "overall", "classes", "bands"}
+    path.write_bytes(with_figures(good))
+    expected = replace(CARD.accuracy, kinds={"plain": 0.5, "textured": 1.0}, followed=0.95)
+    assert checkpoint.read_card(path) == replace(CARD, accuracy=expected)
+    for figures in (expected, replace(expected, followed=0.0), replace(expected, kinds={})):
+        checkpoint.save(path, untrained("efficientnet-lite0"), replace(CARD, accuracy=figures))
+        assert checkpoint.read_card(path).accuracy == figures
 
 
 @pytest.mark.parametrize("name", ["", "resnet19", "__class__", "efficientnet-lite0\n", "x" * 10_000])
 def test_an_unknown_architecture(path, good, name):
     path.write_bytes(changed(good, "architecture", name))
-    assert_refused(path, "is not one of resnet18, vgg11, efficientnet-lite0")
+    assert_refused(path, "is not one of resnet18, resnet18-w16, resnet18-w24, vgg11, efficientnet-lite0")
 
 
 @pytest.mark.parametrize("count", [0, 100_001])

@@ -514,7 +514,10 @@ def test_half_hidden():
 # Errors.
 
 
-@pytest.mark.parametrize("draw", [shapes.sample, *(lambda *a, k=k: shapes.composed(k, *a) for k in shapes.COMPOSED)])
+SINGLE = (shapes.sample, shapes.textured, shapes.tagged)
+
+
+@pytest.mark.parametrize("draw", [*SINGLE, *(lambda *a, k=k: shapes.composed(k, *a) for k in shapes.COMPOSED)])
 def test_wrong_arguments(draw):
     for index in (-1, 2**31, np.int64(2**40)):
         with pytest.raises(ValueError, match=rf"from 0 to 2147483647, got {index}"):

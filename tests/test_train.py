@@ -36,6 +36,8 @@ PATIENCE = 120.0  # seconds after which a test that hangs fails
 LITE = Options("efficientnet-lite0", ((56, 64, ALL),), "random", 8, 1e-3, 0.05, 0, False)
 LAYERS = {
     "resnet18": ("layer1", "layer2", "layer3", "layer4"),
+    "resnet18-w16": ("layer1", "layer2", "layer3", "layer4"),
+    "resnet18-w24": ("layer1", "layer2", "layer3", "layer4"),
     "vgg11": ("features.7", "features.14", "features.21", "features.28"),
     "efficientnet-lite0": ("_blocks.2._swish", "_blocks.4._swish", "_blocks.10._swish", "_swish"),
 }
@@ -130,6 +132,8 @@ def test_a_state_of_other_options_is_refused(tmp_path):
         "seed": 1,
         "bfloat16": True,
         "looks": 2,
+        "samples": "both",
+        "minutes": 3.0,
     }
     assert list(others) == list(Options.__dataclass_fields__)
     before = state.read_bytes()
@@ -501,6 +505,10 @@ def test_maps_of_the_gradient_methods_on_the_last_layer(architecture, alike):
         (["--batch", "1"], "include a batch of one image"),
         (["--stages", "56:9", "--looks", "4"], "9 images cannot be divided into 4 looks at each sample"),
         (["--looks", "0"], "into 0 looks at each sample"),
+        (["--samples", "striped"], "invalid choice: 'striped'"),
+        (["--samples", "tagged", "--stages", "112:8"], "a close-up would cut off the tag; use stages of 224 pixels"),
+        (["--minutes", "0"], "the minutes must be more than 0, got 0"),
+        (["--minutes", "inf"], "the minutes must be more than 0, got inf"),
         (["--seed", "300"], "seeds go up to 237"),
         (["--start", "imagenet"], "not for resnet18"),
         (["--start", "missing.safetensors"], "missing.safetensors is not a checkpoint"),

@@ -16,8 +16,11 @@ from camviz.shapes.figures import unit_vector
 
 # Widths in pixels of a texture's details, (from, to): a small frame's line, 4 pixels wide, must show some of them.
 GRAINS = {"large": (2, 3.5), "medium": (2, 3), "small": (2, 2.5)}
-STRENGTH = (80, 110)  # how far a texture's colours lie from their mean, in RGB from 0 to 255
-APART = 0.25  # the largest cosine between the colour axes of the shape and the background
+STRENGTH = (80, 105)  # how far a texture's colours lie from their mean, in RGB from 0 to 255
+OFF_GREY = 32  # how far the mean colour lies from the middle grey, at most, in each channel
+_BRIGHTNESS = np.ones(3) / np.sqrt(3.0)
+# From green to red and from blue to yellow, both of them and brightness at right angles.
+_HUES = np.array([[1, -1, 0], [1, 1, -2]]) / np.sqrt([[2.0], [6.0]])
 
 Levels = NDArray[np.uint8]  # (224, 224), from one end of a colour axis to the other
 Colours = NDArray[np.int64]
@@ -40,9 +43,8 @@ def texture_pair(rng: RandomState, band: str, cover: Field) -> tuple[Pixels, Pix
     low, high = GRAINS[band]
     grain = low + (high - low) * rng.random_sample()
     outside, inside = (_noise, _stripes, _marble)[rng.randint(3)](rng, grain)
-    first, second = axes = _axes(rng)
-    reach = abs(axes).max(0)
-    mean = rng.randint(reach, 256 - reach)
+    first, second = _axes(rng)
+    mean = rng.randint(128 - OFF_GREY, 128 + OFF_GREY, 3)
     mask = cover >= 0.5
     return (
         _coloured(outside, ~mask, mean, first),
@@ -52,14 +54,11 @@ def texture_pair(rng: RandomState, band: str, cover: Field) -> tuple[Pixels, Pix
 
 
 def _axes(rng: RandomState) -> Colours:
-    """Two directions in colour space (2, 3), at least 75 degrees apart."""
-    low, high = STRENGTH
-    while True:
-        axes = rng.randint(-high, high + 1, (2, 3))
-        (first, across), (_, second) = axes @ axes.T
-        inside = all(low * low <= square <= high * high for square in (first, second))
-        if inside and across * across <= APART * APART * first * second:
-            return axes
+    """Two directions in colour space (2, 3) at right angles, in random order: brightness, and a random hue."""
+    red, yellow = unit_vector(rng)
+    hue = red * _HUES[0] + yellow * _HUES[1]
+    axes = np.array([_BRIGHTNESS, hue]) * rng.randint(*STRENGTH, (2, 1))
+    return np.floor(axes + 0.5).astype(np.int64)[rng.permutation(2)]
 
 
 def _coloured(levels: Levels, where: NDArray[np.bool_], mean: Colours, axis: Colours) -> Pixels:
