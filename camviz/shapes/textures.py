@@ -29,8 +29,8 @@ Colours = NDArray[np.int64]
 def texture_pair(rng: RandomState, band: str, cover: Field) -> tuple[Pixels, Pixels, Pixels]:
     """Draw a texture for the background and another one for a shape.
 
-    Both are of the same kind (noise, stripes or marble) and vary around the same mean colour, each along its own axis
-    in colour space. Stripes also differ in direction.
+    Both are of the same kind (noise, stripes or marble) and vary around the same mean colour, one in brightness and the
+    other in hue. Stripes also differ in direction.
 
     Args:
         rng: source of random numbers.

@@ -231,11 +231,12 @@ def train(run: Run, workers: int, save_every: float) -> None:
         run.module.train()
         data = Shapes("train", side, bands, first, options.looks, SAMPLES[options.samples])
         for looks, labels in loader(data, indices, options.batch, workers, pinned=gpu):
+            for images in looks.to(run.device, non_blocking=gpu).unbind(1):
+                if run.spent < end / options.images:
+                    meter.add(side, len(images), *run.step(images, labels))
             if run.spent >= end / options.images:
                 run.skip(end - run.seen)
                 break
-            for images in looks.to(run.device, non_blocking=gpu).unbind(1):
-                meter.add(side, len(images), *run.step(images, labels))
             if time.monotonic() - saved > save_every:
                 run.save()
                 saved = time.monotonic()
