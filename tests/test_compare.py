@@ -11,6 +11,7 @@ from camviz.html.comparison import (
     MOST,
     best,
     difference,
+    needed_spread,
     order,
     question,
     reach,
@@ -77,6 +78,16 @@ def test_what_has_no_score_neither_wins_nor_holds_up_the_rest():
 )
 def test_the_best_leads_by_more_than_twice_the_larger_spread_of_the_two_highest(spreads, expected):
     assert best([scored(0.6), scored(0.5), scored(0.1)], spreads) == expected
+
+
+@pytest.mark.parametrize(
+    ("spreads", "expected"),
+    [({}, 0), ({0: 0.04}, 1), ({1: 0.04}, 0), ({0: 0.06}, None), ({1: 0.06}, None), ({0: 0.04, 1: 0.04}, None)],
+    ids=repr,
+)
+def test_no_spread_is_computed_that_cannot_change_the_answer(spreads, expected):
+    assert needed_spread([scored(0.6), scored(0.5), scored(0.1)], spreads) == expected
+    assert needed_spread([scored(0.5), scored(0.5)], spreads) is None
 
 
 def test_without_a_lead_there_is_no_best():

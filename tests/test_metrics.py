@@ -16,7 +16,7 @@ import camviz
 from camviz.metrics import road as road_module
 from camviz.metrics.arcc import coherency, complexity, harmonic_mean, joined
 from camviz.metrics.evidence import Evidence
-from camviz.metrics.road import PERCENTILES, removal_masks, road, roads
+from camviz.metrics.road import PERCENTILES, removal_masks, road, road_over_seeds, roads
 from camviz.network.hooks import layer_hooks
 
 
@@ -451,6 +451,25 @@ def test_roads_tell_how_far_they_are_and_can_be_stopped():
 
     with pytest.raises(KeyboardInterrupt):
         roads(module, x, maps, 1, progress=stop)
+
+
+def test_road_with_several_seeds_is_that_of_each():
+    module, x = Plain().eval(), noise_images(2, 30, 30, dtype=torch.float32)
+    maps = torch.rand(2, 30, 30, generator=torch.Generator().manual_seed(0))
+    maps[1, 5:] = 0  # many ties
+    target, told = torch.tensor([1, 0]), []
+    found = road_over_seeds(module, x, maps, target, module(x), (3, 4), lambda *at: told.append(at))
+    for result, seed in zip(found, (3, 4), strict=True):
+        alone = road(module, x, maps, target, seed)
+        assert torch.allclose(result.after, alone.after, atol=1e-6)
+        assert torch.allclose(result.score, alone.score, atol=1e-6)
+        assert torch.equal(result.removed, alone.removed)
+        assert result.notes == alone.notes
+    assert found[0].notes[1]
+    assert not torch.equal(found[0].after, found[1].after)
+    passes = 2 * 2 * 2 * len(PERCENTILES)  # images, seeds, orders, percentiles
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert told[-1] == (passes, passes)
 
 
 def test_scores_let_others_compute_theirs_in_between():

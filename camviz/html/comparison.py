@@ -127,6 +127,20 @@ def best(scores: Scores, spreads: Mapping[int, float]) -> int | None:
     return pair[0] if first - second > 2 * max(spreads[index] for index in pair) else None
 
 
+def needed_spread(scores: Scores, spreads: Mapping[int, float]) -> int | None:
+    """The map of a row whose spread `best` needs next; None once it can be answered.
+
+    Where the spread of one rival is as large as half the lead already, that of the other is not needed.
+    """
+    pair = rivals(scores)
+    if pair is None:
+        return None
+    first, second = (value(scores[index], "arcc") or 0.0 for index in pair)
+    if any(first - second <= 2 * spreads[index] for index in pair if index in spreads):
+        return None
+    return next((index for index in pair if index not in spreads), None)
+
+
 def order(rows: Sequence[Scores], by: Sort, across: bool) -> tuple[list[int], list[int]]:
     """The order of rows and columns.
 

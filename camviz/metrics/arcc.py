@@ -168,7 +168,7 @@ def _complexity(evidence: Evidence) -> Tensor:
     cost=2 * len(PERCENTILES),
 )
 def _road(evidence: Evidence) -> Tensor:
-    return (2 * evidence.values("road_raw")).clamp(0, 1)
+    return scaled(evidence.values("road_raw"))
 
 
 @score(
@@ -185,6 +185,11 @@ def _road(evidence: Evidence) -> Tensor:
 )
 def _road_raw(evidence: Evidence) -> tuple[Tensor, list[tuple[str, ...]]]:
     return torch.stack([road.score for road in evidence.removals]), [road.notes for road in evidence.removals]
+
+
+def scaled(road: Tensor) -> Tensor:
+    """ROAD as it enters ARCC: clip(2 r, 0, 1)."""
+    return (2 * road).clamp(0, 1)
 
 
 def joined(notes: Iterable[str]) -> str:

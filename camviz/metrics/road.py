@@ -110,6 +110,40 @@ def roads(
     return removals(module, x, maps, as_target(target, logits), logits, seed, percentiles, ties, progress)
 
 
+def road_over_seeds(
+    module: nn.Module,
+    x: Tensor,
+    maps: Tensor,
+    target: Tensor,
+    logits: Tensor,
+    seeds: Sequence[int],
+    progress: Progress | None = None,
+) -> list[Road]:
+    """ROAD of one map per image, (B, H, W), with each of several seeds of the imputation's noise.
+
+    The holes are filled once for all seeds; pixels that tie with the threshold are all removed. Arguments and errors
+    are otherwise those of `roads`; `target` is (B,), `logits` (B, classes).
+    """
+    check_maps(x, maps)
+    require_eval(module)
+    require_unit_range(maps)
+    with torch.no_grad():
+        masks = removal_masks(maps.to(x.device), PERCENTILES, "all", 0)
+        passes, after = masks.shape[1:3].numel(), []
+        for image in range(len(x)):
+            holes = masks[image : image + 1]
+            count = partial(_counted, progress, total=len(x) * len(seeds) * passes)
+            filled = _imputed(x[image], holes, partial(count(len(after) * passes), 0))
+            for seed in seeds:
+                given = filled + _noise(x[image], holes, seed)
+                logits_after = forward(module, given, count(len(after) * passes))
+                after.append(logits_after.float().softmax(1).index_select(1, target[image : image + 1])[:, 0])
+        clean = logits.float().softmax(1).gather(1, target[:, None])[:, 0]
+    found = torch.stack(after).view(len(x), len(seeds), *masks.shape[1:3]).transpose(0, 1)
+    removed = masks.float().mean((3, 4)).expand(len(seeds), -1, -1, -1)
+    return _scored(target, clean, found, removed, PERCENTILES)
+
+
 def removals(
     module: nn.Module,
     x: Tensor,
@@ -131,7 +165,7 @@ def removals(
             masks = removal_masks(maps[:, image].to(x.device), percentiles, ties, seed)
             passes = masks.shape[:3].numel()
             done = _counted(progress, image * passes, len(x) * passes)
-            filled = _filled(x[image], masks, seed, partial(done, 0))
+            filled = _imputed(x[image], masks, partial(done, 0)) + _noise(x[image], masks, seed)
             probability = forward(module, filled, done).float().softmax(1).index_select(1, target[image : image + 1])
             after.append(probability.view(masks.shape[:3]))
             removed.append(masks.float().mean((3, 4)))
@@ -229,13 +263,18 @@ def _drawn_orders(seed: int, count: int, size: int) -> Tensor:
     return torch.from_numpy(np.stack([np.argsort(rng.random(size), kind="stable") for _ in range(count)]))
 
 
-def _filled(image: Tensor, masks: Tensor, seed: int, on_step: Callable[[], object]) -> Tensor:
-    """Impute one image (C, H, W) under each mask (M, 2, P, H, W) -> (M 2 P, C, H, W), noise included."""
+def _imputed(image: Tensor, masks: Tensor, on_step: Callable[[], object]) -> Tensor:
+    """Fill the holes of one image (C, H, W) under each mask (M, 2, P, H, W) -> (M 2 P, C, H, W), without noise."""
     removed = masks.flatten(0, 2).to(image.device)
-    images = image.expand(len(removed), *image.shape)
+    return impute(image.expand(len(removed), *image.shape), removed, on_step=on_step)
+
+
+def _noise(image: Tensor, masks: Tensor, seed: int) -> Tensor:
+    """Draw the noise of the holes of one image (C, H, W): (M 2 P, C, H, W), the same for every map."""
+    removed = masks.flatten(0, 2).to(image.device)
     shape = (masks.shape[1] * masks.shape[2], *image.shape)  # for one map
     noise = NOISE * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-    return impute(images, removed, on_step=on_step) + noise.to(image).repeat(len(masks), 1, 1, 1) * removed[:, None]
+    return noise.to(image).repeat(len(masks), 1, 1, 1) * removed[:, None]
 
 
 def _note(removed: Tensor, percentiles: Sequence[int]) -> str:

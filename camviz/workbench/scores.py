@@ -12,7 +12,8 @@ from torch import Tensor
 from camviz.methods import METHODS
 from camviz.methods.registry import Progress
 from camviz.metrics import SCORES, Evidence, Scored, available
-from camviz.metrics.arcc import harmonic_mean, joined
+from camviz.metrics.arcc import harmonic_mean, joined, scaled
+from camviz.metrics.road import road_over_seeds
 from camviz.recipe import Recipe, explain
 from camviz.results.finding import MapScores
 from camviz.workbench.cache_keys import Kind
@@ -109,26 +110,20 @@ def arcc_spread(of: Explained, recipe: Recipe) -> float:
     def compute() -> float:
         scores = compute_scores(of, recipe, ["coherency", "complexity", "road"])
         coherency, complexity, first = (scores[name] or 0.0 for name in ("coherency", "complexity", "road"))
-        roads = [first, *(_road(of, recipe, recipe.seed + step) for step in range(1, SEEDS))]
+        roads = [first, *_more_roads(of, recipe)]
         parts = torch.tensor([[coherency] * SEEDS, [1 - complexity] * SEEDS, roads])
         return float(harmonic_mean(parts).std())
 
     return of.kept(Kind.SEED_SPREAD, recipe, compute=compute)
 
 
-def _road(of: Explained, recipe: Recipe, seed: int) -> float:
+def _more_roads(of: Explained, recipe: Recipe) -> list[float]:
+    """ROAD, as it enters ARCC, with all seeds but the recipe's own."""
     cap, map_ = get_capture(of), merged(of, recipe)
+    seeds = range(recipe.seed + 1, recipe.seed + SEEDS)
     with of.host.working() as give_way:
-        evidence = Evidence(
-            of.net.module,
-            cap.x,
-            map_[None],
-            cap.target,
-            seed=seed,
-            logits=cap.logits,
-            progress=telling(None, give_way),
-        )
-        return float(evidence.values("road"))
+        roads = road_over_seeds(of.net.module, cap.x, map_, cap.target, cap.logits, seeds, telling(None, give_way))
+    return [float(scaled(road.score)) for road in roads]
 
 
 def is_spread_known(of: Explained, recipe: Recipe) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from camviz.html.comparison import Scores, Sort, order, rivals
+from camviz.html.comparison import Scores, Sort, needed_spread, order
 from camviz.html.comparison_grid import Panel, head_html, numbers_html, row_html, row_skeleton, width
 from camviz.html.score_chart import ScoreRow
 from camviz.html.viewer import Arrangement, pack
@@ -135,7 +135,7 @@ def _score_row(places: RowPlaces, row: Row, wide: float) -> None:
 def _mark_best(places: RowPlaces, row: Row, wide: float) -> None:
     """Mark the best map of a row once it is known how much the highest scores vary with the seed."""
     with gpu_memory(row.cells[0].of.net):
-        for index in rivals(scores_of(row)) or ():
+        while (index := needed_spread(scores_of(row), _spreads(row))) is not None:
             arcc_spread(row.cells[index].of, row.cells[index].recipe)
         _show_numbers(places, row, wide)
 
