@@ -1,4 +1,4 @@
-"""Every page as axe-core sees it, in both themes: nothing that it calls serious or critical."""
+"""Every page as axe-core sees it, in both themes, with all that opens: nothing that it calls serious or critical."""
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -34,11 +34,39 @@ def test_nothing_serious_in_either_theme(visit, name):
         expect(page.locator(".stApp")).to_have_css("color-scheme", scheme)
         # While the page runs, what it will replace is faded.
         expect(page.locator(".stApp")).to_have_attribute("data-test-script-state", "notRunning")
-        found = Axe().run(page).response["violations"]
-        serious = {
-            f"{fault['id']}: {node['target'][0]} {node['html'][:90]}"
-            for fault in found
-            if fault["impact"] in ("serious", "critical")
-            for node in fault["nodes"]
-        }
-        assert serious == set(), scheme
+        page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+        assert serious(page) == set(), scheme
+        page.evaluate("document.querySelectorAll('details').forEach(each => each.open = false)")
+
+
+def test_nothing_serious_in_what_opens_over_the_page(visit):
+    page = visit("/?v=1&layers=_swish")
+    page.wait_for_selector(".cv-guide")
+    for name in ("About this model", "Download", "Link", "Server"):
+        page.get_by_test_id("stPopoverButton").filter(has_text=name).click()
+        check_in_both(page, "[data-testid=stPopoverBody]")
+    page.get_by_role("radio", name="Shapes").click()
+    page.get_by_role("button", name="Gallery").click()
+    expect(page.get_by_role("dialog").locator("img")).to_have_count(18)
+    check_in_both(page, "[role=dialog]")
+
+
+def check_in_both(page, part):
+    expect(page.locator(part)).to_be_visible()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        expect(page.locator(".stApp")).to_have_css("color-scheme", scheme)
+        page.wait_for_function("part => document.querySelector(part).getAnimations().length === 0", arg=part)
+        assert serious(page, part) == set(), scheme
+    page.keyboard.press("Escape")
+    expect(page.locator(part)).to_have_count(0)
+
+
+def serious(page, part=None):
+    """What axe-core calls serious or critical, on the page or within a part of it."""
+    return {
+        f"{fault['id']}: {node['target'][0]} {node['html'][:90]}"
+        for fault in Axe().run(page, part).response["violations"]
+        if fault["impact"] in ("serious", "critical")
+        for node in fault["nodes"]
+    }

@@ -5,6 +5,7 @@ import struct
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageCms, features
 
 import camviz
@@ -198,10 +199,13 @@ def test_every_profile_with_one_byte_changed_is_read_or_ignored():
 
 
 def test_a_photograph_tagged_with_another_profile_is_seen_in_its_own_colours():
-    """The Cat sample in the numbers of Display P3 is the same picture; untagged, other numbers, another picture."""
+    """The Cat sample in the numbers of Display P3 is the same picture, and of the same class; untagged it is not."""
     own = camviz.load_image(SAMPLES["Cat"].path)
     linear = light(own / 255) @ SRGB.T @ np.linalg.inv(P3).T
     moved = np.rint(255 * numbers_of(linear)).astype(np.uint8)
     tagged = camviz.load_image(stored(Image.fromarray(moved), SOUND))
     assert np.abs(tagged.astype(int) - own).max() <= 3
     assert np.abs(moved.astype(int) - own).mean() > 3
+    net = camviz.load_model("efficientnet-lite0", "cpu")
+    x = torch.cat([net.preprocess(image) for image in (own, tagged, moved)])
+    assert [net.labels[index] for index in net.module(x).argmax(1)] == ["tiger cat", "tiger cat", "Egyptian cat"]

@@ -131,6 +131,21 @@ def test_other_checkpointing_gives_the_right_map():
         assert maps[0].any()
 
 
+@pytest.mark.filterwarnings("ignore:torch.ao.quantization", "ignore:torch.quantize_per", "ignore:quantized")
+def test_a_head_with_quantised_weights():
+    """Methods that need no gradient go on with it, and differ little from those of the whole network."""
+    whole = seeded(lambda: Cut(nn.Identity())).float()
+    module = torch.ao.quantization.quantize_dynamic(whole, {nn.Linear}, torch.qint8).eval()
+    cap, exact = (camviz.capture(net, noise_images(2).float(), 1, ["block1", "block2"]) for net in (module, whole))
+    words = "in 'head' (it detaches what it is given, or changes it without a derivative)"
+    assert cap.cuts == (words, words)
+    maps, told = cam_with_notes(cap, "gradcam++")
+    assert not maps.any()
+    assert told == [[f"the network cuts the gradient between this layer and the class score, {words}"] * 2] * 2
+    for method in ("scorecam", "ablationcam"):
+        torch.testing.assert_close(camviz.cam(cap, method), camviz.cam(exact, method), rtol=0, atol=0.1)
+
+
 class Aside(Cut):
     """A branch whose result is thrown away."""
 

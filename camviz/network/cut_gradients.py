@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 from camviz.network.hooks import layer_hooks
 
+# Nodes in the graph for operations without a derivative, such as those on quantised weights.
+_WITHOUT_DERIVATIVE = ("WarnNotImplemented", "NotImplemented")
+
 
 def where_cut(module: nn.Module, x: Tensor, layer: str) -> str:
     """Say where no gradient comes through from the output to a layer, and why.
@@ -100,7 +103,8 @@ class _Search:
                 waiting += unknown
                 continue
             is_leaf = self._leaf is not None and getattr(current, "variable", None) is self._leaf
-            self._reached[current] = is_leaf or any(self._reached[other] for other in following)
+            passes_on = current.name().rpartition("::")[2] not in _WITHOUT_DERIVATIVE
+            self._reached[current] = is_leaf or (passes_on and any(self._reached[other] for other in following))
             waiting.pop()
         return self._reached[node]
 

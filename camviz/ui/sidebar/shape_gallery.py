@@ -160,7 +160,7 @@ def _gallery() -> None:
 
 def _thumbnail(place: DeltaGenerator, pick: Pick) -> None:
     """Show a sample as a picture to click: an invisible button lies over it, which screen readers announce."""
-    place.image(pick.picture().content, output_format="PNG", width="stretch")
+    place.image(pick.picture().content, output_format="PNG", width="stretch", alt=pick.title)
     if place.button(pick.title, key=f"pick-{pick}", width="stretch"):
         use_pick(pick)
         st.rerun()
