@@ -71,7 +71,7 @@ def test_the_address_follows_without_reloading_and_opens_the_same_elsewhere(visi
 
 
 def test_back_and_forward_undo_and_redo(visit):
-    page = visit("/?v=1&photo=Cat&method=hirescam")
+    page = visit("/?v=1&photo=Cat&method=hirescam&layers=_swish")
     says(page, "class=")
     expect(page.locator(".cv-title")).to_contain_text("HiResCAM")
     at_rest(page)
