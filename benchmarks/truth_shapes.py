@@ -29,7 +29,7 @@ from camviz.maps import upsample
 from camviz.merging import refine
 from camviz.metrics import Evidence
 from camviz.metrics.mask_scores import mask_scores
-from camviz.models import SHAPES
+from camviz.models import SHAPES, ModelInfo, read_card
 from camviz.recipe import explain_capture
 
 METHOD = "gradcam++"
@@ -42,7 +42,7 @@ Row = dict[str, object]
 
 def main() -> None:
     """Score what is missing and write the report."""
-    models = [info.name for info in camviz.list_models() if info.data == SHAPES]
+    models = [info.name for info in camviz.list_models() if info.data == SHAPES and knows_plain_shapes(info)]
     options = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     options.add_argument("--models", nargs="+", default=models, choices=models)
     options.add_argument(
@@ -55,6 +55,12 @@ def main() -> None:
     for model in args.models:
         measure(model, args.samples, args.workers, args.folder / f"{model}.csv")
     truth_report.write(args.folder)
+
+
+def knows_plain_shapes(info: ModelInfo) -> bool:
+    """Whether a network was trained on plain samples: not on tags, and by a card of its own."""
+    card = read_card(info)
+    return card is not None and card.accuracy.followed is None
 
 
 def measure(model: str, samples: int, workers: int, file: Path) -> None:

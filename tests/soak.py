@@ -50,9 +50,18 @@ def own_pictures() -> dict[str, bytes]:
     return {**found, "large.png": stream.getvalue()}
 
 
-def megabytes(server: psutil.Process) -> float:
-    """What the server and its children hold."""
-    return sum(each.memory_info().rss for each in (server, *server.children(recursive=True))) / 2**20
+class Memory:
+    """What the server and its children hold, in megabytes: each, and together."""
+
+    def __init__(self, server: psutil.Process) -> None:
+        self.parts = {
+            " ".join(each.cmdline()[1:3]): each.memory_info().rss / 2**20
+            for each in (server, *server.children(recursive=True))
+        }
+        self.total = sum(self.parts.values())
+
+    def __str__(self) -> str:
+        return f"{self.total:.0f} MB ({', '.join(f'{part:.0f} {name}' for name, part in self.parts.items())})"
 
 
 def live(address: str, number: int, until: float, pictures: dict[str, bytes]) -> int:
@@ -89,8 +98,8 @@ def main() -> int:
         first.explain()
         first.tab.close()
         time.sleep(10)
-        begin = most = megabytes(server)
-        print(f"before: {begin:.0f} MB", flush=True)
+        begin = most = Memory(server)
+        print(f"before: {begin}", flush=True)
         start = time.monotonic()
         until = start + 60 * args.minutes
         people = [
@@ -100,21 +109,17 @@ def main() -> int:
             person.start()
         told = 0
         while any(person.is_alive() for person in people):
-            now = megabytes(server)
-            most = max(most, now)
+            now = Memory(server)
+            most = max(most, now, key=lambda memory: memory.total)
             if time.monotonic() - start > 60 * told:
-                print(f"{told} min: {now:.0f} MB", flush=True)
+                print(f"{told} min: {now}", flush=True)
                 told += 1
             time.sleep(1)
-        print(f"{sum(seen)} results for {PEOPLE} people; at most {most:.0f} MB", flush=True)
+        print(f"{sum(seen)} results for {PEOPLE} people; at most {most}", flush=True)
         time.sleep(60 * args.after)
-        end = megabytes(server)
-        parts = ", ".join(
-            f"{each.memory_info().rss / 2**20:.0f} MB {' '.join(each.cmdline()[1:3])}"
-            for each in (server, *server.children(recursive=True))
-        )
-        print(f"{args.after:g} min after they left: {end:.0f} MB ({parts})")
-    return int(most > MOST or end > begin + MORE)
+        end = Memory(server)
+        print(f"{args.after:g} min after they left: {end}")
+    return int(most.total > MOST or end.total > begin.total + MORE)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from camviz.html.words import MEASURES
 from camviz.merging import RULES
 from camviz.noise import KINDS
 from camviz.samples import SAMPLES
-from camviz.ui.links.link_format import SINGLE, Compared, Explored, Swept, code, left_out, plain, read, write
+from camviz.ui.links.link_format import Compared, Explored, Swept, code, left_out, plain, read, write
 
 MODELS = [info.name for info in list_models()]
 LAYERS = ("layer1", "features.denseblock4", "_blocks.10._swish")
@@ -27,7 +27,7 @@ def explored(rng) -> Explored:
     picture = [
         {"photo": pick(list(SAMPLES))},
         {
-            "kind": pick([SINGLE, *shapes.COMPOSED]),
+            "kind": pick(list(shapes.KINDS)),
             "shape": pick(shapes.CLASSES),
             "size": pick(list(shapes.BANDS)),
             "number": int(rng.integers(1000)),

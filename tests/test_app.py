@@ -403,8 +403,8 @@ def test_the_network_follows_the_picture_and_can_be_changed(shape, monkeypatch):
 
 
 @pytest.mark.usefixtures("unscored")
-@pytest.mark.parametrize("kind", shapes.COMPOSED)
-def test_every_composed_kind(shape, kind):
+@pytest.mark.parametrize("kind", [kind for kind in shapes.KINDS if kind != "one shape"])
+def test_every_other_kind(shape, kind):
     before = strip(shape)
     shape.selectbox(key="shape_kind").set_value(kind).run()
     assert not shape.exception

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
@@ -34,6 +35,8 @@ __all__ = [
     "COMPOSED",
     "CONTRAST",
     "CONTRASTED",
+    "KINDS",
+    "ONE_SHAPE",
     "SIZE",
     "Composed",
     "Sample",
@@ -179,3 +182,6 @@ _COMPOSE: dict[Composed, Callable[[RandomState, int], Sample]] = {
     "distractor": _distractor,
     "half hidden": _half_hidden,
 }
+# Every kind of sample: a function of (index, split). Those of one shape alternate between classes and size bands.
+ONE_SHAPE: dict[str, Callable[..., Sample]] = {"one shape": sample, "textured": textured, "with a tag": tagged}
+KINDS: dict[str, Callable[..., Sample]] = {**ONE_SHAPE, **{kind: partial(composed, kind) for kind in COMPOSED}}

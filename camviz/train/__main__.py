@@ -25,8 +25,8 @@ from camviz.train.run import Options, Run, Stage, train
 ASSETS = Path(__file__).parents[2] / "assets"
 TITLES = {
     "resnet18": "ResNet-18",
-    "resnet18-w16": "ResNet-18 w16",
-    "resnet18-w24": "ResNet-18 w24",
+    "resnet18-w16": "thin ResNet-18",
+    "resnet18-w24": "thin ResNet-18",
     "vgg11": "VGG-11",
     "efficientnet-lite0": "EfficientNet-Lite0",
 }
@@ -40,7 +40,7 @@ STAGES = {
 }
 TAGGED_STAGES = ["224:60000"]  # a close-up would cut off the tag
 # What the card says of the samples: after its title, and in full.
-SUFFIXES = {"textured": " (textured)", "both": " (plain and textured)", "tagged": " (with tags)"}
+SUFFIXES = {"textured": ", textured", "both": ", plain and textured", "tagged": ", with tags"}
 DESCRIPTIONS = {
     "textured": "one shape on a background of the same mean colour and another texture",
     "both": "one shape on a cluttered background, or on one of the same mean colour and another texture",

@@ -10,7 +10,7 @@ import streamlit as st
 from camviz.html.comparison import MODES, SORTS, Sort
 from camviz.html.words import percent
 from camviz.methods import METHODS
-from camviz.models import Net, list_models, needs_download
+from camviz.models import ModelInfo, Net, list_models, needs_download, read_card
 from camviz.noise import KINDS
 from camviz.noise.measure import Perturbation
 from camviz.ui.compare.grid import Choice
@@ -134,18 +134,24 @@ def _choose_classes(of: Explained) -> tuple[int, ...]:
 def _choose_models(net: Net) -> tuple[str, ...]:
     names = models_for(net.info.data)
     titles = {info.name: info.title for info in list_models()}
-    bundled = [info.name for info in list_models() if info.source == "bundled"]
+    shown = [info.name for info in list_models() if info.source == "bundled" and not _follows_tags(info)]
     return tuple(
         st.multiselect(
             "Models",
             names,
-            default=[name for name in names if name in bundled or name == net.info.name],
+            default=[name for name in names if name in shown or name == net.info.name],
             format_func=titles.__getitem__,
             key=models_key(net.info.data).name,
             persist_state="session",
             help="Models on this server with the same classes. To download another one, choose it under *Model*.",
         )
     )
+
+
+def _follows_tags(info: ModelInfo) -> bool:
+    """Whether a network has learnt tags in place of shapes: without them it guesses."""
+    card = read_card(info)
+    return card is not None and card.accuracy.followed is not None
 
 
 def _choose_noise() -> tuple[Perturbation, ...]:

@@ -28,7 +28,6 @@ _LAYER = re.compile(r"[A-Za-z0-9_.]{1,100}")
 _COUNT = re.compile(r"[0-9]{1,4}")
 _LEVEL = re.compile(r"[01](\.[0-9]{1,3})?")
 _SWITCH = {"on": True, "off": False}
-SINGLE = "one shape"
 MOST_SHAPES, MOST_DRAWS = 60, 10
 ALL_NOISE = "all"
 DIGITS = 16  # of a picture's SHA-256, in hexadecimal
@@ -129,7 +128,7 @@ class Explored(PageState):
     """The Explore page: one picture (photo, shape or upload), and how it is explained."""
 
     photo: str | None = _field("photo", _photo)
-    kind: str | None = _field("kind", _one_of(lambda: [SINGLE, *shapes.COMPOSED]))
+    kind: str | None = _field("kind", _one_of(lambda: list(shapes.KINDS)))
     shape: str | None = _field("shape", _one_of(lambda: shapes.CLASSES))
     size: str | None = _field("size", _one_of(lambda: list(shapes.BANDS)))
     number: int | None = _field("number", _count(0, 999))

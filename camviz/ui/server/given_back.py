@@ -7,7 +7,7 @@ import threading
 import time
 
 # Seconds between two times; each takes some milliseconds.
-_PAUSE = 20.0
+_PAUSE = 3.0
 _M_ARENA_MAX = -8  # glibc's number for the option
 
 

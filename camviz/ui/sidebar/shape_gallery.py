@@ -8,19 +8,23 @@ from dataclasses import dataclass, replace
 import streamlit as st
 
 from camviz import shapes
-from camviz.ui.links.link_format import SINGLE
 from camviz.ui.server.sharing import shared_host
 from camviz.ui.server.streamlit_internals import DeltaGenerator
 from camviz.ui.session import GALLERY_PAGE, SHAPE_BAND, SHAPE_KIND, SHAPE_LABEL, SHAPE_PICK
 from camviz.workbench.pictures import Picture, draw_picture
 
-_KINDS: dict[str, str] = {
-    SINGLE: "One shape",
+_KINDS = {
+    "one shape": "One shape",
+    "textured": "Textured",
+    "with a tag": "With a tag",
     "two shapes": "Two shapes",
     "distractor": "Shape and distractor",
     "half hidden": "Half hidden",
 }
 _TEACHES = {
+    "textured": "Shape and background have the same mean colour, and edges are everywhere: does the map still find it?",
+    "with a tag": "The tag in a corner tells the shape's class. The model *with tags* has learnt the tag and not the "
+    "shape: a good map shows that.",
     "two shapes": "Change the class to explain: the map should move to the other shape.",
     "distractor": "A ragged patch has the shape's colour: does the map fall for it?",
     "half hidden": "About half of the shape is covered: only the visible part counts as true.",
@@ -31,9 +35,9 @@ _ROWS = 3
 
 @dataclass(frozen=True)
 class Pick:
-    """Which sample: its kind, class, size band (only for single shapes), and its number among those."""
+    """Which sample: its kind, class, size band (only for one shape), and its number among those."""
 
-    kind: str = SINGLE
+    kind: str = "one shape"
     label: int = 0
     band: str = "large"
     draw: int = 0
@@ -41,16 +45,22 @@ class Pick:
     @property
     def index(self) -> int:
         """The sample's index in the test split."""
-        turn = len(shapes.BANDS) * self.draw + list(shapes.BANDS).index(self.band) if self.kind == SINGLE else self.draw
+        turn = len(shapes.BANDS) * self.draw + list(shapes.BANDS).index(self.band) if self.has_size else self.draw
         return len(shapes.CLASSES) * turn + self.label
+
+    @property
+    def has_size(self) -> bool:
+        """Whether it can be chosen by its size."""
+        return self.kind in shapes.ONE_SHAPE
 
     @property
     def title(self) -> str:
         """What it shows, in words."""
         name = shapes.CLASSES[self.label]
-        if self.kind == SINGLE:
-            return f"{self.band} {name}".capitalize()
         return {
+            "one shape": f"{self.band} {name}",
+            "textured": f"{self.band} {name}, textured",
+            "with a tag": f"{self.band} {name} with a tag",
             "two shapes": f"{name} and another shape",
             "distractor": f"{name} and distractor",
             "half hidden": f"half hidden {name}",
@@ -61,10 +71,7 @@ class Pick:
         return draw_picture(shared_host(), self.title, f"{self.kind} {self.index}", self._sample)
 
     def _sample(self) -> shapes.Sample:
-        for kind in shapes.COMPOSED:
-            if kind == self.kind:
-                return shapes.composed(kind, self.index)
-        return shapes.sample(self.index)
+        return shapes.KINDS[self.kind](self.index)
 
 
 def choose_shape() -> Picture:
@@ -81,7 +88,7 @@ def choose_shape() -> Picture:
         format_func=str.capitalize,
         key=SHAPE_BAND.name,
         on_change=_read_controls,
-        disabled=pick.kind != SINGLE,
+        disabled=not pick.has_size,
     )
     left.selectbox(
         "Shape",
@@ -148,7 +155,7 @@ def _gallery() -> None:
     if right.button("More", icon=":material/refresh:", width="stretch"):
         GALLERY_PAGE.set((GALLERY_PAGE.get(0) + 1) % _PAGES)
     page = GALLERY_PAGE.get(0)
-    if kind == SINGLE:
+    if kind in shapes.ONE_SHAPE:
         rows = [Pick(kind, band=band, draw=page) for band in shapes.BANDS]
     else:
         rows = [Pick(kind, draw=page * _ROWS + row) for row in range(_ROWS)]
