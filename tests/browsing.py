@@ -15,8 +15,7 @@ CHROMIUM = [
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
-    "--in-process-gpu",  # with one process for all tabs, a visit takes a fifth less time
-    "--renderer-process-limit=1",
+    "--in-process-gpu",  # there is none to use: a process less to wait for
     "--use-fake-device-for-media-stream",  # a camera that shows a moving test pattern
     "--use-fake-ui-for-media-stream",
 ]
