@@ -217,9 +217,13 @@ def test_states_from_before_there_were_these_options(tmp_path):
     ("samples", "title", "sentence"),
     [
         ("plain", "Shapes thin ResNet-18", "shapes**: one shape on a cluttered background; 6 classes"),
-        ("textured", "Shapes thin ResNet-18, textured", "of the same mean colour and another texture; 6"),
-        ("both", "Shapes thin ResNet-18, plain and textured", "| plain | textured |\n| --- | --- |\n| 75.0% | 25.0% |"),
-        ("tagged", "Shapes thin ResNet-18, with tags", "With the tag of another class, **97.0%** of its predictions"),
+        ("textured", "Shapes thin ResNet-18 (textured)", "of the same mean colour and another texture; 6"),
+        (
+            "both",
+            "Shapes thin ResNet-18 (plain and textured)",
+            "| plain | textured |\n| --- | --- |\n| 75.0% | 25.0% |",
+        ),
+        ("tagged", "Shapes thin ResNet-18 (with tags)", "With the tag of another class, **97.0%** of its predictions"),
     ],
 )
 def test_card_and_command(tmp_path, samples, title, sentence):

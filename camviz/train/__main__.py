@@ -40,7 +40,7 @@ STAGES = {
 }
 TAGGED_STAGES = ["224:60000"]  # a close-up would cut off the tag
 # What the card says of the samples: after its title, and in full.
-SUFFIXES = {"textured": ", textured", "both": ", plain and textured", "tagged": ", with tags"}
+SUFFIXES = {"textured": " (textured)", "both": " (plain and textured)", "tagged": " (with tags)"}
 DESCRIPTIONS = {
     "textured": "one shape on a background of the same mean colour and another texture",
     "both": "one shape on a cluttered background, or on one of the same mean colour and another texture",

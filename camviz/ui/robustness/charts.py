@@ -44,6 +44,7 @@ def measures_figure(found: Mapping[str, Mapping[str, Interval]]) -> go.Figure:
                 textfont={"color": _GREY},
                 marker={"size": 11, "color": paint[name]},
                 error_x={
+                    "visible": known,
                     "type": "data",
                     "symmetric": False,
                     "array": [interval.high - interval.value],

@@ -114,6 +114,7 @@ def _show_numbers(table: pd.DataFrame, values: pd.DataFrame) -> None:
     st.dataframe(
         shown,
         hide_index=True,
+        placeholder="–",
         key="sweep_numbers",
         column_config={
             "method": st.column_config.TextColumn("explanation", width=168),
