@@ -52,7 +52,10 @@ def test_the_report_opens_offline_with_the_viewer_working_in_it(browser, taken):
     page.wait_for_selector(".cv-tools button")
     assert np.array_equal(pixels(page, ".cv-result canvas"), shown)
     page.get_by_label("Colours").select_option("viridis")
-    page.wait_for_function("camvizViewers.pending === false")
+    for _ in range(500):  # wait_for_function asks by eval, which a report does not allow
+        if not page.evaluate("camvizViewers.pending"):
+            break
+        page.wait_for_timeout(20)
     refined = camviz.refine(camviz_maps(found))[0]
     drawn = pixels(page, ".cv-result canvas").astype(int)
     assert np.abs(drawn - overlay(found.view, refined, "viridis")).max() <= 2
