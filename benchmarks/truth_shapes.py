@@ -60,7 +60,7 @@ def main() -> None:
 def knows_plain_shapes(info: ModelInfo) -> bool:
     """Whether a network was trained on plain samples: not on tags, and by a card of its own."""
     card = read_card(info)
-    return card is not None and card.accuracy.followed is None
+    return card is not None and not card.accuracy.is_of_tags
 
 
 def measure(model: str, samples: int, workers: int, file: Path) -> None:

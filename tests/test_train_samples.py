@@ -174,7 +174,7 @@ def test_enough_time_changes_nothing(tmp_path, slow):
 
 
 def test_time_before_a_break_counts(tmp_path, slow, monkeypatch):
-    """Broken off in the third second and in the eighth."""
+    """Interrupted after three seconds, and again after eight."""
     options, state = replace(THIN, minutes=10 / 60), tmp_path / "net.state"
     step = Run.step
     for stop in (3, 8):

@@ -123,8 +123,7 @@ def best(scores: Scores, spreads: Mapping[int, float]) -> int | None:
     pair = rivals(scores)
     if pair is None or not spreads.keys() >= set(pair):
         return None
-    first, second = (value(scores[index], "arcc") or 0.0 for index in pair)
-    return pair[0] if first - second > 2 * max(spreads[index] for index in pair) else None
+    return pair[0] if _lead(scores, pair) > 2 * max(spreads[index] for index in pair) else None
 
 
 def needed_spread(scores: Scores, spreads: Mapping[int, float]) -> int | None:
@@ -135,10 +134,16 @@ def needed_spread(scores: Scores, spreads: Mapping[int, float]) -> int | None:
     pair = rivals(scores)
     if pair is None:
         return None
-    first, second = (value(scores[index], "arcc") or 0.0 for index in pair)
-    if any(first - second <= 2 * spreads[index] for index in pair if index in spreads):
+    lead = _lead(scores, pair)
+    if any(lead <= 2 * spreads[index] for index in pair if index in spreads):
         return None
     return next((index for index in pair if index not in spreads), None)
+
+
+def _lead(scores: Scores, pair: tuple[int, int]) -> float:
+    """By how much the first map's ARCC is higher than the second's."""
+    first, second = (value(scores[index], "arcc") or 0.0 for index in pair)
+    return first - second
 
 
 def order(rows: Sequence[Scores], by: Sort, across: bool) -> tuple[list[int], list[int]]:

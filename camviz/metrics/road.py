@@ -130,9 +130,9 @@ def road_over_seeds(
     with torch.no_grad():
         masks = removal_masks(maps.to(x.device), PERCENTILES, "all", 0)
         passes, after = masks.shape[1:3].numel(), []
+        count = partial(_counted, progress, total=len(x) * len(seeds) * passes)
         for image in range(len(x)):
             holes = masks[image : image + 1]
-            count = partial(_counted, progress, total=len(x) * len(seeds) * passes)
             filled = _imputed(x[image], holes, partial(count(len(after) * passes), 0))
             for seed in seeds:
                 given = filled + _noise(x[image], holes, seed)

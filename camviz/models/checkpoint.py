@@ -52,6 +52,11 @@ class Accuracy:
     kinds: dict[str, float] = field(default_factory=dict)
     followed: float | None = None
 
+    @property
+    def is_of_tags(self) -> bool:
+        """Whether the network has learnt tags in place of shapes: without them it guesses."""
+        return self.followed is not None
+
 
 @dataclass(frozen=True)
 class Card:

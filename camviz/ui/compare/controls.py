@@ -149,9 +149,8 @@ def _choose_models(net: Net) -> tuple[str, ...]:
 
 
 def _follows_tags(info: ModelInfo) -> bool:
-    """Whether a network has learnt tags in place of shapes: without them it guesses."""
     card = read_card(info)
-    return card is not None and card.accuracy.followed is not None
+    return card is not None and card.accuracy.is_of_tags
 
 
 def _choose_noise() -> tuple[Perturbation, ...]:
