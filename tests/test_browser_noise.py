@@ -122,15 +122,20 @@ def robustness(page):
 
 
 def test_a_sweep_is_stopped_resumed_looked_at_and_taken_away(visit, address, tmp_path):
-    page = visit("/robustness?v=1&photos=Coffee~Cat&shapes=0&draws=2&noises=gaussian~blur&levels=0.2~0.6~1.0")
+    page = visit("/robustness?v=1&photos=Coffee~Cat&shapes=0&draws=10&noises=gaussian~blur&levels=0.2~0.6~1.0")
     expect(page.locator(".cv-pictures img")).to_have_count(2)
+    progress = page.locator("[data-testid=stProgress]")
     page.get_by_role("button", name="Start").click()
-    expect(page.locator("[data-testid=stProgress]")).to_contain_text(re.compile(r"[1-9]\d* of 24 noisy copies"))
-    page.get_by_role("button", name="Stop").click()
+    expect(progress).to_contain_text(re.compile(r"[1-9]\d* of 120 noisy copies"))
+    page.get_by_role("button", name="Stop").click()  # long before the end, however fast the machine is
+    expect(progress).to_contain_text("already computed")
     expect(page.get_by_role("button", name="Resume")).to_be_visible()
-    expect(page.locator("[data-testid=stProgress]")).to_contain_text("already computed")
-    page.get_by_role("button", name="Resume").click()
-    expect(page.locator("[data-testid=stProgress]")).to_contain_text("Done")
+    draws = page.get_by_role("spinbutton", name="Repeats per noise")
+    draws.fill("2")
+    draws.press("Enter")
+    expect(progress).to_contain_text(re.compile(r"2 pictures|[1-9]\d* of 24 noisy copies"))
+    page.get_by_role("button", name=re.compile("Start|Resume")).click()
+    expect(progress).to_contain_text("Done")
     expect(page.locator(".js-plotly-plot")).to_have_count(4)
     expect(page.locator(".cv-regions canvas")).to_have_count(3)
     expect(page.locator(".cv-step")).to_have_count(3)
