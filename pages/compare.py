@@ -42,7 +42,7 @@ with st.sidebar:
     fit = choose_fit(picture)
     mode = comparecontrols.choose_mode()
     info = model_and_method.choose_model(synthetic=picture.synthetic)
-net = require_net(main, info, partial(link.keep, picture, fit, info))
+net = require_net(link.place, info, partial(link.keep, picture, fit, info))
 
 with gpu_memory(net):
     sight = SeenPicture(shared_host(), picture, net, fit)

@@ -10,7 +10,6 @@ from camviz.html.words import ABOUT_ARCC, ABOUT_ROBUSTNESS, guide_html, scores_t
 from camviz.results.finding import result_title
 from camviz.ui.explore import link as explorelink
 from camviz.ui.explore.curve import show_curve
-from camviz.ui.explore.last_maps import keep_maps, show_last_maps
 from camviz.ui.explore.pair import PairPlaces
 from camviz.ui.page_frame import FootPlaces, HeadingPlaces, begin_page, name_tab, require_net, show_limits
 from camviz.ui.panels.downloads import offer
@@ -54,12 +53,7 @@ with st.sidebar:
     noise = choose_noise()
     follow = st.container()
     info = model_and_method.choose_model(synthetic=picture.synthetic)
-net = require_net(
-    main,
-    info,
-    partial(link.keep, picture, fit, info),
-    lambda: None if pair else show_last_maps(main, heading, strip),
-)
+net = require_net(link.place, info, partial(link.keep, picture, fit, info))
 
 with gpu_memory(net):
     sight = SeenPicture(shared_host(), picture, net, fit)
@@ -82,7 +76,6 @@ with gpu_memory(net):
             show_curve(clean, recipe, noise)
     else:
         show_strip(strip, clean, recipe, on_wait=lambda: show_waiting(scores, clean, recipe))
-    keep_maps(clean, recipe)
     show_tools(heading.tools, shown, paste)
     show_scores(scores, shown, recipe, clean if noise else None)
     offer(foot.downloads, shown, recipe)

@@ -33,7 +33,7 @@ with st.sidebar:
     fit = choose_fit(None)
     synthetic = bool(pictures) and all(picture.synthetic for picture in pictures)
     info = model_and_method.choose_model(synthetic)
-net = require_net(main, info, partial(link.keep, pictures, info))
+net = require_net(link.place, info, partial(link.keep, pictures, info))
 
 with gpu_memory(net):
     with st.sidebar:

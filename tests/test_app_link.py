@@ -9,12 +9,14 @@ from apphost import forget
 from pictures import png
 from streamlit.testing.v1 import AppTest
 from streamlit_messages import html, progress
+from viewing import messages
 
 from camviz.ui.links.link_format import Explored, Swept, read, write
 
 pytestmark = pytest.mark.usefixtures("half_size", "unscored")
 APP = str(Path(__file__).parent.parent / "app.py")
 LITE0 = ("_blocks.2._swish", "_blocks.4._swish", "_blocks.10._swish", "_swish")
+OUTDATED = '<span class="cv-outdated"></span>'  # what dims the page
 PIXELS = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
 
 
@@ -233,6 +235,21 @@ def test_a_network_that_must_be_downloaded_is_offered_and_the_link_keeps(monkeyp
     assert any(button.label.startswith("Download") for button in app.button)
     state = explored(app)
     assert (state.model, state.target, state.layers) == ("resnet18", 281, ("layer4.1.relu",))
+
+
+@pytest.mark.parametrize("page", ["explore", "compare", "robustness"])
+def test_the_result_from_before_stays_while_a_network_must_be_downloaded(page, monkeypatch, tmp_path):
+    app = visit({}, f"pages/{page}.py")
+    shown = sorted(message.markup for message in messages(app))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    app.selectbox(key="model").set_value("resnet18").run()
+    assert "is not on this server yet" in app.info[0].value
+    assert not app.exception
+    assert sorted(message.markup for message in messages(app)) == shown
+    assert OUTDATED in html(app)
+    assert address(app)["model"] == "resnet18"
+    app.selectbox(key="model").set_value("efficientnet-lite0").run()
+    assert OUTDATED not in html(app)
 
 
 ROBUST = Swept(

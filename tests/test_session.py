@@ -18,6 +18,7 @@ FAMILIES = {
     "upload_key": session.upload_key("*"),
     "camera_key": session.camera_key("*"),
     "last_model_key": session.last_model_key("*"),
+    "shown_model_key": session.shown_model_key("*"),
     "class_key": session.class_key("*", "*", "*"),
     "layers_key": session.layers_key("*"),
     "curve_key": session.curve_key("*"),

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from camviz.models import ModelInfo, Net, needs_download
+from camviz.models import ModelInfo, Net, list_models, needs_download
 from camviz.ui.panels import viewer
 from camviz.ui.server.sharing import prepare_server
 from camviz.ui.server.streamlit_internals import DeltaGenerator, Slot
-from camviz.ui.session import FRAMED, WANTED_PAGE
+from camviz.ui.session import FRAMED, WANTED_PAGE, shown_model_key
 from camviz.ui.sidebar.model_and_method import ready_net
 from camviz.ui.style import show_style
 
@@ -89,20 +89,28 @@ def show_limits(*texts: str) -> None:
             st.markdown(text)
 
 
-def require_net(
-    place: DeltaGenerator, info: ModelInfo, keep_link: Callable[[], None], meanwhile: Callable[[], None] = lambda: None
-) -> Net:
-    """Load a network; if that is impossible, say what to do in a place, keep the link and end the page here.
+def require_net(place: DeltaGenerator, info: ModelInfo, keep_link: Callable[[], None]) -> Net:
+    """Load a network; if that is impossible, say what to do in a place.
 
-    What is shown `meanwhile` stays during the download of a network that is missing.
+    The page then goes on with the network shown last for such pictures, dimmed. If there is none, it ends here, after
+    keeping the link.
     """
     with place:
-        notices = st.container()
-    if needs_download(info):
-        meanwhile()
-    with notices:
         net = ready_net(info)
-    if net is None:
-        keep_link()
-        st.stop()
-    return net
+        if net is not None:
+            shown_model_key(info.data).set(info.name)
+            return net
+        before = _shown_before(info.data)
+        net = ready_net(before) if before else None
+        if net is None:
+            keep_link()
+            st.stop()
+        st.html('<span class="cv-outdated"></span>')
+        st.caption(f"Until then, everything below is about {net.info.title}.")
+        return net
+
+
+def _shown_before(data: str) -> ModelInfo | None:
+    """The network shown last for pictures that suit some training data, if it is still there."""
+    name = shown_model_key(data).get()
+    return next((info for info in list_models() if info.name == name and not needs_download(info)), None)

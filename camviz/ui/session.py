@@ -169,6 +169,11 @@ def last_model_key(data: str) -> SessionKey[str]:
     return SessionKey(f"model for {data}")
 
 
+def shown_model_key(data: str) -> SessionKey[str]:
+    """The network whose results were shown last for such pictures: one that was chosen may have to be downloaded."""
+    return SessionKey(f"shown model for {data}")
+
+
 def class_key(picture_id: str, model: str, fit: Fit) -> SessionKey[int]:
     """The control of the class to explain: one for each picture, network and fit."""
     return SessionKey(f"{_class_prefix(picture_id)}-{model}-{fit}")
@@ -191,8 +196,6 @@ def layers_key(model: str) -> SessionKey[list[str]]:
 
 # Explore.
 
-# What the maps shown last are made from.
-LAST_MAPS: SessionKey[Pin] = SessionKey("last_maps")
 # The slow recipe that the user asked to score, with the key of what it explains.
 SLOW_SCORES: SessionKey[tuple[Hashable, Recipe]] = SessionKey("slow_scores")
 # The slow curve that the user asked for.

@@ -81,9 +81,11 @@ class Link:
             of: the picture shown.
             fit: how it is fitted into the view.
             info: the chosen network.
-            net: the same network, once it is loaded.
+            net: the network whose results are shown, once it is loaded; another one while the chosen one is missing.
             where: where to offer the link.
         """
+        if net is not None and net.info.name != info.name:
+            net = None
         if net is not None:
             unknown = [layer for layer in LINK_LAYERS.pop() or () if layer not in net.layers]
             if unknown:
