@@ -11,7 +11,7 @@ from camviz.methods.registry import Progress
 from camviz.workbench.byte_cache import ByteCache, Value
 from camviz.workbench.cache_keys import Key
 
-RESULT_BYTES = 256 * 2**20
+RESULT_BYTES = 160 * 2**20
 NETWORK_BYTES = 2 * 2**30
 
 

@@ -6,8 +6,12 @@ import ctypes
 import threading
 import time
 
-# Seconds between two times; each takes some milliseconds.
-_PAUSE = 3.0
+import psutil
+
+# Seconds between two times, each of which takes some milliseconds; and the growth, in bytes, after which it is time
+# at once: most of what busy people's work leaves behind is in pieces that later work does not fit into.
+_PAUSE, _GROWTH = 3.0, 200 * 2**20
+_TICK = 0.1  # seconds between two looks at the growth
 _M_ARENA_MAX = -8  # glibc's number for the option
 
 
@@ -24,8 +28,11 @@ def keep_giving_back() -> None:
     library.mallopt(_M_ARENA_MAX, 2)
 
     def work() -> None:
+        process = psutil.Process()
         while True:
-            time.sleep(_PAUSE)
             trim(0)
+            resident, since = process.memory_info().rss, time.monotonic()
+            while time.monotonic() - since < _PAUSE and process.memory_info().rss - resident < _GROWTH:
+                time.sleep(_TICK)
 
     threading.Thread(target=work, daemon=True).start()
