@@ -5,6 +5,7 @@ from .merging import RULES, Rule, refine
 from .methods import METHODS, BlankMapWarning, Method, cam, cam_with_notes
 from .metrics import SCORES, Evidence, Score
 from .metrics.arcc import Arcc, arcc, arccs
+from .metrics.patch_agreement import PatchAgreement, patch_agreement
 from .models import (
     DownloadError,
     ModelError,
@@ -43,6 +44,7 @@ __all__ = [
     "ModelError",
     "ModelInfo",
     "Net",
+    "PatchAgreement",
     "Recipe",
     "Robustness",
     "Rule",
@@ -63,6 +65,7 @@ __all__ = [
     "load_image",
     "load_model",
     "noise",
+    "patch_agreement",
     "rbo",
     "refine",
     "robustness",

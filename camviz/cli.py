@@ -18,7 +18,7 @@ from camviz.html.report import report
 from camviz.images import Fit, ImageError
 from camviz.merging import RULES
 from camviz.methods import METHODS
-from camviz.metrics import SCORES
+from camviz.metrics import available
 from camviz.models import DEFAULT_MODEL, DownloadError, ModelError, Net, list_models, load_model
 from camviz.models.checkpoint import SUFFIX
 from camviz.network.batching import is_out_of_memory
@@ -101,7 +101,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--colours", default=COLORMAP, choices=COLORMAPS, help=f"colour map of the pictures (default {COLORMAP})")
     add("--seed", type=_seed, default=0, help="seed of all random numbers (default 0)")
     add("--device", type=_device, help="such as cpu or cuda (default: the best available)")
-    add("--no-scores", action="store_true", help=f"skip {', '.join(SCORES)}; ARCC runs a slow method two more times")
+    add(
+        "--no-scores",
+        action="store_true",
+        help=f"skip {', '.join(available(mask=True))}; ARCC runs a slow method two more times",
+    )
     opened = commands.add_parser("open", help="compute a bundle's result again, and check that the two agree")
     opened.set_defaults(run=_open, parser=opened)
     add = opened.add_argument

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -27,6 +28,26 @@ class Recipe:
 def explain(module: nn.Module, x: Tensor, target: Tensor, recipe: Recipe, progress: Progress | None = None) -> Tensor:
     """Explain the class `target` (B,) of images x (B, 3, H, W): float32 (B, H, W) in [0, 1]."""
     return explain_capture(capture(module, x, target, recipe.layers), recipe, progress)
+
+
+class SharedCaptures:
+    """Explains with several recipes: those that explain the same picture one after the other share its capture.
+
+    Args:
+        layers: all the recipes' layers.
+    """
+
+    def __init__(self, layers: Sequence[str]) -> None:
+        self._layers = tuple(dict.fromkeys(layers))
+        self._last: tuple[nn.Module, Tensor, Tensor, Capture] | None = None
+
+    def explain(self, recipe: Recipe, module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
+        """Explain as `camviz.explain` does; if x and target are the same objects as last time, so is the capture."""
+        last = self._last
+        if last is None or any(now is not then for now, then in zip((module, x, target), last, strict=False)):
+            self._last = None  # its memory is needed
+            self._last = last = (module, x, target, capture(module, x, target, self._layers))
+        return explain_capture(last[3], recipe)
 
 
 def explain_capture(cap: Capture, recipe: Recipe, progress: Progress | None = None) -> Tensor:

@@ -15,7 +15,7 @@ from small_networks import Plain, at_half_size, seeded
 import camviz
 from camviz import cli, shapes
 from camviz.methods import METHODS
-from camviz.metrics import SCORES
+from camviz.metrics import SCORES, available
 from camviz.models.registry import SHAPES, ModelInfo, Preprocessing, make_net
 from camviz.noise.measure import Perturbation, perturbations
 from camviz.recipe import Recipe
@@ -143,7 +143,7 @@ def check(bundles: list[bytes], source: str, scores: bool) -> None:
     assert bundles[0] == bundles[1] == bundles[2]
     assert len(found.shapes) == (source == SHAPE)
     if scores:
-        expected = {name for name in SCORES if source == SHAPE or not SCORES[name].needs_mask}
+        expected = set(available(mask=source == SHAPE))
         rows = [*found.scores.values(), *found.baselines.values()]
         assert len(rows) == len(found.maps) + 1 + 2
         assert all({name for name, value in row.values.items() if value is not None} == expected for row in rows)

@@ -187,6 +187,45 @@ def _road_raw(evidence: Evidence) -> tuple[Tensor, list[tuple[str, ...]]]:
     return torch.stack([road.score for road in evidence.removals]), [road.notes for road in evidence.removals]
 
 
+@score(
+    "morf",
+    "Most relevant first",
+    "does the hot part matter?",
+    "How the class probability changes, on average, when the hottest part is removed: low is good.",
+    better="lower",
+    range=(-1.0, 1.0),
+    formula="mean over 20, 40, 60, 80 % of P(most relevant pixels removed) - P",
+    reference="Rong et al., arXiv 2202.00449",
+    cost=len(PERCENTILES),
+    on_request=True,
+)
+def _morf(evidence: Evidence) -> Tensor:
+    return _changes(evidence, 0)
+
+
+@score(
+    "lerf",
+    "Least relevant first",
+    "does the cold part not matter?",
+    "How the class probability changes, on average, when the coldest part is removed: high is good.",
+    range=(-1.0, 1.0),
+    formula="mean over 20, 40, 60, 80 % of P(least relevant pixels removed) - P",
+    reference="Rong et al., arXiv 2202.00449",
+    cost=len(PERCENTILES),
+    on_request=True,
+)
+def _lerf(evidence: Evidence) -> Tensor:
+    return _changes(evidence, 1)
+
+
+def _changes(evidence: Evidence, order: int) -> Tensor:
+    """The mean change of the probability with pixels removed in one order (M, B); NaN where it is not finite."""
+    changes = torch.stack(
+        [(road.after - road.probability[:, None, None]).mean(2)[:, order] for road in evidence.removals]
+    )
+    return changes.where(torch.isfinite(changes), torch.nan)
+
+
 def scaled(road: Tensor) -> Tensor:
     """ROAD as it enters ARCC: clip(2 r, 0, 1)."""
     return (2 * road).clamp(0, 1)

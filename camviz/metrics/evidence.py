@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from camviz.maps import require_unit_range
 from camviz.methods.registry import Progress
-from camviz.metrics.registry import SCORES, Score
+from camviz.metrics.registry import SCORES, Need, Score
 from camviz.metrics.road import PERCENTILES, Road, Ties, check_maps, removals
 from camviz.network.capture import Target, as_target
 from camviz.network.hooks import require_eval
@@ -20,6 +20,8 @@ from camviz.network.logits import logits_of, network_logits
 Value = TypeVar("Value")
 # (x, target) -> maps (B, H, W): the whole method, run again
 Explain = Callable[[Tensor, Tensor], Tensor]
+# (module, x, target) -> maps (B, H, W): the same on another network of the same architecture
+ExplainOn = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,13 @@ class Evidence:
         target: the classes explained; None for the predicted ones.
         explains: for each of the M maps, the method that made it, (x, target) -> maps (B, H, W); None if no score
             needs it.
+        explains_on: the same for any network, (module, x, target) -> maps (B, H, W); None if no score needs it.
         mask: bool (B, H, W), what the maps should show; None if unknown.
         seed: seed of all random draws.
         logits: the logits of x (B, classes) if available; they save a pass.
         percentiles, ties: ROAD's options.
-        progress: called with (passes done, total) while pixels are removed; an exception from it stops the work.
+        progress: called with (passes done, total) by scores that run the network often; an exception from it stops the
+            work.
         known: scores computed earlier, by name, which are not computed again.
 
     Raises:
@@ -85,6 +89,7 @@ class Evidence:
     maps: Tensor = field(repr=False)
     target: Target = None
     explains: Sequence[Explain] | None = field(default=None, repr=False)
+    explains_on: Sequence[ExplainOn] | None = field(default=None, repr=False)
     mask: Tensor | None = field(default=None, repr=False)
     seed: int = 0
     logits: Tensor | None = field(default=None, repr=False)
@@ -98,10 +103,9 @@ class Evidence:
         for maps in self.maps:
             check_maps(self.x, maps)
         require_unit_range(self.maps)
-        if self.explains is not None and len(self.explains) != len(self.maps):
-            raise ValueError(
-                f"each of the {len(self.maps)} maps needs the method that made it, got {len(self.explains)}"
-            )
+        for methods in (self.explains, self.explains_on):
+            if methods is not None and len(methods) != len(self.maps):
+                raise ValueError(f"each of the {len(self.maps)} maps needs the method that made it, got {len(methods)}")
         if self.mask is not None and self.mask.shape != self.maps.shape[1:]:
             raise ValueError(
                 f"mask must be (B, H, W) of the maps (M, B, H, W), got {(*self.mask.shape,)} and {(*self.maps.shape,)}"
@@ -109,6 +113,7 @@ class Evidence:
         finite = torch.isfinite(self.maps).all(-1).all(-1)[..., None, None]
         self.maps = torch.where(finite, self.maps, 0.0)
         self._scored: dict[str, Scored] = dict(self.known)
+        self._shared: dict[Callable[[Evidence], object], object] = {}
 
     def scored(self, name: str) -> Scored:
         """One score of every map, computed once.
@@ -126,6 +131,12 @@ class Evidence:
     def values(self, name: str) -> Tensor:
         """One score's values (M, B), for scores that combine others."""
         return self.scored(name).values
+
+    def once(self, compute: Callable[[Evidence], Value]) -> Value:
+        """Return what a function makes of this evidence, computed on its first use: work that scores share."""
+        if compute not in self._shared:
+            self._shared[compute] = compute(self)
+        return cast(Value, self._shared[compute])
 
     @ComputedOnce
     def clean_logits(self) -> Tensor:
@@ -156,8 +167,16 @@ class Evidence:
         )
 
     def _check_needs(self, score: Score) -> None:
-        has = {"explain": self.explains is not None, "mask": self.mask is not None}
-        words = {"explain": "the methods that made the maps (explains)", "mask": "a mask of what the maps should show"}
+        has = {
+            "explain": self.explains is not None,
+            "network": self.explains_on is not None,
+            "mask": self.mask is not None,
+        }
+        words: dict[Need, str] = {
+            "explain": "the methods that made the maps (explains)",
+            "network": "the methods that made the maps, for any network (explains_on)",
+            "mask": "a mask of what the maps should show",
+        }
         for need in score.needs:
             if not has[need]:
                 raise ValueError(f"the score {score.name!r} needs {words[need]}")

@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     from camviz.metrics.evidence import Evidence
 
 Better = Literal["higher", "lower"]
-# "explain": the method runs again, which takes long for a slow method. "mask": the picture's true mask is known.
-Need = Literal["explain", "mask"]
+# "explain": the method runs again, which takes long for a slow method. "network": it runs on another network, too.
+# "mask": the picture's true mask is known.
+Need = Literal["explain", "network", "mask"]
+# A caveat for each of M maps and B images, or "".
+Notes = Sequence[Sequence[str]]
 # Evidence -> (M, B), NaN where the score is undefined; optionally with a note for each map and image, "" for none.
-Function = Callable[["Evidence"], Tensor | tuple[Tensor, Sequence[Sequence[str]]]]
+Function = Callable[["Evidence"], Tensor | tuple[Tensor, Notes]]
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,10 @@ class Score:
         range: the lowest and highest possible value; infinite if unbounded.
         formula: how it is computed, in one line.
         reference: its paper.
-        cost: forward passes of the network per map and image, not counting those that run the method again.
+        cost: forward passes of the network for one map of an image, not counting those that run the method again.
         needs: what it needs besides the map, the picture and the network.
         in_chart: whether it has a column in the chart; the table of all scores and every file include all of them.
+        on_request: whether results include it only if it is asked for by name.
         function: computes it from an `Evidence`.
     """
 
@@ -49,12 +53,13 @@ class Score:
     cost: int
     needs: frozenset[Need]
     in_chart: bool
+    on_request: bool
     function: Function = field(repr=False)
 
     @property
     def runs_method(self) -> bool:
         """Whether the method that made the map is run again."""
-        return "explain" in self.needs
+        return bool(self.needs & {"explain", "network"})
 
     @property
     def needs_mask(self) -> bool:
@@ -92,6 +97,7 @@ def score(
     cost: int = 0,
     needs: Sequence[Need] = (),
     in_chart: bool = True,
+    on_request: bool = False,
 ) -> Callable[[Function], Function]:
     """Register a function of an `Evidence` as a score; the arguments are `Score`'s attributes."""
 
@@ -107,7 +113,8 @@ def score(
             reference,
             cost,
             frozenset(needs),
-            in_chart,
+            in_chart and not on_request,
+            on_request,
             function,
         )
         return function
@@ -115,12 +122,14 @@ def score(
     return register
 
 
-def available(*, mask: bool, explain: bool = True) -> list[str]:
+def available(*, mask: bool, explain: bool = True, on_request: bool = False) -> list[str]:
     """The names of the scores that can be computed, in the order of the registry.
 
     Args:
         mask: whether the picture's true mask is known.
-        explain: whether the method may run again.
+        explain: whether the method may run again, on any network.
+        on_request: whether to include those that have to be asked for.
     """
-    has: set[Need] = {need for need, given in (("mask", mask), ("explain", explain)) if given}  # type: ignore[misc]
-    return [name for name, score in SCORES.items() if score.needs <= has]
+    has = {"mask"} if mask else set()
+    has |= {"explain", "network"} if explain else set()
+    return [name for name, score in SCORES.items() if score.needs <= has and (on_request or not score.on_request)]

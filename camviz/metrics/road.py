@@ -246,7 +246,7 @@ def _exactly(values: Tensor, percentiles: Sequence[int], seed: int) -> Tensor:
     The seed draws the order of equal values: differently for each share, but identically for every map.
     """
     size = values.shape[-1]
-    drawn = iter(_drawn_orders(seed, 2 * len(percentiles), size).to(values.device))
+    drawn = iter(drawn_orders(seed, 2 * len(percentiles), size).to(values.device))
     chosen = []
     for order in (values, 1 - values):
         for p, places in zip(percentiles, drawn, strict=False):
@@ -257,7 +257,7 @@ def _exactly(values: Tensor, percentiles: Sequence[int], seed: int) -> Tensor:
 
 
 @lru_cache(maxsize=2)
-def _drawn_orders(seed: int, count: int, size: int) -> Tensor:
+def drawn_orders(seed: int, count: int, size: int) -> Tensor:
     """Random permutations of `size` numbers: long (count, size). Cached, as all maps of a study share them."""
     rng = np.random.default_rng(seed)
     return torch.from_numpy(np.stack([np.argsort(rng.random(size), kind="stable") for _ in range(count)]))

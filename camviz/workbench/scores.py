@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from camviz.methods import METHODS
 from camviz.methods.registry import Progress
@@ -89,7 +89,8 @@ def _compute(of: Explained, recipe: Recipe, names: Sequence[str], progress: Prog
             cap.x,
             map_[None],
             cap.target,
-            explains=[partial(_again, of, recipe, report)],
+            explains=[partial(_again, of.net.module, recipe, report)],
+            explains_on=[lambda module, x, target: _again(module, recipe, report, x, target)],
             mask=mask,
             seed=recipe.seed,
             logits=cap.logits,
@@ -138,8 +139,8 @@ def _on_cpu(values: list[Tensor]) -> list[Tensor]:
     return list(torch.stack([value.float() for value in values]).cpu())
 
 
-def _again(of: Explained, recipe: Recipe, progress: Progress, x: Tensor, target: Tensor) -> Tensor:
-    return explain(of.net.module, x, target, recipe, progress)
+def _again(module: nn.Module, recipe: Recipe, progress: Progress, x: Tensor, target: Tensor) -> Tensor:
+    return explain(module, x, target, recipe, progress)
 
 
 def _map_scores(scores: dict[str, Scored | None]) -> MapScores:
