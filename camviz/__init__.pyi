@@ -21,6 +21,7 @@ from .recipe import Recipe, explain
 from .results import bundle
 from .results.agreement import Agreement, check_agreement
 from .results.finding import Finding, MapScores, Settings
+from .trust.evaluation import Evaluation, evaluate
 from .versions import __version__
 from .workbench.findings import find
 from .workbench.noisy_copies import robustness
@@ -34,6 +35,7 @@ __all__ = [
     "BlankMapWarning",
     "Capture",
     "DownloadError",
+    "Evaluation",
     "Evidence",
     "Finding",
     "HotRegion",
@@ -58,6 +60,7 @@ __all__ = [
     "cam_with_notes",
     "capture",
     "check_agreement",
+    "evaluate",
     "explain",
     "find",
     "hotspots",

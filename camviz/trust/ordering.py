@@ -14,8 +14,8 @@ MARGIN = 0.1
 def pair_accuracy(truth: ArrayLike, scores: ArrayLike, margin: float = MARGIN) -> Array:
     """Of two maps, how often does the better one score higher? A coin gets 0.5.
 
-    All pairs of a picture's maps whose truths differ by more than the margin count equally. Equal scores count half, and
-    so does a pair in which a score is undefined: it gives no answer.
+    All pairs of a picture's maps whose truths differ by more than the margin count equally. Equal scores count half,
+    and so does a pair in which a score is undefined: it gives no answer.
 
     Args:
         truth: (..., M), higher is better; NaN leaves a map out.

@@ -1,0 +1,251 @@
+"""Hold metrics against a known truth: score many maps of each picture, and see which metric finds the better ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from camviz.images import Fit
+from camviz.methods.registry import Progress
+from camviz.metrics import SCORES, Evidence
+from camviz.metrics.mask_scores import mask_scores
+from camviz.models import Net
+from camviz.network.logits import network_logits
+from camviz.recipe import Recipe, SharedCaptures
+from camviz.trust.equal_area import equal_area
+from camviz.trust.ordering import MARGIN, kendall, pair_accuracy
+from camviz.trust.resampling import interval
+
+# What is scored unless something else is asked for: what takes few passes for each map, cheapest first.
+DEFAULT_SCORES = (
+    *("complexity", "entropy", "gini", "average_drop", "average_gain", "coherency", "adcc"),
+    *("faithfulness", "fidelity", "infidelity", "road_raw", "road", "morf", "lerf", "arcc"),
+)
+# The better of two maps is the one with the higher of this score against the true mask.
+TRUTH = "best_iou"
+MERGED = "merged"  # how the map of all layers is named
+_METHODS, _BLIND = ("gradcam++", "layercam", "eigencam"), ("centre", "random")
+TRUST_COLUMNS = ("pair_accuracy", "low", "high", "tau", "tau_low", "tau_high", "pictures")
+
+
+class Case(Protocol):
+    """A picture with a known truth, as `camviz.shapes.sample` gives them."""
+
+    @property
+    def image(self) -> NDArray[np.uint8]:
+        """The picture, uint8 (H, W, 3)."""
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """What a map should show, bool (H, W)."""
+
+    @property
+    def label(self) -> int | None:
+        """The class that it shows, an index into the network's labels; None to explain the predicted class."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Metrics held against the truth.
+
+    Attributes:
+        table: a row for each picture and map: "network", "picture" (the case's number), "map", "method", "layers",
+            "rule", "probability" of the explained class, and a column for each score, those against the mask included
+            (NaN where undefined).
+        trust: what `trust` makes of it: a row for each score.
+        left_out: the numbers of cases left out, each with the reason.
+    """
+
+    table: pd.DataFrame
+    trust: pd.DataFrame
+    left_out: list[tuple[int, str]]
+
+
+def evaluate(
+    net: Net,
+    cases: Sequence[Case],
+    recipes: Mapping[str, Recipe] | None = None,
+    scores: Sequence[str] | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+    *,
+    fit: Fit = "crop",
+    same_area: bool = False,
+) -> Evaluation:
+    """Score many maps of each picture, and find out how often each score prefers the better of two.
+
+    A case whose class the network does not predict is left out, and one whose mask is empty or everything in the
+    network's view; without a label, the predicted class is explained.
+
+    Args:
+        net: the network.
+        cases: the pictures.
+        recipes: the maps of each picture, by name; None for `default_recipes`.
+        scores: names in `camviz.SCORES`; None for `DEFAULT_SCORES`. Scores against the mask are always included.
+        seed: seed of all random draws.
+        progress: called with (cases done, all cases); an exception from it stops the work.
+        fit: how pictures and masks are fitted into the network's view.
+        same_area: whether maps are first given equal areas, see `equal_area`.
+
+    Raises:
+        ValueError: an unknown score, method or layer; a mask that is not bool or not of the picture's size; a label
+            that is no class of the network.
+    """
+    recipes = default_recipes(net) if recipes is None else recipes
+    names = list(DEFAULT_SCORES if scores is None else scores)
+    _check(names)
+    rows: list[dict[str, object]] = []
+    left_out: list[tuple[int, str]] = []
+    for number, case in enumerate(cases):
+        seen = _seen(net, case, fit, number)
+        if isinstance(seen, str):
+            left_out.append((number, seen))
+        else:
+            common = {"network": net.info.name, "picture": number}
+            rows += [common | row for row in _rows(net, *seen, recipes, names, seed, same_area)]
+        if progress is not None:
+            progress(number + 1, len(cases))
+    columns = ["network", "picture", "map", "method", "layers", "rule", "probability", *_with_masks(names)]
+    table = pd.DataFrame(rows, columns=columns)
+    return Evaluation(table, trust(table, names, seed=seed), left_out)
+
+
+def default_recipes(net: Net) -> dict[str, Recipe]:
+    """Every layer's map and the merge of all, by three methods, and two blind guesses: 17 maps for four layers."""
+    layers = net.layers
+    found = {}
+    for method in _METHODS:
+        for layer in layers[::-1]:
+            found[f"{method}, {layer}"] = Recipe(method, (layer,))
+        if len(layers) > 1:
+            found[f"{method}, {MERGED}"] = Recipe(method, layers)
+    return found | {name: Recipe(name, layers[-1:]) for name in _BLIND}
+
+
+def trust(
+    table: pd.DataFrame, scores: Sequence[str], truth: str = TRUTH, margin: float = MARGIN, seed: int = 0
+) -> pd.DataFrame:
+    """How far each score can be trusted: how it orders a picture's maps, compared with the truth.
+
+    Args:
+        table: `Evaluation.table`, of one network or of several; drop rows to leave maps or pictures out.
+        scores: the scores to judge.
+        truth: the column that says which map is better.
+        margin: how much the truths of two maps have to differ for one of them to be the better one.
+        seed: seed of the bootstrap.
+
+    Returns:
+        a table with one row for each score and the columns "pair_accuracy" (0.5 = a coin), "low" and "high" (its 95 %
+        interval over pictures), "tau" (Kendall's tau-b), "tau_low" and "tau_high", and "pictures" (how many have two
+        maps that differ enough).
+    """
+    rows = {}
+    for name in scores:
+        accuracy = interval(accuracies(table, name, truth, margin), seed=seed)
+        tau = interval(_by_picture(table, name, truth, kendall), seed=seed)
+        rows[name] = (accuracy.value, accuracy.low, accuracy.high, tau.value, tau.low, tau.high, accuracy.n)
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(TRUST_COLUMNS))
+
+
+def accuracies(table: pd.DataFrame, score: str, truth: str = TRUTH, margin: float = MARGIN) -> NDArray[np.float64]:
+    """A score's pair accuracy for each network and picture (N, n), NaN where it has none; rows and columns sorted."""
+    return _by_picture(table, score, truth, partial(pair_accuracy, margin=margin))
+
+
+Ordering = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
+
+
+def _by_picture(table: pd.DataFrame, score: str, truth: str, ordering: Ordering) -> NDArray[np.float64]:
+    """What an ordering function says of each network and picture (N, n)."""
+    if table.empty:
+        return np.full((1, 0), np.nan)
+    wide = table.set_index(["network", "picture", "map"])[list({score, truth})].unstack("map")
+    found = pd.Series(ordering(wide[truth].to_numpy(), _oriented(score) * wide[score].to_numpy()), index=wide.index)
+    return found.unstack("picture").to_numpy()
+
+
+def _oriented(score: str) -> int:
+    """1 if higher values of a score are better, -1 if lower ones are."""
+    return 1 if SCORES[score].better == "higher" else -1
+
+
+def _check(names: Sequence[str]) -> None:
+    unknown = [name for name in names if name not in SCORES]
+    if unknown:
+        raise ValueError(f"unknown score {unknown[0]!r}; choose from {', '.join(SCORES)}")
+
+
+def _with_masks(names: Sequence[str]) -> list[str]:
+    return [*names, *(name for name in mask_scores() if name not in names)]
+
+
+def _seen(net: Net, case: Case, fit: Fit, number: int) -> tuple[Tensor, Tensor] | str:
+    """A case as the network sees it, x (1, 3, h, w) and its mask, bool (1, h, w); or why it is left out."""
+    image, mask = np.asarray(case.image), np.asarray(case.mask)
+    if mask.dtype != np.bool_ or mask.shape != image.shape[:2]:
+        raise ValueError(
+            f"case {number}: the mask must be bool and of the picture's size {image.shape[:2]}, "
+            f"got {mask.dtype} {mask.shape}"
+        )
+    if case.label is not None and not 0 <= case.label < len(net.labels):
+        raise ValueError(f"case {number}: {net.info.title} has {len(net.labels)} classes, so no class {case.label}")
+    shown = net.view(mask, fit)
+    if shown.all() or not shown.any():
+        return f"the mask is {'everything' if shown.all() else 'empty'} in the network's view"
+    x = net.preprocess(image, fit)
+    with torch.no_grad():
+        predicted = int(network_logits(net.module, x).argmax())
+    if case.label is not None and case.label != predicted:
+        return f"the network sees {net.labels[predicted]}, not {net.labels[case.label]}"
+    return x, torch.from_numpy(shown)[None]
+
+
+def _rows(
+    net: Net, x: Tensor, mask: Tensor, recipes: Mapping[str, Recipe], names: Sequence[str], seed: int, same_area: bool
+) -> list[dict[str, object]]:
+    """The scores of each map of one picture, x (1, 3, h, w), whose mask is bool (1, h, w)."""
+    layers = dict.fromkeys(layer for recipe in recipes.values() for layer in recipe.layers)
+    shared = SharedCaptures(tuple(layers))
+    explains_on = [partial(_explain, shared, recipe, seed if same_area else None) for recipe in recipes.values()]
+    with torch.no_grad():
+        logits = network_logits(net.module, x)
+    target = logits.argmax(1)
+    evidence = Evidence(
+        net.module,
+        x,
+        torch.stack([explain(net.module, x, target) for explain in explains_on]),
+        target,
+        [partial(explain, net.module) for explain in explains_on],
+        explains_on,
+        mask=mask.to(x.device),
+        seed=seed,
+        logits=logits,
+    )
+    values = {name: evidence.values(name)[:, 0].tolist() for name in _with_masks(names)}
+    return [
+        {
+            "map": name,
+            "method": recipe.method,
+            "layers": ", ".join(recipe.layers),
+            "rule": recipe.rule if len(recipe.layers) > 1 else "",
+            "probability": float(logits.softmax(1)[0, target]),
+            **{score: of_maps[number] for score, of_maps in values.items()},
+        }
+        for number, (name, recipe) in enumerate(recipes.items())
+    ]
+
+
+def _explain(
+    shared: SharedCaptures, recipe: Recipe, seed: int | None, module: nn.Module, x: Tensor, target: Tensor
+) -> Tensor:
+    """A recipe's maps (B, H, W), given equal areas if there is a seed for that."""
+    maps = shared.explain(recipe, module, x, target)
+    return maps if seed is None else equal_area(maps, seed)
