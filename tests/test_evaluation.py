@@ -43,7 +43,7 @@ def found(net, samples):
     return camviz.evaluate(net, samples, scores=QUICK, seed=3)
 
 
-def test_seventeen_maps_of_every_picture(found, net, samples):
+def test_seventeen_maps_of_every_picture(found, net):
     assert found.left_out == []
     assert len(found.table) == 4 * 17
     assert found.table.groupby("picture")["map"].nunique().eq(17).all()
