@@ -16,6 +16,7 @@ import camviz
 from camviz import noise, shapes
 from camviz.merging import RULES, refine
 from camviz.methods import METHODS, cam_with_notes, twins
+from camviz.metrics import SCORES, Evidence
 from camviz.metrics.arcc import arccs
 from camviz.metrics.imputation import TOLERANCE, impute
 from camviz.metrics.road import PERCENTILES, removal_masks, road
@@ -410,6 +411,25 @@ def test_arcc_with_the_method_run_again(device):
     module = device.moved(module)
     explain = functools.partial(camviz.explain, module, recipe=recipe)
     same_arcc(camviz.arcc(module, device.put(x), device.put(maps), device.put(target), explain=explain), expected)
+
+
+@pytest.mark.parametrize("name", [name for name, score in SCORES.items() if score.on_request])
+def test_scores_on_request(device, name):
+    """Values may come back on the CPU, which has float64; what is filled is so within the solver's tolerance."""
+    module, x, layers = small()
+    recipe = camviz.Recipe("layercam", layers)
+    target = torch.tensor([1, 3])
+    maps = camviz.explain(module, x, target, recipe)[None]
+
+    def scored(module, x, maps, target):
+        explain = functools.partial(camviz.explain, recipe=recipe)
+        explains_on = [lambda module, x, target: explain(module, x, target)]
+        return Evidence(module, x, maps, target, [functools.partial(explain, module)], explains_on).scored(name)
+
+    expected = scored(module, x, maps, target)
+    found = scored(device.moved(module), device.put(x), device.put(maps), device.put(target))
+    assert found.notes == expected.notes
+    assert torch.allclose(found.values.cpu(), expected.values, rtol=0, atol=2e-3, equal_nan=True)
 
 
 def test_road_of_maps_from_the_cpu(device):
