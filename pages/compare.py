@@ -17,7 +17,7 @@ from camviz.ui.page_frame import FootPlaces, HeadingPlaces, begin_page, name_tab
 from camviz.ui.panels.layer_strip import show_tools
 from camviz.ui.server.full_memory import gpu_memory
 from camviz.ui.server.sharing import shared_host, show_queue
-from camviz.ui.server.status_panel import show_engine
+from camviz.ui.server.status_panel import show_server
 from camviz.ui.server.streamlit_internals import Slot
 from camviz.ui.session import COMPARE_MODE
 from camviz.ui.sidebar import model_and_method
@@ -45,10 +45,10 @@ with st.sidebar:
 net = require_net(link.place, info, partial(link.keep, picture, fit, info))
 
 with gpu_memory(net):
-    sight = SeenPicture(shared_host(), picture, net, fit)
+    seen = SeenPicture(shared_host(), picture, net, fit)
     with st.sidebar:
-        target = comparecontrols.choose_target(mode, sight)
-        clean = sight.explaining(target)
+        target = comparecontrols.choose_target(mode, seen)
+        clean = seen.explaining(target)
         choice = comparecontrols.choose(mode, clean)
         sort = comparecontrols.choose_sort(known=picture.synthetic)
         foot = FootPlaces()
@@ -56,7 +56,7 @@ with gpu_memory(net):
 
     labels = [net.labels[index] for index in choice.classes or (target,)]
     name_tab(f"{picture.title}: {' or '.join(labels)}", "Compare")
-    sure = percent(float(predict(sight)[choice.classes[0] if choice.classes else target]))
+    sure = percent(float(predict(seen)[choice.classes[0] if choice.classes else target]))
     heading.title.html(
         f'<h1 class="cv-title" hidden>{question(*map(escape, labels))}'
         f"<small>{escape(picture.title)} · {escape(net.info.title)} is {sure} sure</small></h1>"
@@ -71,4 +71,4 @@ with gpu_memory(net):
         show_grid(grid_place, grid, clean, sort, first)
         offer_grid(foot.downloads, grid)
     pins.score()
-show_engine(foot.server, net.device)
+show_server(foot.server, net.device)

@@ -18,11 +18,11 @@ from camviz.ui.panels.score_chart import ScorePlaces, show_scores, show_waiting
 from camviz.ui.panels.slow_progress import MapsPlace
 from camviz.ui.server.full_memory import gpu_memory
 from camviz.ui.server.sharing import shared_host, show_queue
-from camviz.ui.server.status_panel import show_engine
+from camviz.ui.server.status_panel import show_server
 from camviz.ui.server.streamlit_internals import Slot
 from camviz.ui.session import MODEL, class_key
 from camviz.ui.sidebar import model_and_method
-from camviz.ui.sidebar.noise import choose_noise, noise_is_on, perturbed_scene
+from camviz.ui.sidebar.noise import choose_noise, explained_copy, noise_is_on
 from camviz.ui.sidebar.picture import choose_fit, choose_picture, paste
 from camviz.workbench.maps import predict
 from camviz.workbench.pictures import SeenPicture
@@ -56,15 +56,15 @@ with st.sidebar:
 net = require_net(link.place, info, partial(link.keep, picture, fit, info))
 
 with gpu_memory(net):
-    sight = SeenPicture(shared_host(), picture, net, fit)
+    seen = SeenPicture(shared_host(), picture, net, fit)
     if noise and pair:
-        pair.show_seen(sight, noise)
+        pair.show_seen(seen, noise)
     with st.sidebar:
         key = class_key(picture.id, net.info.name, fit)
-        target = model_and_method.choose_class(net.labels, predict(sight), key)
-        clean = sight.explaining(target)
+        target = model_and_method.choose_class(net.labels, predict(seen), key)
+        clean = seen.explaining(target)
         recipe = model_and_method.choose_recipe(clean)
-        shown = perturbed_scene(clean, noise, follow) if noise else clean
+        shown = explained_copy(clean, noise, follow) if noise else clean
         foot = FootPlaces()
         link.keep(picture, fit, info, net, foot.link)
 
@@ -83,4 +83,4 @@ with gpu_memory(net):
     if chart_scores(names) != names:
         with all_scores.expander("All scores, and what each measures", icon=":material/target:"):
             st.markdown(scores_table(known_scores(shown, recipe, names), result_title(recipe)))
-show_engine(foot.server, net.device)
+show_server(foot.server, net.device)

@@ -19,7 +19,7 @@ def ranked(*scores: float) -> Ranked:
 def test_the_first_is_1_and_the_last_is_0():
     of = ranked(0.2, 0.9, 0.5)
     assert of.ranks.tolist() == [3, 1, 2]
-    assert of.said == ["3 of 3", "1 of 3", "2 of 3"]
+    assert of.tooltips == ["3 of 3", "1 of 3", "2 of 3"]
     np.testing.assert_allclose(of.map, np.array([0, 1, 0.5])[LABELS])
     assert of.map.dtype == np.float32
 
@@ -27,7 +27,7 @@ def test_the_first_is_1_and_the_last_is_0():
 def test_ties_share_a_rank():
     of = ranked(0.5, 0.5, 0.1)
     assert of.ranks.tolist() == [1.5, 1.5, 3]
-    assert of.said[0] == "1.5 of 3"
+    assert of.tooltips[0] == "1.5 of 3"
     np.testing.assert_allclose(of.map, np.array([0.75, 0.75, 0])[LABELS])
 
 
@@ -39,7 +39,7 @@ def test_what_rises_is_above_a_half_and_what_falls_below():
     moved = Moved(ranked(0.9, 0.5, 0.1), ranked(0.1, 0.5, 0.9))
     assert moved.rise.tolist() == [-2, 0, 2]
     np.testing.assert_allclose(moved.map, np.array([0, 0.5, 1])[LABELS])
-    assert moved.said == ["1→3", "2→2", "3→1"]
+    assert moved.tooltips == ["1→3", "2→2", "3→1"]
     assert moved.most == {2: "▲3→1", 0: "▼1→3"}
 
 

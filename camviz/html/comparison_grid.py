@@ -90,9 +90,9 @@ def numbers_html(
 
 def reach_html(reach: float) -> str:
     """The largest difference between two maps."""
-    said = f"largest difference {reach:.2f}" if reach >= LEAST else "no difference"
+    words = f"largest difference {reach:.2f}" if reach >= LEAST else "no difference"
     why = "Stretched so that the largest difference has full colour; “True scale” shows it unstretched."
-    return f'<div class="cv-number" title="{why}"><small>{said}</small></div>'
+    return f'<div class="cv-number" title="{why}"><small>{words}</small></div>'
 
 
 def numbers(score: ScoreRow, marked: bool = False) -> str:
@@ -114,9 +114,9 @@ def numbers(score: ScoreRow, marked: bool = False) -> str:
 
 def pin_html(lines: Sequence[str], panel: Panel, signed: bool) -> str:
     """A pinned panel, a few lines that describe it, and a button to unpin it."""
-    said = "".join(f'<span title="{escape(line)}">{escape(line)}</span>' for line in lines)
+    spans = "".join(f'<span title="{escape(line)}">{escape(line)}</span>' for line in lines)
     ramp = _RAMP if signed else ""
-    return f'<div class="cv-pinned" hidden>{_figure(panel, 0, "Unpin")}<div class="cv-said">{said}</div>{ramp}</div>'
+    return f'<div class="cv-pinned" hidden>{_figure(panel, 0, "Unpin")}<div class="cv-pinned-words">{spans}</div>{ramp}</div>'
 
 
 def _parts(score: ScoreRow) -> str:

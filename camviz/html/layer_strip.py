@@ -200,14 +200,14 @@ def strip_skeleton(layers: int, view: str = "", classes: Sequence[Class] = ()) -
     return _grid(layers, seen + bars, empty * layers, empty * layers, result, "Result")
 
 
-def seen_html(hint: str, classes: Sequence[Class], outline: str, said: str) -> str:
-    """One of two pictures, clean and noisy, below its heading `said` (HTML), with its likeliest classes."""
+def seen_html(hint: str, classes: Sequence[Class], outline: str, heading: str) -> str:
+    """One of two pictures, clean and noisy, below its heading `heading` (HTML), with its likeliest classes."""
     picture = _figure(_canvas("What the model sees"), "", "", outline, hint)
-    return f'<div class="cv-seen" hidden><h4>{said}</h4>{picture}{_classes(classes)}</div>'
+    return f'<div class="cv-seen" hidden><h4>{heading}</h4>{picture}{_classes(classes)}</div>'
 
 
-def maps_html(strip: Strip, said: str) -> str:
-    """The strip's maps again, smaller, to go next to a picture, below their heading `said`."""
+def maps_html(strip: Strip, heading: str) -> str:
+    """The strip's maps again, smaller, to go next to a picture, below their heading `heading`."""
     count = len(strip.layers)
     alone = "".join(
         _figure(_canvas(f"{_of(p)}, {strip.explained}", index), escape(p.size), p.blank, strip.outline, p.name)
@@ -223,7 +223,7 @@ def maps_html(strip: Strip, said: str) -> str:
         )
         for index, (p, caption) in enumerate(zip(strip.layers, _merge_captions(strip), strict=True))
     )
-    return _maps(count, alone + merges, _result(strip, escape(strip.result_title), strip.result_caption), said)
+    return _maps(count, alone + merges, _result(strip, escape(strip.result_title), strip.result_caption), heading)
 
 
 def maps_skeleton(layers: int) -> str:
@@ -238,14 +238,14 @@ class Pane:
 
     Attributes:
         caption: the words below it.
-        said: what it shows, for screen readers.
+        label: what it shows, for screen readers.
         index: of its map; None for the picture.
         result: whether other panels can be compared with it.
         blank: why its map is blank, or "".
     """
 
     caption: str
-    said: str
+    label: str
     index: int | None = None
     result: bool = False
     blank: str = ""
@@ -254,7 +254,7 @@ class Pane:
 def row_html(title: str, panes: Sequence[Pane], outline: str = "") -> str:
     """Panels side by side under a title, without running merges; `outline` is drawn over each."""
     figures = (
-        _figure(_canvas(p.said, p.index, p.result), escape(p.caption), p.blank, outline, p.caption) for p in panes
+        _figure(_canvas(p.label, p.index, p.result), escape(p.caption), p.blank, outline, p.caption) for p in panes
     )
     return _row(title, "".join(figures))
 
@@ -268,9 +268,9 @@ def _row(title: str, figures: str) -> str:
     return f'<div class="cv-panes" hidden><h4>{escape(title)}</h4>{figures}</div>'
 
 
-def _maps(layers: int, panels: str, result: str, said: str = "") -> str:
+def _maps(layers: int, panels: str, result: str, heading: str = "") -> str:
     return (
-        f'<div class="cv-maps" hidden style="--layers:{layers}"><h4>{escape(said)}</h4>'
+        f'<div class="cv-maps" hidden style="--layers:{layers}"><h4>{escape(heading)}</h4>'
         f'<div class="cv-panels">{panels}</div><div class="cv-outcome">{result}</div></div>'
     )
 

@@ -49,7 +49,7 @@ class Ranked:
         return {int(i): f"{ranks[i]:g}" for i in np.argsort(ranks, kind="stable")[:_NUMBERED]}
 
     @property
-    def said(self) -> list[str]:
+    def tooltips(self) -> list[str]:
         """The rank of each region in words."""
         return [f"{rank:g} of {len(self.scores)}" for rank in self.ranks]
 
@@ -81,12 +81,14 @@ class Moved:
     @property
     def most(self) -> dict[int, str]:
         """The ranks before and now of the regions that moved most."""
-        rise, said = self.rise, self.said
+        rise, tooltips = self.rise, self.tooltips
         up, down = np.argsort(-rise, kind="stable")[:_MOVED], np.argsort(rise, kind="stable")[:_MOVED]
-        return {int(i): f"▲{said[i]}" for i in up if rise[i] > 0} | {int(i): f"▼{said[i]}" for i in down if rise[i] < 0}
+        return {int(i): f"▲{tooltips[i]}" for i in up if rise[i] > 0} | {
+            int(i): f"▼{tooltips[i]}" for i in down if rise[i] < 0
+        }
 
     @property
-    def said(self) -> list[str]:
+    def tooltips(self) -> list[str]:
         """Each region's rank before and now, in words."""
         return [f"{a:g}→{b:g}" for a, b in zip(self.before.ranks, self.now.ranks, strict=True)]
 
@@ -101,12 +103,12 @@ def panel_html(labels: Labels, index: int, title: str, marks: Mapping[int, str],
         marks: labels by region.
         picked: the picked region.
     """
-    said = escape(title)
+    label = escape(title)
     over = _over(labels, marks, picked)
     return (
-        f'<figure><div class="cv-pic"><canvas role="img" aria-label="{said}" data-map="{index}"></canvas>'
+        f'<figure><div class="cv-pic"><canvas role="img" aria-label="{label}" data-map="{index}"></canvas>'
         f'<img class="cv-over" src="{over}" alt="{escape(", ".join(marks.values()))}"></div>'
-        f'<figcaption title="{said}">{said}</figcaption></figure>'
+        f'<figcaption title="{label}">{label}</figcaption></figure>'
     )
 
 

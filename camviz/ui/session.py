@@ -99,7 +99,7 @@ LINK_LEFT_OUT: SessionKey[list[str]] = SessionKey("link_left_out")
 # The page's state when these were shown: once it differs, the user has changed something.
 LINK_TOLD_AT: SessionKey[object] = SessionKey("link_told_at")
 # The upload that a link of Explore or Compare needs and that is missing.
-LINK_UPLOAD: SessionKey[LinkUpload] = SessionKey("link_asked")
+LINK_UPLOAD: SessionKey[LinkUpload] = SessionKey("link_upload")
 # The link's layers, until they have been compared with the network's.
 LINK_LAYERS: SessionKey[tuple[str, ...]] = SessionKey("link_layers")
 
@@ -258,7 +258,7 @@ SWEEP_DRAWS: SessionKey[int] = SessionKey("sweep_draws")
 # How often the user deleted the uploads: a new number makes a new, empty upload widget.
 SWEEP_TIMES_FORGOTTEN: SessionKey[int] = SessionKey("sweep_times_forgotten")
 # The uploads that the link needs: their names, by the first digits of their SHA-256.
-SWEEP_LINK_UPLOADS: SessionKey[dict[str, str]] = SessionKey("sweep_link_asked")
+SWEEP_LINK_UPLOADS: SessionKey[dict[str, str]] = SessionKey("sweep_link_uploads")
 # The running sweep's plan, by its key.
 SWEEP_RUNNING: SessionKey[Hashable] = SessionKey("sweep_running")
 # When the sweep started, by the monotonic clock, and the number of copies done by then.

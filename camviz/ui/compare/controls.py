@@ -46,12 +46,12 @@ def choose_mode() -> str:
     )
 
 
-def choose_target(mode: str, sight: SeenPicture) -> int:
+def choose_target(mode: str, seen: SeenPicture) -> int:
     """Ask for the class to explain; if classes are compared, return the current one, as they have their own control."""
-    key = class_key(sight.picture.id, sight.net.info.name, sight.fit)
+    key = class_key(seen.picture.id, seen.net.info.name, seen.fit)
     if mode == "classes":
-        return key.get(likeliest(sight))
-    return model_and_method.choose_class(sight.net.labels, predict(sight), key)
+        return key.get(likeliest(seen))
+    return model_and_method.choose_class(seen.net.labels, predict(seen), key)
 
 
 def choose(mode: str, of: Explained) -> Choice:

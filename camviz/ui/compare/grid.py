@@ -1,4 +1,4 @@
-"""From the user's choices to a grid of maps: the scene and recipe of each cell."""
+"""From the user's choices to a grid of maps: what each cell explains, and how."""
 
 from __future__ import annotations
 
@@ -230,10 +230,10 @@ def _model_row(choice: Choice, of: Explained, name: str, layers: tuple[str, ...]
     target = same_class(of.net.labels[of.target], of.target, net.labels)
     if target is None:
         return None
-    scene = SeenPicture(of.host, of.picture, net, of.fit).explaining(target)
+    of_model = SeenPicture(of.host, of.picture, net, of.fit).explaining(target)
     chosen = tuple(layer for layer in net.layers if layer in layers) or net.layers
-    cells = [Cell(scene, _recipe(choice, method, chosen)) for method in choice.methods]
-    return Row(f"model-{name}", Head(net.info.title, _seen(scene), picture=True), cells)
+    cells = [Cell(of_model, _recipe(choice, method, chosen)) for method in choice.methods]
+    return Row(f"model-{name}", Head(net.info.title, _seen(of_model), picture=True), cells)
 
 
 def _noise_row(choice: Choice, copy: Explained) -> Row:

@@ -42,9 +42,9 @@ class Pin:
 
     def cell(self) -> Cell:
         """The map itself; loads the network again if needed."""
-        sight = SeenPicture(shared_host(), self.picture, get_network(shared_host(), self.model), self.fit, self.noise)
-        against = None if self.against is None else sight.explaining(self.against)
-        return Cell(sight.explaining(self.target), self.recipe, against)
+        seen = SeenPicture(shared_host(), self.picture, get_network(shared_host(), self.model), self.fit, self.noise)
+        against = None if self.against is None else seen.explaining(self.against)
+        return Cell(seen.explaining(self.target), self.recipe, against)
 
 
 def pins() -> list[Pin]:

@@ -193,11 +193,11 @@ def _spreads(row: Row) -> dict[int, float]:
 
 
 def _is_slow(row: Row) -> bool:
-    return any(_slow_scenes(cell) for cell in row.cells)
+    return any(_missing_slow_maps(cell) for cell in row.cells)
 
 
-def _slow_scenes(cell: Cell) -> list[Explained]:
-    """The scenes of a cell, two for a difference, whose map a slow method still has to compute."""
+def _missing_slow_maps(cell: Cell) -> list[Explained]:
+    """What a cell explains, twice for a difference, where a slow method still has to compute."""
     if not METHODS[cell.recipe.method].is_slow:
         return []
     return [of for of in (cell.of, cell.against) if of is not None and not is_ready(of, cell.recipe)]
@@ -205,7 +205,7 @@ def _slow_scenes(cell: Cell) -> list[Explained]:
 
 def _compute_slowly(place: MapsPlace, row: Row, wide: float) -> None:
     """Compute a row's slow maps, with progress and a stop button."""
-    work = [(of, cell.recipe) for cell in row.cells for of in _slow_scenes(cell)]
+    work = [(of, cell.recipe) for cell in row.cells for of in _missing_slow_maps(cell)]
     costs = [expected_seconds(shared_host(), of.net, recipe.method, recipe.layers) for of, recipe in work]
     titles = " and ".join(dict.fromkeys(METHODS[recipe.method].title for _, recipe in work))
     title = f"{titles}: the network runs many times"

@@ -44,10 +44,10 @@ class PairPlaces:
             self._seen.append(Slot(grid.container()))
             self._maps.append(MapsPlace(grid.container(), name))
 
-    def show_seen(self, sight: SeenPicture, noise: Perturbation) -> None:
+    def show_seen(self, seen: SeenPicture, noise: Perturbation) -> None:
         """Show both pictures and what the network sees in them, before any map is computed."""
-        for name, seen, place in zip(_NAMES, (sight, replace(sight, noise=noise)), self._seen, strict=True):
-            of = seen.explaining(likeliest(seen))
+        for name, one, place in zip(_NAMES, (seen, replace(seen, noise=noise)), self._seen, strict=True):
+            of = one.explaining(likeliest(one))
             caption = _clean_caption(of) if of.noise is None else _noisy_caption(of, of.noise)
             markup = seen_html(of.picture.credit, top_classes(of, _TOP), outline_of(of), caption)
             view = get_view(of)
@@ -55,12 +55,12 @@ class PairPlaces:
             arrangement = Arrangement("", markup, f"The {name} picture")
             viewer.show(place, f"seen-{name}", pack(arrangement, view, nothing))
 
-    def show(self, scenes: tuple[Explained, Explained], recipe: Recipe, on_wait: Callable[[], None]) -> None:
+    def show(self, both: tuple[Explained, Explained], recipe: Recipe, on_wait: Callable[[], None]) -> None:
         """Show the maps of both; for a slow method, first show the progress and a stop button.
 
         `on_wait` is called before a long wait.
         """
-        for name, of, place in zip(_NAMES, scenes, self._maps, strict=True):
+        for name, of, place in zip(_NAMES, both, self._maps, strict=True):
             make_ready(place, of, recipe, lambda: maps_skeleton(len(recipe.layers)), on_wait)
             shown = unscored(of, recipe)
             show_maps(place, f"maps-{name}", of, recipe, shown, maps_html(strip_of(shown, []), _explained(of)))

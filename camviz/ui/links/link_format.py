@@ -183,22 +183,22 @@ class Swept(PageState):
     region: int | None = _field("copy_region", _count(0, MOST_REGIONS - 1))
 
 
-def read(kind: type[State], said: Mapping[str, str]) -> tuple[State, list[str]]:
+def read(kind: type[State], query: Mapping[str, str]) -> tuple[State, list[str]]:
     """The state in an address, and its invalid parts, such as "model `foo`", each safe to show as Markdown."""
     values: dict[str, Any] = {}
     ignored = []
-    if said.get("v", VERSION) != VERSION:
-        ignored.append(shown("version", said["v"]))
+    if query.get("v", VERSION) != VERSION:
+        ignored.append(shown("version", query["v"]))
     for part in fields(kind):
         name = part.metadata["name"]
-        if name not in said:
+        if name not in query:
             continue
         try:
-            if len(said[name]) > _LONGEST:
+            if len(query[name]) > _LONGEST:
                 raise ValueError(name)
-            values[part.name] = part.metadata["read"](said[name])
+            values[part.name] = part.metadata["read"](query[name])
         except ValueError:
-            ignored.append(shown(name, said[name]))
+            ignored.append(shown(name, query[name]))
     return kind(**values), ignored
 
 

@@ -81,10 +81,10 @@ def show_scores(places: ScorePlaces, of: Explained, recipe: Recipe, clean: Expla
         places.words.markdown(":gray[Scoring …]")
     with places.below:
         progress = _slow_progress(of, recipe, entries)
-    for scene in filter(None, (of, clean)):
+    for each in filter(None, (of, clean)):
         for stage in stages(names):
             for index, entry in enumerate(entries):
-                compute_scores(scene, entry.recipe, entry.wanted(stage), progress)
+                compute_scores(each, entry.recipe, entry.wanted(stage), progress)
                 row = _row(of, entry, clean)
                 if row != rows[index]:  # computed now, or meanwhile by another user's page
                     rows[index] = row

@@ -50,7 +50,7 @@ class _Panel:
     title: str
     map: NDArray[np.float32]
     marks: Mapping[int, str]
-    said: Sequence[str]
+    tooltips: Sequence[str]
     range: tuple[float, float] = (0.0, 1.0)
 
 
@@ -74,8 +74,8 @@ def show_point(plan: Plan, table: pd.DataFrame) -> None:
     levels = [outcome.level for outcome in path]
     settle(POINT_LEVEL, levels, levels[len(levels) // 2])
     level = _choose(columns[3], "Level", POINT_LEVEL, levels)
-    sight = plan.sight(picture)
-    clean = sight.explaining(likeliest(sight))
+    seen = plan.seen(picture)
+    clean = seen.explaining(likeliest(seen))
     _show(clean, plan.recipes[name], path, path[levels.index(level)])
 
 
@@ -125,7 +125,7 @@ def _noisy(clean: Explained, outcome: Outcome) -> Explained:
 
 
 def _ranked(of: Explained, recipe: Recipe) -> Ranked:
-    """The regions of the clean picture, ranked by a scene's map."""
+    """The regions of the clean picture, ranked by a map."""
     labels = get_segments(of)
     return Ranked(labels, segment_means(merged(of, recipe), labels)[0].cpu().numpy())
 
@@ -146,11 +146,16 @@ def _show_regions(clean: Explained, recipe: Recipe, here: Outcome, moved: Moved,
     noisy = _noisy(clean, here)
     before, now, reach = moved.before, moved.now, moved.reach / 2
     title = f"Clean: {clean.net.labels[clean.target]}"
-    _send(clean, recipe, [_Panel(title, before.map, before.first, before.said)], region)
+    _send(clean, recipe, [_Panel(title, before.map, before.first, before.tooltips)], region)
     title = f"{KINDS[here.kind].strength(here.level)}: {noisy.net.labels[noisy.target]}"
-    shown = _Panel(title, now.map, now.first, now.said)
+    shown = _Panel(title, now.map, now.first, now.tooltips)
     ends = (0.5 - reach, 0.5 + reach) if reach else (0.0, 1.0)
-    _send(noisy, recipe, [shown, _Panel("Risen (red), fallen (blue)", moved.map, moved.most, moved.said, ends)], region)
+    _send(
+        noisy,
+        recipe,
+        [shown, _Panel("Risen (red), fallen (blue)", moved.map, moved.most, moved.tooltips, ends)],
+        region,
+    )
 
 
 def _send(of: Explained, recipe: Recipe, panels: list[_Panel], region: int) -> None:
@@ -163,7 +168,7 @@ def _send(of: Explained, recipe: Recipe, panels: list[_Panel], region: int) -> N
         label=f"Ranked regions, {panels[0].title}",
         ranges=[panel.range for panel in panels],
         signed=range(1, len(panels)),
-        regions=[panel.said for panel in panels],
+        regions=[panel.tooltips for panel in panels],
         picks=True,
     )
     message = pack(arrangement, get_view(of), np.stack([panel.map for panel in panels]))

@@ -64,7 +64,7 @@ class Plan:
         slow = any(METHODS[recipe.method].is_slow for recipe in self.recipes.values())
         return parts(self.points, SLOW_PIECE if slow else PIECE)
 
-    def sight(self, picture: Picture) -> SeenPicture:
+    def seen(self, picture: Picture) -> SeenPicture:
         """A picture as the network sees it; a synthetic one is shown whole."""
         return SeenPicture(shared_host(), picture, self.net, self.fit if not picture.synthetic else "squeeze")
 
@@ -77,15 +77,15 @@ class Plan:
         return len(self.pictures) * (copies * _TWICE + 1) * seconds
 
 
-def known_scene(sight: SeenPicture) -> Explained | None:
+def known_prediction(seen: SeenPicture) -> Explained | None:
     """A picture with its predicted class, if that is already known."""
-    return sight.explaining(likeliest(sight)) if is_predicted(sight) else None
+    return seen.explaining(likeliest(seen)) if is_predicted(seen) else None
 
 
 def refusal(plan: Plan, picture: Picture) -> str:
     """Why a picture cannot be measured, or ""."""
     try:
-        get_segments(plan.sight(picture))
+        get_segments(plan.seen(picture))
     except ValueError as error:
         return str(error)
     return ""
@@ -98,8 +98,8 @@ def usable(plan: Plan) -> list[Picture]:
 
 def done_copies(plan: Plan) -> int:
     """How many perturbed copies of the usable pictures have been measured."""
-    scenes = [known_scene(plan.sight(picture)) for picture in usable(plan)]
-    return sum(len(piece) for of in scenes if of for piece in plan.pieces if has_outcomes(of, plan.recipes, piece))
+    known = [known_prediction(plan.seen(picture)) for picture in usable(plan)]
+    return sum(len(piece) for of in known if of for piece in plan.pieces if has_outcomes(of, plan.recipes, piece))
 
 
 def go_on(plan: Plan, seconds: float) -> bool:
@@ -107,8 +107,8 @@ def go_on(plan: Plan, seconds: float) -> bool:
     until = time.monotonic() + seconds
     worked = False
     for picture in usable(plan):
-        sight = plan.sight(picture)
-        of = sight.explaining(likeliest(sight))
+        seen = plan.seen(picture)
+        of = seen.explaining(likeliest(seen))
         for piece in plan.pieces:
             if has_outcomes(of, plan.recipes, piece):
                 continue
@@ -123,7 +123,7 @@ def results(plan: Plan) -> pd.DataFrame:
     """All rows known so far; empty if there are none."""
     tables = []
     for picture in usable(plan):
-        of = known_scene(plan.sight(picture))
+        of = known_prediction(plan.seen(picture))
         known: dict[str, list[Outcome]] = {name: [] for name in plan.recipes}
         for piece in plan.pieces if of else []:
             if of and has_outcomes(of, plan.recipes, piece):

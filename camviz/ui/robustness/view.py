@@ -56,7 +56,7 @@ def show_results(plan: Plan, table: pd.DataFrame) -> None:
 def show_pictures(plan: Plan) -> None:
     """Show the pictures as the network sees them, and the steps of the measurement."""
     figures = "".join(
-        f'<figure><div class="cv-pic"><img src="{view_uri(plan.sight(picture))}" alt=""></div>'
+        f'<figure><div class="cv-pic"><img src="{view_uri(plan.seen(picture))}" alt=""></div>'
         f"<figcaption>{escape(picture.title)}</figcaption></figure>"
         for picture in usable(plan)[:_SHOWN]
     )
@@ -73,7 +73,7 @@ def measures(values: pd.DataFrame) -> dict[str, dict[str, Interval]]:
 
 def _chance(plan: Plan) -> float:
     """The overlap of random rankings, averaged over the pictures."""
-    return float(np.mean([chance(count_segments(plan.sight(picture))) for picture in usable(plan)]))
+    return float(np.mean([chance(count_segments(plan.seen(picture))) for picture in usable(plan)]))
 
 
 def _show_statistics(values: pd.DataFrame) -> None:

@@ -26,7 +26,7 @@ _KINDS = {
 }
 
 
-def show_engine(place: Slot, device: torch.device) -> None:
+def show_server(place: Slot, device: torch.device) -> None:
     """Show the device and its memory, the queue, and the cache with the time it has saved."""
     place.html(engine_html(device))
 

@@ -75,17 +75,17 @@ def draw_of(kind: str) -> int:
     return NOISE_DRAW.get(0) if KINDS[kind].seeded else 0
 
 
-def perturbed_scene(clean: Explained, noise: Perturbation, place: DeltaGenerator) -> Explained:
+def explained_copy(clean: Explained, noise: Perturbation, place: DeltaGenerator) -> Explained:
     """The noisy picture with the class to explain in it; `place` is where the toggle for that goes.
 
     If the class predicted on the clean picture is explained, the map follows the prediction, unless the user switches
     that off. Any other class that the user has chosen is kept.
     """
-    sight = SeenPicture(shared_host(), clean.picture, clean.net, clean.fit, noise)
-    before, now = likeliest(clean), likeliest(sight)
+    seen = SeenPicture(shared_host(), clean.picture, clean.net, clean.fit, noise)
+    before, now = likeliest(clean), likeliest(seen)
     if clean.target != before or before == now or not _follows(place):
-        return sight.explaining(clean.target)
-    return sight.explaining(now)
+        return seen.explaining(clean.target)
+    return seen.explaining(now)
 
 
 def _follows(place: DeltaGenerator) -> bool:
