@@ -20,7 +20,8 @@ PAD_COLOUR = (124, 116, 104)  # the mean colour of ImageNet: neutral to a networ
 Fit = Literal["crop", "squeeze", "pad"]
 Pixel = TypeVar("Pixel", np.uint8, np.bool_)
 
-_MOST_SCANS = 100  # of a JPEG
+# The start of a JPEG's scan of 1 to 4 colours. The film that a phone appends holds its first two bytes by chance.
+_SCAN, _MOST_SCANS = re.compile(rb"\xff\xda\x00(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)"), 100
 TOO_MUCH_WORK = (
     "This picture takes too much work to decode: open it in an image program and save it again as a PNG or JPEG."
 )
@@ -28,14 +29,15 @@ _READABLE = "use a PNG, JPEG, WebP, AVIF, BMP, GIF or TIFF picture"
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 _TIFF = {info.name: tag for tag, info in TiffTags.TAGS_V2.items()}
-_TURNS = {  # EXIF orientation -> the transposition that makes the picture upright
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+# EXIF orientation -> whether to swap rows and columns, and the steps along rows and columns, which make it upright.
+_TURNS = {
+    2: (False, 1, -1),
+    3: (False, -1, -1),
+    4: (False, -1, 1),
+    5: (True, 1, 1),
+    6: (True, 1, -1),
+    7: (True, -1, -1),
+    8: (True, -1, 1),
 }
 
 
@@ -117,7 +119,8 @@ def _decode(stream: BinaryIO, most: int) -> NDArray[np.uint8]:
         picture.load()
         turn, profile = _turn(picture), picture.info.get("icc_profile")
         plain = Image.fromarray(_to_grey(picture)) if _is_deep(picture) else picture
-        return _to_array(plain if turn is None else plain.transpose(turn), profile)
+        pixels = _to_array(plain, profile)
+    return pixels if turn is None else _turned(pixels, *turn)  # now that the decoder's memory is free
 
 
 def _why_unidentified(stream: BinaryIO) -> str:
@@ -145,7 +148,7 @@ def _require_few_scans(picture: Image.Image, stream: BinaryIO) -> None:
     """Refuse a progressive JPEG that goes over its blocks again and again: encoders do so some 10 times."""
     if picture.format in ("JPEG", "MPO"):
         stream.seek(0)
-        if stream.read().count(b"\xff\xda") > _MOST_SCANS:
+        if len(_SCAN.findall(stream.read())) > _MOST_SCANS:
             raise ImageError(TOO_MUCH_WORK)
 
 
@@ -161,7 +164,14 @@ def _match_transparent_colour(picture: Image.Image) -> None:
         picture.info["transparency"] = tuple(value >> 8 for value in colour)
 
 
-def _turn(picture: Image.Image) -> Image.Transpose | None:
+def _turned(pixels: NDArray[np.uint8], swap: bool, rows: int, columns: int) -> NDArray[np.uint8]:
+    """Swap the rows and columns of a picture, if asked to, then step along them forwards or backwards."""
+    swapped = pixels.transpose(1, 0, 2) if swap else pixels
+    return np.ascontiguousarray(swapped[::rows, ::columns])
+
+
+def _turn(picture: Image.Image) -> tuple[bool, int, int] | None:
+    """How to make the picture upright; None if it is."""
     try:
         return _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # noqa: BLE001  (a garbled EXIF block, on which anything may fail, leaves the picture as it is)

@@ -13,18 +13,21 @@ STORED = Path(__file__).parent / "data" / "version-1.camviz.zip"
 
 def digests() -> dict[str, str]:
     """The SHA-256 of what is drawn at random, measured or written, by name."""
-    from test_noise import ANY_IMAGE, ramp
-    from test_shapes import LAST
+    from pictures import ramp
 
     from camviz import bundle, noise, shapes
     from camviz.noise.segments import segment
     from camviz.results.figure import figure
 
     result = bundle.read(STORED.read_bytes())
-    samples = [shapes.sample(index, "val") for index in (17, 4, LAST)]
+    samples = [shapes.sample(index, "val") for index in (17, 4, 2**31 - 1)]
     samples += [shapes.composed(kind, 5) for kind in shapes.COMPOSED]
     contents = {
-        **{f"noise {kind}": noise.apply_levels(ramp(), kind, [0.3, 0.9], 11).tobytes() for kind in ANY_IMAGE},
+        **{
+            f"noise {name}": noise.apply_levels(ramp(), name, [0.3, 0.9], 11).tobytes()
+            for name, kind in noise.KINDS.items()
+            if not kind.needs_net
+        },
         **{f"shapes {i}": sample.image.tobytes() + sample.mask.tobytes() for i, sample in enumerate(samples)},
         "segments": segment(shapes.sample(5).image).tobytes(),
         "bundle": bundle.write(result),

@@ -373,7 +373,7 @@ def test_the_browser_gets_the_very_maps(app):
     strip = next(m for m in messages(app) if m.markup)
     net, image = get_network("efficientnet-lite0"), camviz.load_image(SAMPLES["Coffee"].path)
     assert np.array_equal(strip.view, net.view(image))
-    with ThreadPoolExecutor(1) as like_a_page:  # on as many cores, as Grad-CAM++ hangs on rounding
+    with ThreadPoolExecutor(1) as like_a_page:  # on as many cores, as Grad-CAM++ depends on rounding
         cap = like_a_page.submit(camviz.capture, net.module, net.preprocess(image), layers=net.layers).result()
     maps = camviz.cam(cap)
     np.testing.assert_allclose(strip.maps[:4], maps[:, 0].flip(0), atol=1e-6)

@@ -66,7 +66,7 @@ def bare(monkeypatch):
 
 @pytest.fixture
 def anew():
-    """Nothing that was computed from a bundle is at hand, before and after."""
+    """Nothing that was computed from a bundle is cached, before and after."""
     shared_host().results.forget(lambda key: key.kind is Kind.RESULT)
     yield
     shared_host().results.forget(lambda key: key.kind is Kind.RESULT)

@@ -53,6 +53,7 @@ def test_nothing_moves_while_the_numbers_come(visit):
     expect(page.locator(".cv-tools select").first).to_be_visible()  # the last thing to come above the grid
     before = [page.locator(".cv-numbers").nth(row).bounding_box() for row in range(2)]
     expect(page.locator(".st-key-grid .cv-best").nth(1)).to_be_visible()  # the last to come, one for each picture
+    expect(page.locator(".cv-announced")).to_have_text(re.compile("^Best of their rows by ARCC: .+; .+\\.$"))
     after = [page.locator(".cv-numbers").nth(row).bounding_box() for row in range(2)]
     assert all(abs(now[side] - then[side]) <= 1 for then, now in zip(before, after, strict=True) for side in now)
 

@@ -179,3 +179,12 @@ def test_a_link_to_the_robustness_page_opens_on_a_server_that_nobody_has_visited
     assert page.locator("[data-testid=stSidebarNavItems]").count() == 0
     assert page.locator(".stException").count() == 0
     page.close()
+
+
+def test_what_a_link_chose_stays_over_a_change_of_pages(visit):
+    page = visit("/?v=1&photo=Cat&model=efficientnet-lite1&class=285&fit=squeeze&layers=_swish")
+    expect(page.locator(".cv-title")).to_contain_text("Where does EfficientNet-Lite1 see Egyptian cat?")
+    page.get_by_role("link", name="Compare").click()
+    expect(page.locator(".cv-title")).to_contain_text("Where is Egyptian cat?")
+    expect(page.locator(".cv-title small")).to_contain_text("Cat · EfficientNet-Lite1")
+    says(page, "photo=Cat", "fit=squeeze", "class=285", "layers=_swish&")

@@ -488,5 +488,6 @@ def test_panels_are_reached_and_chosen_by_keyboard(viewer):
 
 def test_the_result_is_announced(calm):
     expect(calm.locator(".cv-announced[aria-live=polite]")).to_contain_text(re.compile(r"RefineCAM.*ARCC 0\.\d\d"))
+    expect(calm.locator(".cv-announced")).to_contain_text(re.compile(r"RefineCAM scores 0\.\d\d"))  # the verdict
     choose(calm, "method", "LayerCAM")
     expect(calm.locator(".cv-announced")).to_contain_text("LayerCAM")

@@ -17,7 +17,7 @@ from costly_pictures import (
     tiff_of_strips,
 )
 from pictures import png
-from PIL import Image
+from PIL import ExifTags, Image
 
 from camviz import decoding, images
 from camviz.decoding import DirectReader, GuardedReader
@@ -167,7 +167,26 @@ def test_a_file_is_decoded_once_to_be_refused_and_twice_to_be_shown(monkeypatch)
 
 @pytest.mark.parametrize("kind", [{"format": "JPEG"}, {"format": "JPEG", "progressive": True}, {"format": "BMP"}])
 def test_a_picture_of_forty_megapixels(guarded, kind):
+    assert guarded.size(forty_megapixels(**kind)) == (5190, 7700)
+
+
+def test_a_turned_picture_of_forty_megapixels(guarded):
+    """WebP's decoder takes the most memory: the picture is turned once that is free."""
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
+    data = forty_megapixels(format="WEBP", lossless=True, quality=0, method=0, exif=turned)
+    assert guarded.size(data) == (7700, 5190)
+
+
+def test_a_photograph_with_a_film_behind_it(guarded):
+    """As some phones append it: bytes that begin a scan stand in it by chance."""
+    film = np.random.default_rng(0).integers(0, 256, 12_000_000, dtype=np.uint8).tobytes()
+    assert film.count(b"\xff\xda") > 150
+    assert guarded.size(PHOTO + film) == guarded.size(PHOTO)
+
+
+def forty_megapixels(**options):
     rows = np.random.default_rng(0).integers(0, 256, (519, 770, 3), dtype=np.uint8)
     stream = io.BytesIO()
-    Image.fromarray(rows).resize((7700, 5190)).save(stream, **kind)
-    assert guarded.size(stream.getvalue()) == (5190, 7700)
+    Image.fromarray(rows).resize((7700, 5190)).save(stream, **options)
+    return stream.getvalue()

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from pictures import ramp
 from PIL import Image
 from scipy import ndimage, stats
 from torch import nn
@@ -18,14 +19,9 @@ from camviz.noise import KINDS
 
 SEEDED = ["gaussian", "shot", "impulse", "speckle", "uniform"]
 UNSEEDED = ["blur", "jpeg", "fgsm"]
-ANY_IMAGE = [*SEEDED, "blur", "jpeg"]
+ANY_IMAGE = [name for name, kind in noise.KINDS.items() if not kind.needs_net]
 GREYS = np.arange(256)
 LEVELS = [0.06, 0.2, 0.5, 1.0]
-
-
-def ramp(height=8, width=12):
-    """An image of many values, made of integers only."""
-    return (np.arange(height * width * 3).reshape(height, width, 3) * 37 % 256).astype(np.uint8)
 
 
 def flat(grey, side=160):

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from test_output_folder import (
+from output_folders import (
     NEW,
     OLD,
     USERS,

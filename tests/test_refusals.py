@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,13 +16,18 @@ from camviz.maps import require_unit_range
 from camviz.merging import heights, refine, running
 from camviz.methods import METHODS
 from camviz.metrics.arcc import coherency, complexity
+from camviz.metrics.gaussian_infidelity import gaussian_infidelity
+from camviz.metrics.insertion_deletion import deletion, insertion
 from camviz.metrics.mask_scores import against_mask, mask_scores
+from camviz.metrics.randomisation import randomised
 from camviz.metrics.road import road, roads
 from camviz.metrics.similarity import likeness
 from camviz.models.layers import find_layers
 from camviz.models.registry import ModelInfo, Preprocessing, make_net
 from camviz.network.batching import forward, multiply_adds, run_network
 from camviz.network.capture import captures
+from camviz.network.layouts import channels_last
+from camviz.network.logits import network_logits
 from camviz.noise.measure import measure, perturbations
 from camviz.recipe import Recipe
 from camviz.results.finding import as_png
@@ -183,6 +189,7 @@ def passes(net, picture):
     settings = camviz.Settings("small", recipe, target=1)
     noisy = camviz.Settings("small", recipe, noise=perturbations(["fgsm"], [0.5], [0])[0])
     explain = partial(camviz.explain, module, recipe=recipe)
+    case = SimpleNamespace(image=picture, mask=np.eye(SIDE, dtype=bool), label=None)
     found = {
         "capture": lambda: camviz.capture(module, x, None, ["conv"]),
         "captures": lambda: captures(module, x, [0, 1], ["conv"]),
@@ -205,6 +212,14 @@ def passes(net, picture):
         "forward": lambda: forward(module, x),
         "run_network": lambda: run_network(module, x),
         "multiply_adds": lambda: multiply_adds(module, x),
+        "network_logits": lambda: network_logits(module, x),
+        "channels_last": lambda: channels_last(module, x, ["conv"]),
+        "evaluate": lambda: camviz.evaluate(net, [case], {"one": recipe}, ["complexity"]),
+        "patch_agreement": lambda: camviz.patch_agreement(module, x, maps[None]),
+        "insertion": lambda: insertion(module, x, maps[None]),
+        "deletion": lambda: deletion(module, x, maps[None]),
+        "gaussian_infidelity": lambda: gaussian_infidelity(module, x, maps[None]),
+        "randomised": lambda: list(randomised(module, x, 0)),
     }
     slow = [name for name, method in METHODS.items() if method.is_slow]
     return found | {name: partial(camviz.cam, cap, name) for name in slow}
@@ -213,6 +228,8 @@ def passes(net, picture):
 PASSES = [
     *("capture", "captures", "explain", "arcc", "arccs", "coherency", "road", "roads", "find", "find, fgsm", "fgsm"),
     *("subject", "measure", "robustness", "sweep", "find_layers", "forward", "run_network", "multiply_adds"),
+    *("network_logits", "channels_last", "evaluate", "patch_agreement", "insertion", "deletion", "gaussian_infidelity"),
+    "randomised",
     *(name for name, method in METHODS.items() if method.is_slow),
 ]
 

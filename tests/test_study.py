@@ -1,4 +1,4 @@
-"""Sweeps that are stopped and gone on with equal unbroken ones; one value a picture, by hand."""
+"""Sweeps that are stopped and resumed equal unbroken ones; one value a picture, by hand."""
 
 import importlib
 import math

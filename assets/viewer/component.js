@@ -2,7 +2,8 @@
 
 export default function ({ data, parentElement, setTriggerValue }) {
   const header = headerOf(data);
-  if (header.scores) return hear(header.scores);
+  if (header.scores) return hear(header);
+  if (header.announce) return announce(header.announce);
   const Kind = header.link ? LinkBox : header.markup === undefined ? Tools : Viewer;
   parentElement.camviz ??= new Kind(parentElement);
   const event = header.picks ? "pick" : header.pastes ? "paste" : null;
@@ -11,8 +12,9 @@ export default function ({ data, parentElement, setTriggerValue }) {
   return () => parentElement.camviz.close();
 }
 
-/** Scores have arrived for maps on the page. */
-function hear(scores) {
+/** Scores and verdicts have arrived for maps on the page. */
+function hear({ scores, verdicts }) {
   Object.assign(store.scores, scores);
+  Object.assign(store.verdicts, verdicts);
   for (const viewer of store.viewers) viewer.speak();
 }

@@ -34,12 +34,12 @@ class Viewer {
     this.speak();
   }
 
-  /** Add each map's score to its words for screen readers, and say the result's. */
+  /** Add each map's score to its words for screen readers, and say the result's and the verdict. */
   speak() {
-    const scores = store.scores[this.header.subject] ?? {};
+    const scores = store.scores[this.header.subject] ?? {}, verdict = store.verdicts[this.header.subject];
     for (const { canvas, map, alt } of this.panels) {
       canvas.ariaLabel = map in scores ? `${alt}, ARCC ${scores[map]}` : alt;
-      if ("result" in canvas.dataset) announce(canvas.ariaLabel);
+      if ("result" in canvas.dataset) announce([canvas.ariaLabel, verdict].filter(Boolean).join(". "));
     }
   }
 

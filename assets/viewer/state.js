@@ -33,6 +33,7 @@ class Store {
     this.pointer = null; // { x, y } in the picture, 0 to 1
     this.regions = null; // { width, height, labels } once they are known
     this.scores = {}; // by subject and map, for screen readers
+    this.verdicts = {}; // by subject
     this.large = false;
     this.awaited = null; // called with the panel that is clicked next
     this.viewers = new Set();

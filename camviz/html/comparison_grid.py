@@ -116,7 +116,8 @@ def pin_html(lines: Sequence[str], panel: Panel, signed: bool) -> str:
     """A pinned panel, a few lines that describe it, and a button to unpin it."""
     spans = "".join(f'<span title="{escape(line)}">{escape(line)}</span>' for line in lines)
     ramp = _RAMP if signed else ""
-    return f'<div class="cv-pinned" hidden>{_figure(panel, 0, "Unpin")}<div class="cv-pinned-words">{spans}</div>{ramp}</div>'
+    figure = _figure(panel, 0, "Unpin")
+    return f'<div class="cv-pinned" hidden>{figure}<div class="cv-pinned-words">{spans}</div>{ramp}</div>'
 
 
 def _parts(score: ScoreRow) -> str:

@@ -86,9 +86,15 @@ def pack_link() -> bytes:
     return _message({"link": True})
 
 
-def pack_scores(scores: Mapping[str, Mapping[int, float]]) -> bytes:
-    """Pack the ARCC of maps, by subject and index, into one message for screen readers."""
-    return _message({"scores": {of: {n: f"{score:.2f}" for n, score in some.items()} for of, some in scores.items()}})
+def pack_scores(scores: Mapping[str, Mapping[int, float]], verdicts: Mapping[str, str] | None = None) -> bytes:
+    """Pack the ARCC of maps, by subject and index, and verdicts, by subject, into one message for screen readers."""
+    shown = {of: {n: f"{score:.2f}" for n, score in some.items()} for of, some in scores.items()}
+    return _message({"scores": shown, "verdicts": dict(verdicts or {})})
+
+
+def pack_announcement(words: str) -> bytes:
+    """Pack a sentence that screen readers say."""
+    return _message({"announce": words})
 
 
 def _message(header: dict[str, Any], *parts: bytes) -> bytes:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from camviz.network.hooks import layer_hooks
+from camviz.network.hooks import layer_hooks, require_eval
 
 _CHANNELS_FIRST = (
     *(nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.InstanceNorm2d, nn.GroupNorm, nn.LocalResponseNorm),
@@ -42,8 +42,10 @@ def channels_last(module: nn.Module, x: Tensor, layers: Sequence[str]) -> dict[s
         layers: names as in `module.named_modules()`.
 
     Raises:
-        ValueError: an unknown layer, or one that none of these settles: attention matrices, for instance.
+        ValueError: an unknown layer, one that none of these settles (attention matrices, for instance), or a network in
+            training mode.
     """
+    require_eval(module)
     settled = {}
     for name, found in layouts(module, x, layers).items():
         if not isinstance(found, bool):

@@ -5,9 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from camviz.network.hooks import require_eval
+
 
 def network_logits(module: nn.Module, x: Tensor) -> Tensor:
-    """Run a network on images x (B, 3, H, W), which are not changed: its logits (B, classes), as by `logits_of`."""
+    """Run a network on images x (B, 3, H, W), which are not changed: its logits (B, classes), as by `logits_of`.
+
+    Raises:
+        ValueError: a network in training mode, as the pass would change its statistics, or one that returns no logits.
+    """
+    require_eval(module)
     return logits_of(module(x.clone()), len(x))  # some networks normalise their input in place
 
 

@@ -10,7 +10,7 @@ from camviz.models import ModelInfo, Net, list_models, needs_download
 from camviz.ui.panels import viewer
 from camviz.ui.server.sharing import prepare_server
 from camviz.ui.server.streamlit_internals import DeltaGenerator, Slot
-from camviz.ui.session import FRAMED, WANTED_PAGE, shown_model_key
+from camviz.ui.session import FRAMED, PAGE_SHOWN, WANTED_PAGE, carry_over_controls, shown_model_key
 from camviz.ui.sidebar.model_and_method import ready_net
 from camviz.ui.style import show_style
 
@@ -45,6 +45,9 @@ def name_tab(*words: str) -> None:
 def begin_page(page: str) -> None:
     """Begin a page, given its path: inside app.py, on a prepared server, with the style and the viewer's script."""
     _require_frame(page)
+    if PAGE_SHOWN.get() != page:
+        PAGE_SHOWN.set(page)
+        carry_over_controls()
     prepare_server()
     show_style()
     viewer.prepare()

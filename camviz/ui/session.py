@@ -82,6 +82,8 @@ def settle(key: SessionKey[Value], options: Sequence[Value], first: Value | None
 
 # Whether app.py has run.
 FRAMED: SessionKey[bool] = SessionKey("framed")
+# The path of the page shown last.
+PAGE_SHOWN: SessionKey[str] = SessionKey("page_shown")
 # The page that was requested before app.py had run.
 WANTED_PAGE: SessionKey[str] = SessionKey("wanted_page")
 
@@ -172,6 +174,17 @@ def last_model_key(data: str) -> SessionKey[str]:
 def shown_model_key(data: str) -> SessionKey[str]:
     """The network whose results were shown last for such pictures: one that was chosen may have to be downloaded."""
     return SessionKey(f"shown model for {data}")
+
+
+def carry_over_controls() -> None:
+    """Keep what the sidebar's shared controls hold; call this on a new page before they are drawn.
+
+    Streamlit carries over what a user has set, but not what only a link has: on another page a control is another one.
+    """
+    shared = {key.name for key in (SOURCE, SAMPLE, FIT, NOISE_KIND, NOISE_LEVEL, NOISE_FOLLOW, MODEL, METHOD, RULE)}
+    for name in [str(name) for name in st.session_state]:
+        if name in shared or name.startswith(("class-", "layers-")):
+            st.session_state[name] = st.session_state[name]
 
 
 def class_key(picture_id: str, model: str, fit: Fit) -> SessionKey[int]:

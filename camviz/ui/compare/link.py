@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import streamlit as st
-
 from camviz.models import ModelInfo, list_models
 from camviz.ui.compare.controls import models_for
 from camviz.ui.explore.link import Link, apply, count_classes
-from camviz.ui.links.address_bar import arrived, leave_out
+from camviz.ui.links.address_bar import arrived, leave_out, place_of_notices
 from camviz.ui.links.link_format import Compared, Explored, shown
 from camviz.ui.session import (
     COMPARE_LEVELS,
@@ -37,7 +35,7 @@ def open_link() -> Link:
     linked = arrived(Compared, _PAGE)
     if linked is not None:
         _apply(linked)
-    return Link(st.container(key="link-notices"), _PAGE, _also)
+    return Link(place_of_notices(), _PAGE, _also)
 
 
 def _apply(linked: Compared) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from camviz.html.comparison import Scores, Sort, needed_spread, order
+from camviz.html.comparison import Scores, Sort, best, needed_spread, order
 from camviz.html.comparison_grid import Panel, head_html, numbers_html, row_html, row_skeleton, width
 from camviz.html.score_chart import ScoreRow
 from camviz.html.viewer import Arrangement, pack
@@ -48,6 +48,7 @@ def show_grid(place: DeltaGenerator, grid: Grid, of: Explained, sort: Sort, firs
             Slot(st.container(key="grid-top")),
             [RowPlaces(st.container(), n) for n in range(len(shown.rows))],
         )
+        spoken = Slot(st.container())
     _show_head(head, shown, of, wide)
     rows = list(zip(inside, shown.rows, strict=True))
     for places, row in rows if first else ():
@@ -59,6 +60,7 @@ def show_grid(place: DeltaGenerator, grid: Grid, of: Explained, sort: Sort, firs
         _score_row(places, row, wide)
     for places, row in rows:
         _mark_best(places, row, wide)
+    _announce_best(spoken, shown)
     _score_slowly(place, grid, rows, wide)
     sorting = _identity(grid), sort
     if _sorted(grid, sort) != shown and COMPARE_SORTED.get() != sorting:
@@ -138,6 +140,14 @@ def _mark_best(places: RowPlaces, row: Row, wide: float) -> None:
         while (index := needed_spread(scores_of(row), _spreads(row))) is not None:
             arcc_spread(row.cells[index].of, row.cells[index].recipe)
         _show_numbers(places, row, wide)
+
+
+def _announce_best(place: Slot, grid: Grid) -> None:
+    """Have screen readers say which maps are marked."""
+    found = [(row, best(scores_of(row), _spreads(row))) for row in grid.rows]
+    leaders = [describe(row.cells[index])[0] for row, index in found if index is not None]
+    words = f"Best of their rows by ARCC: {'; '.join(leaders)}." if leaders else "No map clearly leads its row by ARCC."
+    viewer.announce(place, "grid-spoken", words)
 
 
 def _score_slowly(place: DeltaGenerator, grid: Grid, rows: list[tuple[RowPlaces, Row]], wide: float) -> None:

@@ -6,14 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import streamlit as st
-
 from camviz import shapes
 from camviz.images import Fit
 from camviz.models import IMAGENET, ModelInfo, Net
 from camviz.samples import SAMPLES
 from camviz.ui.escaping import code
-from camviz.ui.links.address_bar import arrived, keep, leave_out, tell
+from camviz.ui.links.address_bar import arrived, keep, leave_out, place_of_notices, tell
 from camviz.ui.links.link_format import DIGITS, Explored, plain, shown
 from camviz.ui.server.sharing import shared_host
 from camviz.ui.server.streamlit_internals import DeltaGenerator
@@ -121,7 +119,7 @@ def open_link() -> Link:
     linked = arrived(Explored, _PAGE)
     if linked is not None:
         apply(linked)
-    return Link(st.container(key="link-notices"))
+    return Link(place_of_notices())
 
 
 def apply(found: Explored) -> SessionKey[int]:

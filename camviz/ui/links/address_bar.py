@@ -11,6 +11,11 @@ from camviz.ui.server.streamlit_internals import DeltaGenerator, Slot, came_by_h
 from camviz.ui.session import LINK_LAST, LINK_LEFT_OUT, LINK_TOLD_AT
 
 
+def place_of_notices() -> DeltaGenerator:
+    """Make the place for messages about a page's link, at the page's top."""
+    return st.container(key="link-notices")
+
+
 def arrived(kind: type[State], page: str) -> State | None:
     """The state in the address, if the user has just opened it: at the start of a visit or by the browser's history.
 

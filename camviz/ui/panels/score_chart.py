@@ -10,7 +10,7 @@ from camviz.html.score_chart import Kind, ScoreRow, scores_html
 from camviz.html.viewer import pack_scores
 from camviz.html.words import conclusion
 from camviz.methods import METHODS, Progress
-from camviz.metrics import SCORES
+from camviz.metrics import SCORES, available
 from camviz.recipe import Recipe
 from camviz.results.finding import BASELINES, MapScores, result_title, size_title
 from camviz.ui.panels import viewer
@@ -56,7 +56,7 @@ class ScorePlaces:
         """Reserve the space while nothing is computed yet."""
         kinds: list[tuple[Kind, int]] = [("result", 1), ("layer", layers), ("baseline", len(BASELINES))]
         rows = [ScoreRow("\u00a0", "", kind) for kind, count in kinds for _ in range(count)]
-        self.chart.html(scores_html(rows, [name for name in SCORES if not SCORES[name].needs_mask]))
+        self.chart.html(scores_html(rows, available(mask=False)))
         self.words.markdown(":gray[Scoring …]")
 
 
@@ -89,19 +89,22 @@ def show_scores(places: ScorePlaces, of: Explained, recipe: Recipe, clean: Expla
                 if row != rows[index]:  # computed now, or meanwhile by another user's page
                     rows[index] = row
                     places.chart.html(scores_html(rows, names))
-        places.words.markdown("\n\n".join(conclusion(unscored(of, recipe), rows)))
-    _speak(places, of, recipe, rows, clean)
+        sentences = conclusion(unscored(of, recipe), rows)
+        places.words.markdown("\n\n".join(sentences))
+    _speak(places, of, recipe, rows, clean, sentences[0].replace("**", ""))
 
 
-def _speak(places: ScorePlaces, of: Explained, recipe: Recipe, rows: list[ScoreRow], clean: Explained | None) -> None:
-    """Add each panel's score to its description for screen readers."""
+def _speak(
+    places: ScorePlaces, of: Explained, recipe: Recipe, rows: list[ScoreRow], clean: Explained | None, verdict: str
+) -> None:
+    """Add each panel's score to its description for screen readers, and the verdict to the result's."""
     count = len(recipe.layers)
     maps = dict(zip([2 * count - 1, *range(count)], [row for row in rows if row.kind != "baseline"], strict=False))
     scores = {subject(of, recipe): {index: row.value("arcc") for index, row in maps.items()}}
     if clean is not None:
         scores[subject(clean, recipe)] = {index: row.before["arcc"] for index, row in maps.items()}
     known = {name: {i: score for i, score in some.items() if score is not None} for name, some in scores.items()}
-    viewer.show(places.spoken, "spoken", pack_scores(known))
+    viewer.show(places.spoken, "spoken", pack_scores(known, {subject(of, recipe): verdict}))
 
 
 def row_of_map(of: Explained, recipe: Recipe) -> ScoreRow:

@@ -30,6 +30,11 @@ def prepare() -> None:
     _component()(key="viewer-script", data=viewer.pack_scores({}))
 
 
+def announce(place: Slot, key: str, words: str) -> None:
+    """Have screen readers say a sentence, once; `place` stays empty."""
+    show(place, key, viewer.pack_announcement(words))
+
+
 def show(place: Slot, key: str, message: bytes, on_pick: OnPick | None = None, on_paste: OnPaste | None = None) -> None:
     """Send a message to a place; the old content stays until the new one is drawn.
 

@@ -10,7 +10,7 @@ import streamlit as st
 from camviz.models import ModelInfo
 from camviz.samples import SAMPLES
 from camviz.ui.escaping import code
-from camviz.ui.links.address_bar import arrived, keep, tell
+from camviz.ui.links.address_bar import arrived, keep, place_of_notices, tell
 from camviz.ui.links.link_format import DIGITS, Swept, plain
 from camviz.ui.server.streamlit_internals import DeltaGenerator
 from camviz.ui.session import (
@@ -96,7 +96,7 @@ def open_link() -> Link:
     linked = arrived(Swept, _PAGE)
     if linked is not None:
         _apply(linked)
-    return Link(st.container(key="link-notices"))
+    return Link(place_of_notices())
 
 
 def _apply(linked: Swept) -> None:

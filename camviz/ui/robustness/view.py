@@ -15,9 +15,10 @@ from camviz.results.exports import as_cell
 from camviz.statistics import Interval, bootstrap, compare, in_words
 from camviz.study import per_image
 from camviz.ui.links.link_format import ALL_NOISE
+from camviz.ui.panels import viewer
 from camviz.ui.robustness.charts import curves_figure, measures_figure, ranks_figure
 from camviz.ui.robustness.sweep import Plan, usable
-from camviz.ui.server.streamlit_internals import ColumnConfig
+from camviz.ui.server.streamlit_internals import ColumnConfig, Slot
 from camviz.ui.session import SWEEP_COMPARED, SWEEP_SHOWN, settle
 from camviz.workbench.maps import view_uri
 from camviz.workbench.noisy_copies import count_segments
@@ -96,7 +97,9 @@ def _show_statistics(values: pd.DataFrame) -> None:
         return
     if len(comparison.methods) > 1:
         st.plotly_chart(ranks_figure(comparison), key="sweep_ranks", config=_PLAIN)
-    st.markdown("\n".join(f"- {sentence}" for sentence in in_words(comparison)))
+    sentences = in_words(comparison)
+    st.markdown("\n".join(f"- {sentence}" for sentence in sentences))
+    viewer.announce(Slot(st.container()), "sweep-spoken", " ".join(sentences))
     with st.popover("Every pair", icon=":material/table:"):
         pairs = pd.DataFrame(comparison.pairs)
         st.dataframe(pairs.round(4), hide_index=True, key="sweep_pairs")
