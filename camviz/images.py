@@ -29,8 +29,9 @@ _READABLE = "use a PNG, JPEG, WebP, AVIF, BMP, GIF or TIFF picture"
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 _TIFF = {info.name: tag for tag, info in TiffTags.TAGS_V2.items()}
-# EXIF orientation -> whether to swap rows and columns, and the steps along rows and columns, which make it upright.
-_TURNS = {
+# Whether to swap rows and columns, and the steps along rows and columns, which make a picture upright.
+Turn = tuple[bool, int, int]
+_TURNS: dict[int, Turn] = {  # by EXIF orientation
     2: (False, 1, -1),
     3: (False, -1, -1),
     4: (False, -1, 1),
@@ -108,6 +109,12 @@ def _open(source: str | Path | bytes | BinaryIO) -> BinaryIO:
 
 
 def _decode(stream: BinaryIO, most: int) -> NDArray[np.uint8]:
+    pixels, turn = _as_stored(stream, most)
+    return pixels if turn is None else _turned(pixels, *turn)  # now that the decoder's memory is free
+
+
+def _as_stored(stream: BinaryIO, most: int) -> tuple[NDArray[np.uint8], Turn | None]:
+    """Decode a picture as it is stored; also return how to make it upright."""
     if not stream.read(1):
         raise ImageError(f"The file is empty: {_READABLE}.")
     with Image.open(stream, formats=FORMATS) as picture:
@@ -119,8 +126,7 @@ def _decode(stream: BinaryIO, most: int) -> NDArray[np.uint8]:
         picture.load()
         turn, profile = _turn(picture), picture.info.get("icc_profile")
         plain = Image.fromarray(_to_grey(picture)) if _is_deep(picture) else picture
-        pixels = _to_array(plain, profile)
-    return pixels if turn is None else _turned(pixels, *turn)  # now that the decoder's memory is free
+        return _to_array(plain, profile), turn
 
 
 def _why_unidentified(stream: BinaryIO) -> str:
@@ -170,7 +176,7 @@ def _turned(pixels: NDArray[np.uint8], swap: bool, rows: int, columns: int) -> N
     return np.ascontiguousarray(swapped[::rows, ::columns])
 
 
-def _turn(picture: Image.Image) -> tuple[bool, int, int] | None:
+def _turn(picture: Image.Image) -> Turn | None:
     """How to make the picture upright; None if it is."""
     try:
         return _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))

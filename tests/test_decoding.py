@@ -174,7 +174,7 @@ def test_a_turned_picture_of_forty_megapixels(guarded):
     """WebP's decoder takes the most memory: the picture is turned once that is free."""
     turned = Image.Exif()
     turned[ExifTags.Base.Orientation] = 6
-    data = forty_megapixels(format="WEBP", lossless=True, quality=0, method=0, exif=turned)
+    data = forty_megapixels(67, format="WEBP", lossless=True, exif=turned)
     assert guarded.size(data) == (7700, 5190)
 
 
@@ -185,8 +185,9 @@ def test_a_photograph_with_a_film_behind_it(guarded):
     assert guarded.size(PHOTO + film) == guarded.size(PHOTO)
 
 
-def forty_megapixels(**options):
-    rows = np.random.default_rng(0).integers(0, 256, (519, 770, 3), dtype=np.uint8)
+def forty_megapixels(detail=519, **options):
+    """An encoded picture of so many rows of random colours, enlarged."""
+    rows = np.random.default_rng(0).integers(0, 256, (detail, 770, 3), dtype=np.uint8)
     stream = io.BytesIO()
     Image.fromarray(rows).resize((7700, 5190)).save(stream, **options)
     return stream.getvalue()
