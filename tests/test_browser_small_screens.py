@@ -7,6 +7,7 @@ from playwright.sync_api import expect
 from shape_result import MODEL, PNG, RECIPE
 
 import camviz
+from camviz.html.report import report
 from camviz.results import bundle
 from camviz.results.finding import Settings
 from camviz.workbench.findings import find
@@ -19,6 +20,8 @@ PRINTED = {
     ".cv-scores :is([role=columnheader], [role=rowheader], [role=cell]), .st-key-score-words p, .cv-guide p",
     "compare": ".cv-title, .cv-tools, .cv-grid > p, .cv-grid :is(.cv-pic, h4, .cv-grid-name > p, .cv-bar)",
     "robustness": "h1, .cv-step-by-step p, .cv-pictures :is(.cv-pic, figcaption), [data-testid=stProgress]",
+    "report": ".cv-title, .cv-tools, .cv-strip :is(h4, .cv-pic, figcaption), .cv-below p, "
+    ".cv-scores :is([role=columnheader], [role=rowheader], [role=cell]), td, th, caption",
     "reproduce": ".cv-title, .cv-tools, .cv-panes :is(h4, .cv-pic, figcaption), .cv-opened :is(h4, th, td, dt, dd)",
 }
 PLACES = """selector => [...document.querySelectorAll(selector)].filter(e => e.checkVisibility()).map(e => {
@@ -107,9 +110,11 @@ def test_explore(small):
 
 
 def test_compare(small):
-    page = small("/compare?v=1&compare=layers&photo=Cat&methods=gradcam&layers=_swish")
+    page = small("/compare?v=1&compare=layers&photo=Cat&methods=gradcam")
     page.wait_for_selector(".cv-grid figure:has(.cv-pin) canvas")
     page.wait_for_function("!document.querySelector('.cv-wait')")
+    grid = page.locator(".st-key-grid")
+    assert grid.evaluate("grid => grid.scrollWidth - grid.clientWidth") <= 0  # five maps side by side
     on_both(page, "compare", ".cv-grid figure:has(.cv-pin)")
 
 
@@ -128,3 +133,17 @@ def test_reproduce(small):
     page.locator("input[type=file]").set_input_files(file)
     expect(page.locator(".cv-panes canvas[data-result]")).to_have_count(2)
     on_both(page, "reproduce", ".cv-panes [data-result]")
+
+
+def test_a_report_on_a_phone(profile, tmp_path):
+    found = find(camviz.load_model(MODEL, "cpu"), PNG, "shapes:test/12", Settings(MODEL, RECIPE))
+    (tmp_path / "report.html").write_bytes(report(found))
+    page = profile.new_page()
+    resize(page, "phone")
+    page.goto(f"file://{tmp_path}/report.html")
+    page.locator(".cv-strip canvas").first.wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") == 0
+    printed = places(page, PRINTED["report"])
+    assert len(printed) > 30
+    assert [(a["said"], b["said"]) for a, b in combinations(printed, 2) if overlap(a, b)] == []
+    page.close()

@@ -36,6 +36,17 @@ body { margin: 0; }
 .cv-hottest caption { text-align: left; padding-inline: 1rem; font-weight: 600; }
 .cv-hottest td { vertical-align: top; font-variant-numeric: tabular-nums; }
 .cv-below { display: grid; grid-template-columns: minmax(0, 2.4fr) minmax(0, 1fr); gap: 2rem; }
+/* A phone: the verdict, then the scores, and each row of a table as a block. */
+@media (max-width: 40rem) {
+  .stApp { padding: 1rem; }
+  .cv-below { grid-template-columns: minmax(0, 1fr); gap: 0.6rem; }
+  .cv-below > :last-child { order: -1; }
+  .stApp table, .stApp :is(tbody, tr, th, td, caption) { display: block; }
+  .stApp table { margin-left: 0; }
+  .stApp th { white-space: normal; padding-top: 0.5rem; }
+  .cv-hottest caption { padding-inline: 0; }
+  .cv-hottest tr:first-child { display: none; }
+}
 """
 _MOST = 3  # regions of a map that are listed
 _START = """
