@@ -55,6 +55,7 @@ def unseen(profile, address):
     expect(page.locator(".cv-outdated")).to_have_count(0)
     page.get_by_role("button", name="Server").click()
     expect(page.locator(".cv-engine")).to_be_visible()
+    page.wait_for_function("![...unseen].some(one => document.querySelector(one))")  # it is about to go again
     page.keyboard.press("Escape")
     page.get_by_role("radio", name="Shapes").click()
     page.get_by_role("button", name="Gallery").click()
