@@ -18,7 +18,7 @@ def test_first_screen_explains_a_photograph_without_a_click(page):
     scores = page.locator(".cv-scores .cv-main").all_inner_texts()
     assert len(scores) == 7
     assert all(0 <= float(score) <= 1 for score in scores)
-    expect(page.get_by_text("RefineCAM scores")).to_be_visible()
+    expect(page.locator(".st-key-score-words").get_by_text("RefineCAM scores")).to_be_visible()
     bottom = page.locator(".cv-scores").bounding_box()
     assert bottom["y"] + bottom["height"] < 900, "the scores must be on the first screen"
 
@@ -71,7 +71,7 @@ def test_a_class_can_be_found_by_typing(page):
     wait_for_change(page, before)
     expect(page.locator(".cv-title")).to_contain_text("see Egyptian cat?")
     expect(page.locator(".cv-chosen")).to_contain_text("Egyptian cat")
-    expect(page.get_by_text("No map can be scored here")).to_be_visible()
+    expect(page.locator(".st-key-score-words").get_by_text("No map can be scored here")).to_be_visible()
 
 
 def test_an_upload_is_explained_whatever_its_name_and_can_be_forgotten(page):

@@ -263,3 +263,30 @@ def after_docstring(text, line):
     """A module's text with one more line below its docstring."""
     docstring, rest = text.split("\n\n", 1)
     return f"{docstring}\n\n{line}\n{rest}"
+
+
+# What the steps that have no example name, and the file in which they say it stands.
+NAMED = {
+    "FEATURED": "camviz/models/torchvision.py",
+    "stage_layers": "camviz/models/layers.py",
+    "test_layers_of_torchvision_families": "tests/test_models.py",
+    "ARCHITECTURES": "camviz/models/architectures.py",
+    "camviz.train": "camviz/train/__main__.py",
+    "begin_page": "pages/compare.py",
+    "with gpu_memory(net)": "pages/compare.py",
+    "shared_host()": "pages/compare.py",
+    "st.Page(...)": "camviz/ui/page_frame.py",
+    "PageState": "camviz/ui/links/link_format.py",
+}
+
+
+def test_the_steps_for_a_model_family_and_a_page_name_what_is_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    steps = text[text.index("## Add a model family") : text.index("## Words")]
+    for name, file in NAMED.items():
+        assert f"`{name}`" in steps
+        assert file in steps or file == "camviz/train/__main__.py"
+        assert name.removesuffix("...)") in (ROOT / file).read_text(encoding="utf-8")
+    paths = {path for path in re.findall(r"`((?:tests|pages|camviz|docs)/[^`*]+)`", steps) if "yours" not in path}
+    assert len(paths) >= 4
+    assert [path for path in paths if not (ROOT / path).exists()] == []

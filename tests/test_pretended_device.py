@@ -243,6 +243,7 @@ def test_captures_of_several_targets(device):
 
 # Over four layers; a second look where a map is blank. Of slow methods: to stack channels that are alike, once a layer,
 # and in Ablation-CAM to compare an unchanged copy, once a layer and picture and once a run.
+# Principal components come from an eigen-solver, for which a real GPU waits once more a layer (benchmarks/gpu.md).
 BOUNDS = dict.fromkeys(METHODS, 2) | {"eigencam": 3, "eigengradcam": 3, "random": 3, "scorecam": 6,
           "scorecam-fast": 6, "ablationcam": 22, "ablationcam-fast": 22}  # fmt: skip
 
