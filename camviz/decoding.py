@@ -25,8 +25,8 @@ from PIL import Image
 
 from camviz.images import MAX_PIXELS, TOO_MUCH_WORK, Fit, ImageError, fit_view, load_image
 
-# What a file may take: of a processor core, and of memory beside the 30 MB of the process itself.
-SECONDS, MEGABYTES = 4.0, 730
+# What a file may take: of a processor core, and of memory: 700 million bytes.
+SECONDS, MEGABYTES = 4.0, 668
 _TICK = 0.02  # seconds between two looks at what it has taken
 _CRASHED = "This picture is damaged, and made the decoder fail: save or download it again."
 

@@ -178,6 +178,13 @@ def test_a_turned_picture_of_forty_megapixels(guarded):
     assert guarded.size(data) == (7700, 5190)
 
 
+def test_a_large_webp_picture(guarded):
+    """Of 40 megapixels and 48 MB, nearly as large as an upload can be."""
+    data = forty_megapixels(170, format="WEBP", lossless=True, quality=0, method=0)
+    assert 45e6 < len(data) < 50e6
+    assert guarded.size(data) == (5190, 7700)
+
+
 def test_a_photograph_with_a_film_behind_it(guarded):
     """As some phones append it: bytes that begin a scan stand in it by chance."""
     film = np.random.default_rng(0).integers(0, 256, 12_000_000, dtype=np.uint8).tobytes()
@@ -187,7 +194,7 @@ def test_a_photograph_with_a_film_behind_it(guarded):
 
 def forty_megapixels(detail=519, **options):
     """An encoded picture of so many rows of random colours, enlarged."""
-    rows = np.random.default_rng(0).integers(0, 256, (detail, 770, 3), dtype=np.uint8)
+    rows = np.random.default_rng(0).integers(0, 256, (detail, int(1.483 * detail), 3), dtype=np.uint8)
     stream = io.BytesIO()
     Image.fromarray(rows).resize((7700, 5190)).save(stream, **options)
     return stream.getvalue()
