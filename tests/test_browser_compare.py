@@ -25,6 +25,17 @@ def names(page: Page) -> list[str]:
     return page.locator(".cv-grid-name h4").all_inner_texts()
 
 
+# Where two rows' numbers are, at a moment at which both are drawn: they are replaced while they come.
+NUMBERS = """() => {
+    const found = [...document.querySelectorAll(".cv-numbers")].map((row) => row.getBoundingClientRect());
+    return found.length === 2 && found.every((place) => place.height) && found.map((place) => place.toJSON());
+}"""
+
+
+def places_of_numbers(page: Page) -> list[dict[str, float]]:
+    return page.wait_for_function(NUMBERS).json_value()
+
+
 @pytest.fixture
 def grid(visit):
     """Two methods by two layers and their merge."""
@@ -51,10 +62,10 @@ def test_nothing_moves_while_the_numbers_come(visit):
     expect(page.locator(".st-key-grid canvas[data-map]")).to_have_count(6)
     expect(page.locator(".st-key-grid .cv-number")).to_have_count(6)
     expect(page.locator(".cv-tools select").first).to_be_visible()  # the last thing to come above the grid
-    before = [page.locator(".cv-numbers").nth(row).bounding_box() for row in range(2)]
+    before = places_of_numbers(page)
     expect(page.locator(".st-key-grid .cv-best").nth(1)).to_be_visible()  # the last to come, one for each picture
     expect(page.locator(".cv-announced")).to_have_text(re.compile("^Best of their rows by ARCC: .+; .+\\.$"))
-    after = [page.locator(".cv-numbers").nth(row).bounding_box() for row in range(2)]
+    after = places_of_numbers(page)
     assert all(abs(now[side] - then[side]) <= 1 for then, now in zip(before, after, strict=True) for side in now)
 
 
