@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from camviz.metrics.evidence import Evidence
 from camviz.network.batching import forward
 from camviz.network.capture import Target
+from camviz.network.logits import class_probabilities
 
 
 def gaussian_infidelity(
@@ -46,8 +47,7 @@ def gaussian_infidelity(
     noise = [deviation * torch.randn(x.shape[1:], generator=generator) for _ in range(draws)]
     with torch.no_grad():
         logits = torch.stack([forward(module, x - one.to(x)) for one in noise])
-    probability = torch.cat([evidence.clean_logits[None], logits]).cpu().double().softmax(-1)
-    of_class = probability.gather(-1, evidence.classes.cpu().expand(draws + 1, -1)[..., None])[..., 0]
+    of_class = class_probabilities(torch.cat([evidence.clean_logits[None], logits]), evidence.classes)
     effect = (of_class[:1] - of_class[1:])[:, None]  # (draws, 1, B)
     heat = torch.einsum("dhw,mbhw->dmb", torch.stack(noise).double().sum(1), evidence.maps.cpu().double())
     scale = (heat * effect).mean(0) / heat.square().mean(0)

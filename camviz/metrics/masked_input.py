@@ -9,6 +9,7 @@ from camviz.metrics.arcc import harmonic_mean
 from camviz.metrics.evidence import Evidence
 from camviz.metrics.registry import Notes, score
 from camviz.network.batching import forward
+from camviz.network.logits import class_probabilities
 
 _GRAD_CAM_PLUS_PLUS = "Chattopadhay et al., arXiv 1710.11063"
 
@@ -82,8 +83,7 @@ def _probabilities(evidence: Evidence) -> tuple[Tensor, Tensor]:
     masked = evidence.x * evidence.maps[:, :, None].to(evidence.x)
     with torch.no_grad():
         logits = forward(evidence.module, masked.flatten(0, 1)).unflatten(0, evidence.maps.shape[:2])
-    both = torch.cat([evidence.clean_logits[None], logits]).cpu().double().softmax(-1)  # some devices have no float64
-    of_class = both.gather(-1, evidence.classes.cpu().expand(len(both), -1)[..., None])[..., 0]
+    of_class = class_probabilities(torch.cat([evidence.clean_logits[None], logits]), evidence.classes)
     return of_class[0], of_class[1:]
 
 

@@ -18,6 +18,12 @@ def network_logits(module: nn.Module, x: Tensor) -> Tensor:
     return logits_of(module(x.clone()), len(x))  # some networks normalise their input in place
 
 
+def class_probabilities(logits: Tensor, classes: Tensor) -> Tensor:
+    """The probability of one class for each image: logits (N, B, C), classes (B,) -> float64 (N, B), on the CPU."""
+    probabilities = logits.cpu().double().softmax(-1)  # some devices have no float64
+    return probabilities.gather(-1, classes.cpu().expand(len(logits), -1)[..., None])[..., 0]
+
+
 def logits_of(output: object, batch: int) -> Tensor:
     """Return the output of a network for `batch` images as logits (B, classes).
 

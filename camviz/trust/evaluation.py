@@ -187,8 +187,8 @@ def _with_masks(names: Sequence[str]) -> list[str]:
     return [*names, *(name for name in mask_scores() if name not in names)]
 
 
-def _seen(net: Net, case: Case, fit: Fit, number: int) -> tuple[Tensor, Tensor] | str:
-    """A case as the network sees it, x (1, 3, h, w) and its mask, bool (1, h, w); or why it is left out."""
+def _seen(net: Net, case: Case, fit: Fit, number: int) -> tuple[Tensor, Tensor, Tensor] | str:
+    """A case as the network sees it: x (1, 3, h, w), its mask, bool (1, h, w), and logits; or why it is left out."""
     image, mask = np.asarray(case.image), np.asarray(case.mask)
     if mask.dtype != np.bool_ or mask.shape != image.shape[:2]:
         raise ValueError(
@@ -202,21 +202,27 @@ def _seen(net: Net, case: Case, fit: Fit, number: int) -> tuple[Tensor, Tensor] 
         return f"the mask is {'everything' if shown.all() else 'empty'} in the network's view"
     x = net.preprocess(image, fit)
     with torch.no_grad():
-        predicted = int(network_logits(net.module, x).argmax())
+        logits = network_logits(net.module, x)
+    predicted = int(logits.argmax())
     if case.label is not None and case.label != predicted:
         return f"the network sees {net.labels[predicted]}, not {net.labels[case.label]}"
-    return x, torch.from_numpy(shown)[None]
+    return x, torch.from_numpy(shown)[None], logits
 
 
 def _rows(
-    net: Net, x: Tensor, mask: Tensor, recipes: Mapping[str, Recipe], names: Sequence[str], seed: int, same_area: bool
+    net: Net,
+    x: Tensor,
+    mask: Tensor,
+    logits: Tensor,
+    recipes: Mapping[str, Recipe],
+    names: Sequence[str],
+    seed: int,
+    same_area: bool,
 ) -> list[dict[str, object]]:
     """The scores of each map of one picture, x (1, 3, h, w), whose mask is bool (1, h, w)."""
     layers = dict.fromkeys(layer for recipe in recipes.values() for layer in recipe.layers)
     shared = SharedCaptures(tuple(layers))
     explains_on = [partial(_explain, shared, recipe, seed if same_area else None) for recipe in recipes.values()]
-    with torch.no_grad():
-        logits = network_logits(net.module, x)
     target = logits.argmax(1)
     evidence = Evidence(
         net.module,
