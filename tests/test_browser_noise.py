@@ -136,7 +136,8 @@ def test_a_sweep_is_stopped_resumed_looked_at_and_taken_away(visit, address, tmp
     expect(progress).to_contain_text(re.compile(r"2 pictures|[1-9]\d* of 24 noisy copies"))
     page.get_by_role("button", name=re.compile("Start|Resume")).click()
     expect(progress).to_contain_text("Done")
-    expect(page.locator(".js-plotly-plot")).to_have_count(4)
+    expect(page.locator(".cv-intervals [role=row]")).to_have_count(3 * 5)
+    expect(page.locator(".js-plotly-plot")).to_have_count(3)
     expect(page.locator(".cv-regions canvas")).to_have_count(3)
     expect(page.locator(".cv-step")).to_have_count(3)
     with page.expect_download() as download:

@@ -20,6 +20,7 @@ PRINTED = {
     ".cv-scores :is([role=columnheader], [role=rowheader], [role=cell]), .st-key-score-words p, .cv-guide p",
     "compare": ".cv-title, .cv-tools, .cv-grid > p, .cv-grid :is(.cv-pic, h4, .cv-grid-name > p, .cv-bar)",
     "robustness": "h1, .cv-step-by-step p, .cv-pictures :is(.cv-pic, figcaption), [data-testid=stProgress]",
+    "sweep": "h1, .cv-intervals :is(h4, [role=rowheader], [role=cell], .cv-ticks), .js-plotly-plot, [data-testid=stDataFrame]",
     "report": ".cv-title, .cv-tools, .cv-strip :is(h4, .cv-pic, figcaption), .cv-below p, "
     ".cv-scores :is([role=columnheader], [role=rowheader], [role=cell]), td, th, caption",
     "reproduce": ".cv-title, .cv-tools, .cv-panes :is(h4, .cv-pic, figcaption), .cv-opened :is(h4, th, td, dt, dd)",
@@ -69,7 +70,7 @@ def places(page, selector):
 
 def check(page, name, first, tools):
     """Nothing scrolls sideways or overprints, and what matters most is on the first screen."""
-    assert page.evaluate(SIDEWAYS) == [0, 0]
+    page.wait_for_function(f"({SIDEWAYS})().every(wide => wide === 0)")  # charts take their new width a moment later
     printed = places(page, PRINTED[name])
     assert len(printed) > 3
     assert [(a["said"], b["said"]) for a, b in combinations(printed, 2) if overlap(a, b)] == []
@@ -123,6 +124,11 @@ def test_robustness(small):
     for part in (".cv-pictures img", "[data-testid=stBaseButton-primary]"):  # they come in any order
         page.wait_for_selector(part)
     on_both(page, "robustness", "[data-testid=stBaseButton-primary]", tools=False)
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator("[data-testid=stProgress]")).to_contain_text("Done")
+    expect(page.locator(".js-plotly-plot").first).to_be_visible()
+    resize(page, "phone")
+    on_both(page, "sweep", "[data-testid=stProgress]", tools=False)
 
 
 def test_reproduce(small):

@@ -1,15 +1,13 @@
-"""Charts of a sweep's results: measures with intervals, curves, average ranks, and one region's rank."""
+"""Charts of a sweep's results: curves, average ranks, and one region's rank."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 import plotly.graph_objects as go
 
-from camviz.html.words import MEASURES
-from camviz.statistics import Comparison, Interval, groups
+from camviz.statistics import Comparison, groups
 
 # Colour-blind safe (Okabe and Ito), on light and on dark backgrounds.
 COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2", "#9a8f10", "#8a857d")
@@ -19,69 +17,6 @@ _GREY = "#8a857d"
 def colours(names: Sequence[str]) -> dict[str, str]:
     """A colour for each explanation."""
     return {name: COLOURS[index % len(COLOURS)] for index, name in enumerate(names)}
-
-
-def measures_figure(found: Mapping[str, Mapping[str, Interval]]) -> go.Figure:
-    """The three measures side by side, one row per explanation: a point with its interval over the pictures.
-
-    Args:
-        found: the intervals by measure and explanation; a NaN is shown as "undefined".
-    """
-    chart = go.Figure()
-    names = list(next(iter(found.values())))
-    paint = colours(names)
-    for index, (measure, title) in enumerate(MEASURES.items()):
-        axis = "" if index == 0 else str(index + 1)
-        for name, interval in found[measure].items():
-            known = not math.isnan(interval.value)
-            chart.add_scatter(
-                x=[interval.value if known else 0.5],
-                y=[name],
-                xaxis=f"x{axis}",
-                yaxis="y",
-                mode="markers" if known else "text",
-                text=["" if known else "undefined"],
-                textfont={"color": _GREY},
-                marker={"size": 11, "color": paint[name]},
-                error_x={
-                    "visible": known,
-                    "type": "data",
-                    "symmetric": False,
-                    "array": [interval.high - interval.value],
-                    "arrayminus": [interval.value - interval.low],
-                    "color": paint[name],
-                    "thickness": 2,
-                    "width": 4,
-                },
-                hovertemplate=f"{name}<br>{title} %{{x:.2f}}<br>{_range(interval)}<extra></extra>",
-                showlegend=False,
-            )
-        start = index * 0.345
-        chart.update_layout(
-            {
-                f"xaxis{axis}": {
-                    "domain": [start, start + 0.31],
-                    "range": [-0.02, 1.02],
-                    "title": {"text": title, "standoff": 6},
-                    "fixedrange": True,
-                    "anchor": "y",
-                }
-            }
-        )
-    chart.update_layout(
-        height=90 + 30 * len(names),
-        margin={"l": 8, "r": 8, "t": 6, "b": 8},
-        yaxis={"categoryorder": "array", "categoryarray": names[::-1], "fixedrange": True, "automargin": True},
-        hovermode="closest",
-        dragmode=False,
-    )
-    return chart
-
-
-def _range(interval: Interval) -> str:
-    if math.isnan(interval.low):
-        return f"{interval.n} picture, no interval" if interval.n == 1 else "no pictures"
-    return f"95 %: {interval.low:.2f} to {interval.high:.2f} on {interval.n} pictures"
 
 
 def curves_figure(table: pd.DataFrame, by_chance: float) -> go.Figure:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from camviz.html.interval_chart import intervals_html
 from camviz.html.words import MEASURES, ROBUSTNESS_STEPS
 from camviz.noise import KINDS
 from camviz.noise.rank_overlap import chance
@@ -16,7 +17,7 @@ from camviz.statistics import Interval, bootstrap, compare, in_words
 from camviz.study import per_image
 from camviz.ui.links.link_format import ALL_NOISE
 from camviz.ui.panels import viewer
-from camviz.ui.robustness.charts import curves_figure, measures_figure, ranks_figure
+from camviz.ui.robustness.charts import colours, curves_figure, ranks_figure
 from camviz.ui.robustness.sweep import Plan, usable
 from camviz.ui.server.streamlit_internals import ColumnConfig, Slot
 from camviz.ui.session import SWEEP_COMPARED, SWEEP_SHOWN, settle
@@ -46,7 +47,8 @@ def show_results(plan: Plan, table: pd.DataFrame) -> None:
     left, right = st.columns(2, gap="medium")
     with left:
         st.markdown("**How well maps follow:** means over the pictures, with 95 % intervals")
-        st.plotly_chart(measures_figure(measures(values)), key="sweep_measures", config=_PLAIN)
+        with st.container(key="sweep_measures"):
+            _show_measures(values)
         _show_statistics(values)
     with right:
         st.markdown("**How overlap fades:** overlap of the rankings by noise level")
@@ -64,6 +66,12 @@ def show_pictures(plan: Plan) -> None:
     more = len(usable(plan)) - _SHOWN
     rest = f"<p>and {more} more</p>" if more > 0 else ""
     st.html(f'{ROBUSTNESS_STEPS}<div class="cv-pictures" hidden>{figures}{rest}</div>')
+
+
+def _show_measures(values: pd.DataFrame) -> None:
+    found = measures(values)
+    names = list(next(iter(found.values())))
+    st.html(intervals_html({MEASURES[measure]: rows for measure, rows in found.items()}, colours(names)))
 
 
 def measures(values: pd.DataFrame) -> dict[str, dict[str, Interval]]:
