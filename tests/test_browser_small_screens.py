@@ -20,7 +20,8 @@ PRINTED = {
     ".cv-scores :is([role=columnheader], [role=rowheader], [role=cell]), .st-key-score-words p, .cv-guide p",
     "compare": ".cv-title, .cv-tools, .cv-grid > p, .cv-grid :is(.cv-pic, h4, .cv-grid-name > p, .cv-bar)",
     "robustness": "h1, .cv-step-by-step p, .cv-pictures :is(.cv-pic, figcaption), [data-testid=stProgress]",
-    "sweep": "h1, .cv-intervals :is(h4, [role=rowheader], [role=cell], .cv-ticks), .js-plotly-plot, [data-testid=stDataFrame]",
+    "sweep": "h1, .cv-intervals :is(h4, [role=rowheader], [role=cell], .cv-ticks), .js-plotly-plot, "
+    "[data-testid=stDataFrame]",
     "report": ".cv-title, .cv-tools, .cv-strip :is(h4, .cv-pic, figcaption), .cv-below p, "
     ".cv-scores :is([role=columnheader], [role=rowheader], [role=cell]), td, th, caption",
     "reproduce": ".cv-title, .cv-tools, .cv-panes :is(h4, .cv-pic, figcaption), .cv-opened :is(h4, th, td, dt, dd)",

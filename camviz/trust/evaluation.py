@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from camviz.images import Fit
 from camviz.methods.registry import Progress
 from camviz.metrics import SCORES, Evidence
+from camviz.metrics.evidence import ExplainOn
 from camviz.metrics.mask_scores import mask_scores
 from camviz.models import Net
 from camviz.network.logits import network_logits
@@ -105,7 +106,7 @@ def evaluate(
     rows: list[dict[str, object]] = []
     left_out: list[tuple[int, str]] = []
     for number, case in enumerate(cases):
-        seen = _seen(net, case, fit, number)
+        seen = seen_by(net, case, fit, f"case {number}: ")
         if isinstance(seen, str):
             left_out.append((number, seen))
         else:
@@ -187,16 +188,20 @@ def _with_masks(names: Sequence[str]) -> list[str]:
     return [*names, *(name for name in mask_scores() if name not in names)]
 
 
-def _seen(net: Net, case: Case, fit: Fit, number: int) -> tuple[Tensor, Tensor, Tensor] | str:
-    """A case as the network sees it: x (1, 3, h, w), its mask, bool (1, h, w), and logits; or why it is left out."""
+def seen_by(net: Net, case: Case, fit: Fit = "crop", where: str = "") -> tuple[Tensor, Tensor, Tensor] | str:
+    """A case as the network sees it: x (1, 3, h, w), its mask, bool (1, h, w), and logits; or why it is left out.
+
+    Raises:
+        ValueError: a mask that is not bool or not of the picture's size, a label that is no class of the network; the
+            message begins with `where`.
+    """
     image, mask = np.asarray(case.image), np.asarray(case.mask)
     if mask.dtype != np.bool_ or mask.shape != image.shape[:2]:
         raise ValueError(
-            f"case {number}: the mask must be bool and of the picture's size {image.shape[:2]}, "
-            f"got {mask.dtype} {mask.shape}"
+            f"{where}the mask must be bool and of the picture's size {image.shape[:2]}, got {mask.dtype} {mask.shape}"
         )
     if case.label is not None and not 0 <= case.label < len(net.labels):
-        raise ValueError(f"case {number}: {net.info.title} has {len(net.labels)} classes, so no class {case.label}")
+        raise ValueError(f"{where}{net.info.title} has {len(net.labels)} classes, so no class {case.label}")
     shown = net.view(mask, fit)
     if shown.all() or not shown.any():
         return f"the mask is {'everything' if shown.all() else 'empty'} in the network's view"
@@ -220,21 +225,10 @@ def _rows(
     same_area: bool,
 ) -> list[dict[str, object]]:
     """The scores of each map of one picture, x (1, 3, h, w), whose mask is bool (1, h, w)."""
-    layers = dict.fromkeys(layer for recipe in recipes.values() for layer in recipe.layers)
-    shared = SharedCaptures(tuple(layers))
-    explains_on = [partial(_explain, shared, recipe, seed if same_area else None) for recipe in recipes.values()]
-    target = logits.argmax(1)
-    evidence = Evidence(
-        net.module,
-        x,
-        torch.stack([explain(net.module, x, target) for explain in explains_on]),
-        target,
-        [partial(explain, net.module) for explain in explains_on],
-        explains_on,
-        mask=mask.to(x.device),
-        seed=seed,
-        logits=logits,
-    )
+    makers = list(makers_of(recipes).values())
+    if same_area:
+        makers = [partial(at_equal_area, maker, seed) for maker in makers]
+    evidence = evidence_of(net.module, x, mask, logits, makers, seed)
     values = {name: evidence.values(name)[:, 0].tolist() for name in _with_masks(names)}
     return [
         {
@@ -242,16 +236,37 @@ def _rows(
             "method": recipe.method,
             "layers": ", ".join(recipe.layers),
             "rule": recipe.rule if len(recipe.layers) > 1 else "",
-            "probability": float(logits.softmax(1)[0, target]),
+            "probability": float(logits.softmax(1).amax()),
             **{score: of_maps[number] for score, of_maps in values.items()},
         }
         for number, (name, recipe) in enumerate(recipes.items())
     ]
 
 
-def _explain(
-    shared: SharedCaptures, recipe: Recipe, seed: int | None, module: nn.Module, x: Tensor, target: Tensor
-) -> Tensor:
-    """A recipe's maps (B, H, W), given equal areas if there is a seed for that."""
-    maps = shared.explain(recipe, module, x, target)
-    return maps if seed is None else equal_area(maps, seed)
+def makers_of(recipes: Mapping[str, Recipe]) -> dict[str, ExplainOn]:
+    """What makes each recipe's map; makers that explain the same picture one after the other share its capture."""
+    shared = SharedCaptures([layer for recipe in recipes.values() for layer in recipe.layers])
+    return {name: partial(shared.explain, recipe) for name, recipe in recipes.items()}
+
+
+def at_equal_area(maker: ExplainOn, seed: int, module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
+    """A maker's maps (B, H, W), given equal areas."""
+    return equal_area(maker(module, x, target), seed)
+
+
+def evidence_of(
+    module: nn.Module, x: Tensor, mask: Tensor, logits: Tensor, makers: Sequence[ExplainOn], seed: int
+) -> Evidence:
+    """What the scores of one picture's maps are computed from: x (1, 3, h, w), its mask, bool (1, h, w), and logits."""
+    target = logits.argmax(1)
+    return Evidence(
+        module,
+        x,
+        torch.stack([maker(module, x, target) for maker in makers]),
+        target,
+        [partial(maker, module) for maker in makers],
+        makers,
+        mask=mask.to(x.device),
+        seed=seed,
+        logits=logits,
+    )

@@ -1,0 +1,50 @@
+"""Which metric can be trusted? The study of docs/protocol.md on the sealed samples: rows in assets/metric_trust.
+
+Run from the repository's root: `python -m benchmarks.metric_trust`. Each picture's rows are written as they are
+computed, and a later run resumes from there. With all pictures on two cores it takes about five hours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+import camviz
+from camviz.trust.sealed_study import PARTS, PICTURES, STAGES, Part, Stage, run
+
+FOLDER = Path(__file__).parent.parent / "assets" / "metric_trust"
+
+
+def main() -> None:
+    """Measure what is missing."""
+    options = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    options.add_argument("--parts", nargs="+", default=[part.name for part in PARTS])
+    options.add_argument("--stages", nargs="+", default=[stage.name for stage in STAGES])
+    options.add_argument("--pictures", type=int, default=PICTURES, help="at most so many of each part")
+    options.add_argument("--folder", type=Path, default=FOLDER)
+    args = options.parse_args()
+    args.folder.mkdir(exist_ok=True)
+    # With one thread, sums run in a fixed order, and the numbers are the same on every run.
+    torch.set_num_threads(1)
+    for part in (part for part in PARTS if part.name in args.parts):
+        for stage in (stage for stage in STAGES if stage.name in args.stages):
+            measure(part, replace(stage, pictures=min(stage.pictures, args.pictures)), args.folder)
+
+
+def measure(part: Part, stage: Stage, folder: Path) -> None:
+    """Add what is missing to a stage's file, and say how far it is."""
+    start = time.perf_counter()
+
+    def tell(done: int, total: int) -> None:
+        print(f"{time.perf_counter() - start:6.0f} s  {part.name}  {stage.name}  {done} of {total}", file=sys.stderr)
+
+    run(part, stage, camviz.load_model(part.network, "cpu"), folder, tell)
+
+
+if __name__ == "__main__":
+    main()

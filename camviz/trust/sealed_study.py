@@ -1,0 +1,219 @@
+"""The study of metrics on sealed samples, by the protocol in docs/protocol.md: rows in files, which a run resumes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+from torch import Tensor
+
+from camviz.methods.registry import Progress
+from camviz.metrics import Evidence
+from camviz.metrics.evidence import ExplainOn
+from camviz.metrics.patch_agreement import Fill, patch_agreement
+from camviz.models import Net
+from camviz.network.capture import capture
+from camviz.trust.deliberate import from_the_effects, from_the_mask, into_noise, wrong_maps
+from camviz.trust.evaluation import (
+    DEFAULT_SCORES,
+    MERGED,
+    at_equal_area,
+    default_recipes,
+    evidence_of,
+    makers_of,
+    seen_by,
+)
+from camviz.trust.sealed_samples import FIRST, Kind, draw, judge
+
+# The protocol that the rows follow.
+PROTOCOL, VERSION = "camviz-trust", 2
+REFINED = f"gradcam++, {MERGED}"  # the map that is made wrong, and that fades into noise
+PICTURES = 300
+SEED = 0
+_STEPS = 20
+_DECIMALS = 5  # of the values in a file
+_ORDINARY = (*DEFAULT_SCORES, "increase", "mass", "best_iou", "auc", "cosine")
+_ORDER_ALONE = ("insertion", "deletion")
+_CONTROLS: dict[str, tuple[Fill, bool]] = {
+    "faithfulness_shifted": ("impute", True),
+    "faithfulness_blur": ("blur", False),
+    "faithfulness_mean": ("mean", False),
+}
+
+Values = dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One network on one kind of samples."""
+
+    network: str
+    kind: Kind
+
+    @property
+    def name(self) -> str:
+        """How its files are named."""
+        return f"{self.network}-{self.kind}"
+
+
+PARTS = (
+    Part("shapes-resnet18", "plain"),
+    Part("shapes-efficientnet-lite0", "plain"),
+    Part("shapes-vgg11", "plain"),
+    Part("shapes-textured", "plain"),
+    Part("shapes-textured", "textured"),
+    Part("shapes-shortcut", "tagged"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A kept sample as the network sees it: x (1, 3, h, w), its mask, bool (1, h, w), and logits (1, classes)."""
+
+    net: Net
+    x: Tensor
+    mask: Tensor
+    logits: Tensor
+
+    def evidence(self, makers: Sequence[ExplainOn]) -> Evidence:
+        """What the scores of these makers' maps are computed from."""
+        return evidence_of(self.net.module, self.x, self.mask, self.logits, makers, SEED)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One measurement of the first pictures that are kept.
+
+    Attributes:
+        name: the name of its file.
+        pictures: how many.
+        makers: the maps that are scored, by name.
+        scores: their scores.
+        at_equal_area: whether each map is also scored at equal area, after all those that are as they are.
+    """
+
+    name: str
+    pictures: int
+    makers: Callable[[Picture], dict[str, ExplainOn]] = field(repr=False)
+    scores: Callable[[Evidence], Values] = field(repr=False)
+    at_equal_area: bool = True
+
+
+def run(part: Part, stage: Stage, net: Net, folder: Path, progress: Progress | None = None, first: int = FIRST) -> None:
+    """Add what is missing to a stage's file, picture by picture.
+
+    A picture's rows are the same, whichever were measured before it; they hold values of 5 decimals.
+
+    Args:
+        part: which network and samples.
+        stage: what is measured.
+        net: the part's network.
+        folder: where the files are: a part's `judged` samples and the rows of each stage.
+        progress: called with (pictures done, all pictures); an exception from it stops the work.
+        first: the first sample's index.
+    """
+    samples = judged(part, net, folder, first)
+    kept = samples.loc[samples["left_out"] == "", "picture"].iloc[: stage.pictures].tolist()
+    file = folder / f"{part.name}-{stage.name}.parquet"
+    rows = [pd.read_parquet(file)] if file.exists() else []
+    done = set(rows[0]["picture"]) if rows else set()
+    for count, index in enumerate(kept, 1):
+        if index not in done:
+            rows.append(measured(part, stage, net, index))
+            write(pd.concat(rows, ignore_index=True), file)
+        if progress is not None:
+            progress(count, len(kept))
+
+
+def judged(part: Part, net: Net, folder: Path, first: int = FIRST) -> pd.DataFrame:
+    """The part's samples up to the last one that is kept, from its file, which is written if it is missing."""
+    file = folder / f"{part.name}.parquet"
+    if not file.exists():
+        write(judge(net, part.kind, PICTURES, first), file)
+    return pd.read_parquet(file)
+
+
+def measured(part: Part, stage: Stage, net: Net, index: int) -> pd.DataFrame:
+    """The rows of one sample: "picture", "map", "equal_area" and a column for each score."""
+    seen = seen_by(net, draw(part.kind, index))
+    if isinstance(seen, str):
+        raise ValueError(f"sample {index} should have been left out: {seen}")  # noqa: TRY004  (it is a reason)
+    picture = Picture(net, *seen)
+    makers = stage.makers(picture)
+    areas = (False, True) if stage.at_equal_area else (False,)
+    equal = [partial(at_equal_area, maker, SEED) for maker in makers.values()] if stage.at_equal_area else []
+    values = stage.scores(picture.evidence([*makers.values(), *equal]))
+    names = pd.DataFrame(
+        [(index, name, equal_area) for equal_area in areas for name in makers], columns=["picture", "map", "equal_area"]
+    )
+    rounded = pd.DataFrame(values).round(_DECIMALS).astype("float32")
+    return pd.concat([names.astype({"picture": "int32"}), rounded], axis=1)
+
+
+def write(table: pd.DataFrame, file: Path) -> None:
+    """Write a table to a Parquet file, which is never half written."""
+    part = file.with_suffix(".part")
+    table.to_parquet(part, compression="zstd", index=False)
+    part.replace(file)
+
+
+def _ranked(picture: Picture) -> dict[str, ExplainOn]:
+    return makers_of(default_recipes(picture.net))
+
+
+def _refined(picture: Picture) -> ExplainOn:
+    return makers_of({REFINED: default_recipes(picture.net)[REFINED]})[REFINED]
+
+
+def _deliberate(picture: Picture) -> dict[str, ExplainOn]:
+    """RefineCAM itself, made wrong, the masks, and the map that has seen the answers."""
+    refined = _refined(picture)
+    # The effects do not depend on the map that they are computed with.
+    effects = patch_agreement(
+        picture.net.module, picture.x, picture.mask[None].float(), picture.logits.argmax(1)
+    ).effects
+    return {
+        REFINED: refined,
+        **wrong_maps(refined, picture.logits),
+        **from_the_mask(picture.mask, list(_grids(picture))),
+        **from_the_effects(effects, picture.x.shape[-2:]),
+    }
+
+
+def _grids(picture: Picture) -> Iterator[tuple[int, int]]:
+    """The height and width of each layer."""
+    for activations in capture(picture.net.module, picture.x, None, picture.net.layers).activations:
+        height, width = activations.shape[-2:]
+        yield height, width
+
+
+def _fading(picture: Picture) -> dict[str, ExplainOn]:
+    return into_noise(_refined(picture), _STEPS, SEED)
+
+
+def _scores(names: Sequence[str], evidence: Evidence) -> Values:
+    return {name: evidence.values(name)[:, 0].tolist() for name in names}
+
+
+def _slow_scores(evidence: Evidence) -> Values:
+    """Insertion and deletion depend on the order of pixels alone: on the maps at equal area, for both."""
+    by_order = replace(evidence, maps=evidence.maps[len(evidence.maps) // 2 :], explains=None, explains_on=None)
+    found = {name: 2 * values for name, values in _scores(_ORDER_ALONE, by_order).items()}
+    found |= _scores(("max_sensitivity",), evidence)
+    for name, (fill, shifted) in _CONTROLS.items():
+        control = patch_agreement(evidence.module, evidence.x, evidence.maps, evidence.classes, fill, shifted)
+        found[name] = control.correlation[:, 0].tolist()
+    return found
+
+
+_ordinary_scores = partial(_scores, _ORDINARY)
+STAGES = (
+    Stage("ordinary", PICTURES, _ranked, _ordinary_scores),
+    Stage("deliberate", 60, _deliberate, _ordinary_scores),
+    Stage("slow", 60, _ranked, _slow_scores),
+    Stage("fading", 20, _fading, _ordinary_scores),
+    Stage("randomisation", 20, _ranked, partial(_scores, ("randomisation", "randomisation_ssim")), at_equal_area=False),
+)
