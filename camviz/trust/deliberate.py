@@ -34,7 +34,7 @@ def wrong_maps(maker: ExplainOn, logits: Tensor) -> dict[str, ExplainOn]:
     def moved(module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
         return _moved(maker(module, x, target), 2)
 
-    def of_another_class(module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
+    def of_another_class(module: nn.Module, x: Tensor, _: Tensor) -> Tensor:
         return maker(module, x, other)
 
     return {"inverted": inverted, "moved": moved, "another class": of_another_class}
@@ -78,7 +78,7 @@ def into_noise(maker: ExplainOn, steps: int, seed: int) -> dict[str, ExplainOn]:
 
 def _always(map_: Tensor) -> ExplainOn:
     """Make the same map (1, H, W), whatever the input."""
-    return lambda module, x, target: map_.expand(len(x), -1, -1)
+    return lambda _, x, __: map_.expand(len(x), -1, -1)
 
 
 def _moved(maps: Tensor, part: int) -> Tensor:

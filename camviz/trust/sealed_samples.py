@@ -101,7 +101,8 @@ def judge(net: Net, kind: Kind, wanted: int, first: int = FIRST) -> pd.DataFrame
 
     Returns:
         a row for each sample: "picture" (its index), "label", "band", "is_frame", "probability" of its class,
-        "without" and "elsewhere" (the same for these pictures, NaN where there is none), and "left_out", the reason or "".
+        "without" and "elsewhere" (the same for these pictures, NaN where there is none), and "left_out", the reason
+        or "".
     """
     rows: list[dict[str, object]] = []
     kept, index = 0, first

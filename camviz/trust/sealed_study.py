@@ -28,8 +28,9 @@ from camviz.trust.evaluation import (
 )
 from camviz.trust.sealed_samples import FIRST, Kind, draw, judge
 
-# The protocol that the rows follow.
+# The protocol that the rows follow: its name, version, and the SHA-256 of docs/protocol.md.
 PROTOCOL, VERSION = "camviz-trust", 2
+DIGEST = "b9e309730624543eb0a4bb804674a8b92838f7933e99ebd3b8618c215f80bd53"
 REFINED = f"gradcam++, {MERGED}"  # the map that is made wrong, and that fades into noise
 PICTURES = 300
 SEED = 0
@@ -140,7 +141,7 @@ def measured(part: Part, stage: Stage, net: Net, index: int) -> pd.DataFrame:
     """The rows of one sample: "picture", "map", "equal_area" and a column for each score."""
     seen = seen_by(net, draw(part.kind, index))
     if isinstance(seen, str):
-        raise ValueError(f"sample {index} should have been left out: {seen}")  # noqa: TRY004  (it is a reason)
+        raise ValueError(f"sample {index} should have been left out: {seen}")
     picture = Picture(net, *seen)
     makers = stage.makers(picture)
     areas = (False, True) if stage.at_equal_area else (False,)
