@@ -150,32 +150,32 @@ def trust(
     """
     rows = {}
     for name in scores:
-        accuracy = interval(accuracies(table, name, truth, margin), seed=seed)
-        tau = interval(_by_picture(table, name, truth, kendall), seed=seed)
+        accuracy = interval(accuracies(table, name, truth, margin).to_numpy(), seed=seed)
+        tau = interval(_by_picture(table, name, truth, kendall).to_numpy(), seed=seed)
         rows[name] = (accuracy.value, accuracy.low, accuracy.high, tau.value, tau.low, tau.high, accuracy.n)
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(TRUST_COLUMNS))
 
 
-def accuracies(table: pd.DataFrame, score: str, truth: str = TRUTH, margin: float = MARGIN) -> NDArray[np.float64]:
-    """A score's pair accuracy for each network and picture (N, n), NaN where it has none; rows and columns sorted."""
+def accuracies(table: pd.DataFrame, score: str, truth: str = TRUTH, margin: float = MARGIN) -> pd.DataFrame:
+    """A score's pair accuracy: a row for each network and a column for each picture, sorted; NaN where it has none."""
     return _by_picture(table, score, truth, partial(pair_accuracy, margin=margin))
 
 
 Ordering = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
 
 
-def _by_picture(table: pd.DataFrame, score: str, truth: str, ordering: Ordering) -> NDArray[np.float64]:
-    """What an ordering function says of each network and picture (N, n)."""
+def _by_picture(table: pd.DataFrame, score: str, truth: str, ordering: Ordering) -> pd.DataFrame:
+    """What an ordering function says of each network (rows) and picture (columns)."""
     if table.empty:
-        return np.full((1, 0), np.nan)
+        return pd.DataFrame(index=[0])  # one network, no pictures
     wide = table.set_index(["network", "picture", "map"])[list({score, truth})].unstack("map")
-    found = pd.Series(ordering(wide[truth].to_numpy(), _oriented(score) * wide[score].to_numpy()), index=wide.index)
-    return found.unstack("picture").to_numpy()
+    found = pd.Series(ordering(wide[truth].to_numpy(), oriented(score) * wide[score].to_numpy()), index=wide.index)
+    return found.unstack("picture")
 
 
-def _oriented(score: str) -> int:
+def oriented(score: str) -> int:
     """1 if higher values of a score are better, -1 if lower ones are."""
-    return 1 if SCORES[score].better == "higher" else -1
+    return -1 if score in SCORES and SCORES[score].better == "lower" else 1
 
 
 def _check(names: Sequence[str]) -> None:

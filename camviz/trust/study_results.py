@@ -1,0 +1,283 @@
+"""What the rows of the sealed study say: how far each metric can be trusted, and the tests that the protocol declares.
+
+Tables have columns "network", "picture", "map", "equal_area" and one for each score. Besides the scores' names there
+are "arcc_exact" and "road_exact", under the rule that removes exact shares, for the maps as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from camviz.metrics.arcc import harmonic_mean
+from camviz.statistics import Interval, holm
+from camviz.trust.evaluation import MERGED, TRUTH, accuracies, oriented
+from camviz.trust.ordering import MARGIN, kendall
+from camviz.trust.resampling import LEAST_FOR_WINNER, interval, rank_intervals, sign_flip
+from camviz.trust.sealed_study import PARTS, REFINED, STAGES
+
+BLIND = ("centre", "random")
+# The metrics that are held against the truth, by the stage that measured them.
+METRICS: dict[str, tuple[str, ...]] = {
+    "ordinary": (
+        *("faithfulness", "fidelity", "infidelity", "arcc", "coherency", "complexity", "road_raw", "morf", "lerf"),
+        *("average_drop", "average_gain", "increase", "adcc", "entropy", "gini"),
+    ),
+    "slow": ("insertion", "deletion", "max_sensitivity"),
+    "randomisation": ("randomisation", "randomisation_ssim"),
+}
+EXACT = ("arcc_exact", "road_exact")
+CONTROLS = ("faithfulness_shifted", "faithfulness_blur", "faithfulness_mean")
+# The networks on which the verdict rests; what was chosen, was chosen on exploring samples of these.
+DECIDING = ("shapes-efficientnet-lite0", "shapes-resnet18", "shapes-vgg11")
+CONTRASTS = (
+    ("faithfulness", "arcc"),
+    *(("arcc", other) for other in ("coherency", "complexity", "road_raw", "adcc", "insertion", "deletion")),
+)
+DEEPEST = "the deepest layer"
+MAP_CONTRASTS = ((REFINED, DEEPEST), (REFINED, f"layercam, {MERGED}"))
+
+
+@dataclass(frozen=True, eq=False)
+class StudyResults:
+    """The rows of the study, as far as it has been run.
+
+    Attributes:
+        samples: every sample looked at, with "network", "kind" and why it was left out.
+        rows: the rows of each stage, with "network" and "kind".
+    """
+
+    samples: pd.DataFrame = field(repr=False)
+    rows: Mapping[str, pd.DataFrame] = field(repr=False)
+
+    def of(self, stage: str, *, equal_area: bool, kind: str = "plain") -> pd.DataFrame:
+        """A stage's rows of one kind of samples, with the truths and the second tie rule beside them."""
+        rows = self.rows[stage]
+        rows = rows[(rows["kind"] == kind) & (rows["equal_area"] == equal_area)].drop(columns=["kind", "equal_area"])
+        if TRUTH in rows:
+            return rows
+        truths = self.of("ordinary", equal_area=equal_area, kind=kind)
+        return rows.merge(truths[["network", "picture", "map", TRUTH]], on=["network", "picture", "map"])
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Two metrics, or two maps, compared on the same pictures.
+
+    Attributes:
+        first: one of them.
+        second: the other.
+        difference: the mean of first - second, with its interval.
+        p: the sign-flip test's p-value.
+        corrected: the same after Holm's correction over all declared contrasts.
+        networks: the mean difference on each network.
+    """
+
+    first: str
+    second: str
+    difference: Interval
+    p: float
+    corrected: float
+    networks: dict[str, float]
+
+
+def load(folder: Path) -> StudyResults:
+    """Read what there is of the study's files."""
+    samples, rows = [], {stage.name: [] for stage in STAGES}
+    for part in PARTS:
+        tables = {"": samples, **{f"-{stage}": found for stage, found in rows.items()}}
+        for suffix, found in tables.items():
+            file = folder / f"{part.name}{suffix}.parquet"
+            if file.exists():
+                found.append(pd.read_parquet(file).assign(network=part.network, kind=part.kind))
+    tables = {stage: _with_exact(pd.concat(found, ignore_index=True)) for stage, found in rows.items() if found}
+    return StudyResults(pd.concat(samples, ignore_index=True), tables)
+
+
+def _with_exact(rows: pd.DataFrame) -> pd.DataFrame:
+    """Add ROAD and ARCC with exact shares to the maps as they are: ROAD is that of the map at equal area."""
+    if "road_raw" not in rows:
+        return rows
+    keys = ["network", "kind", "picture", "map"]
+    exact = rows[rows["equal_area"]].set_index(keys)["road_raw"]
+    plain = rows[~rows["equal_area"]].set_index(keys)
+    road = exact.reindex(plain.index).to_numpy()
+    parts = np.stack([plain["coherency"], 1 - plain["complexity"], (2 * road).clip(0, 1)])
+    arcc = harmonic_mean(torch.from_numpy(parts)).numpy()
+    added = plain.assign(road_exact=road, arcc_exact=arcc).reset_index()
+    return pd.concat([added, rows[rows["equal_area"]]], ignore_index=True)
+
+
+def trust_of_metrics(
+    results: StudyResults,
+    *,
+    equal_area: bool,
+    truth: str = TRUTH,
+    margin: float = MARGIN,
+    kind: str = "plain",
+    chosen: Callable[[pd.DataFrame], pd.DataFrame] = lambda rows: rows,
+) -> pd.DataFrame:
+    """The pair accuracy of every metric, best first.
+
+    Args:
+        results: the study.
+        equal_area: whether maps are compared at equal area.
+        truth: the column that says which map is better.
+        margin: how much two truths have to differ.
+        kind: the kind of samples.
+        chosen: picks rows, to leave maps or pictures out.
+
+    Returns:
+        a row for each metric: "pair_accuracy", "low", "high", "pictures", "rank_low", "rank_high" (of the metrics that
+        were measured on as many pictures), and a column for each network.
+    """
+    tables = [
+        _trust(accuracies_of(results, stage, names, equal_area, truth, margin, kind, chosen))
+        for stage, names in METRICS.items()
+        if stage in results.rows
+    ]
+    return pd.concat([table for table in tables if len(table)]).sort_values("pair_accuracy", ascending=False)
+
+
+def accuracies_of(
+    results: StudyResults,
+    stage: str,
+    names: Sequence[str],
+    equal_area: bool,
+    truth: str = TRUTH,
+    margin: float = MARGIN,
+    kind: str = "plain",
+    chosen: Callable[[pd.DataFrame], pd.DataFrame] = lambda rows: rows,
+) -> dict[str, pd.DataFrame]:
+    """The pair accuracy of metrics on each network (rows) and picture (columns)."""
+    # What runs the method again is measured on the maps as they are alone.
+    rows = results.of(stage, equal_area=equal_area and stage != "randomisation", kind=kind)
+    if truth not in rows:
+        return {}
+    rows = chosen(rows)
+    return {name: accuracies(rows, name, truth, margin) for name in names if name in rows and len(rows)}
+
+
+def _trust(found: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Intervals, ranks and networks of metrics measured on the same pictures."""
+    if not found:
+        return pd.DataFrame()
+    ranks = rank_intervals([table.to_numpy() for table in found.values()])
+    rows = {}
+    for (name, table), (low, high) in zip(found.items(), ranks, strict=True):
+        mean = interval(table.to_numpy())
+        rows[name] = {
+            "pair_accuracy": mean.value,
+            "low": mean.low,
+            "high": mean.high,
+            "pictures": mean.n,
+            "rank_low": low,
+            "rank_high": high,
+            **table.mean(axis=1).to_dict(),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def contrasts(results: StudyResults) -> list[Contrast]:
+    """The contrasts that the protocol declares, at equal area, with Holm's correction over all of them."""
+    pairs = [(first, second, _accuracy(results, first) - _accuracy(results, second)) for first, second in CONTRASTS]
+    pairs += [(*names, _fit(results, names[0]) - _fit(results, names[1])) for names in MAP_CONTRASTS]
+    tests = [sign_flip(difference.to_numpy()) for _, _, difference in pairs]
+    return [
+        Contrast(first, second, interval(difference.to_numpy()), p, corrected, _means(difference))
+        for (first, second, difference), p, corrected in zip(pairs, tests, holm(tests), strict=True)
+    ]
+
+
+def _means(table: pd.DataFrame) -> dict[str, float]:
+    """The mean of each network that has values."""
+    return {str(network): float(mean) for network, mean in table.mean(axis=1).dropna().items()}
+
+
+def _accuracy(results: StudyResults, metric: str) -> pd.DataFrame:
+    """A metric's pair accuracy at equal area."""
+    stage = next(stage for stage, names in METRICS.items() if metric in names)
+    return accuracies_of(results, stage, (metric,), equal_area=True)[metric]
+
+
+def _fit(results: StudyResults, name: str) -> pd.DataFrame:
+    """The truth of one map on each network (rows) and picture (columns)."""
+    rows = results.of("ordinary", equal_area=True)
+    # Each network's maps begin with that of its deepest layer.
+    wanted = rows.groupby("network")["map"].transform("first") if name == DEEPEST else name
+    return rows[rows["map"] == wanted].set_index(["network", "picture"])[TRUTH].unstack("picture")
+
+
+def order_of_maps(results: StudyResults, *, equal_area: bool) -> pd.DataFrame:
+    """Second level: does a metric's mean over pictures order the maps as the truth's mean does? Tau-b by network."""
+    found = {}
+    for stage, names in METRICS.items():
+        if stage not in results.rows:
+            continue
+        rows = results.of(stage, equal_area=equal_area and stage != "randomisation")
+        means = rows.groupby(["network", "map"])[[name for name in (*names, TRUTH) if name in rows]].mean()
+        for name in (name for name in names if name in means):
+            wide = means[[TRUTH, name]].unstack("map")
+            taus = kendall(wide[TRUTH].to_numpy(), oriented(name) * wide[name].to_numpy())
+            found[name] = dict(zip(wide.index, taus, strict=True))
+    table = pd.DataFrame.from_dict(found, orient="index")
+    return table.assign(mean=table.mean(axis=1)).sort_values("mean", ascending=False)
+
+
+def fall_into_noise(results: StudyResults, *, equal_area: bool) -> pd.DataFrame:
+    """Third level: does a metric fall when a map is blended into noise? 1 = at every step, 0 = unrelated."""
+    rows = results.of("fading", equal_area=equal_area)
+    rows = rows.assign(clean=-rows["map"].str.removeprefix("noise ").astype(int))
+    found = {}
+    for name in (name for name in METRICS["ordinary"] if name in rows):
+        wide = rows.set_index(["network", "picture", "map"])[["clean", name]].unstack("map")
+        taus = pd.Series(kendall(wide["clean"].to_numpy(), oriented(name) * wide[name].to_numpy()), index=wide.index)
+        tau = interval(taus.unstack("picture").to_numpy())
+        found[name] = (tau.value, tau.low, tau.high, tau.n)
+    table = pd.DataFrame.from_dict(found, orient="index", columns=["tau", "low", "high", "pictures"])
+    return table.sort_values("tau", ascending=False)
+
+
+def wins_against_refined(results: StudyResults, *, equal_area: bool, kind: str = "plain") -> pd.DataFrame:
+    """How often a map made right or wrong on purpose scores higher than RefineCAM, by metric; equal scores count half.
+
+    Returns:
+        a row for each of these maps, a column for each metric; the mean over networks. "best_iou" is the truth.
+    """
+    rows = results.of("deliberate", equal_area=equal_area, kind=kind)
+    found: dict[str, dict[str, float]] = {}
+    names = [name for name in (*METRICS["ordinary"], *EXACT, TRUTH) if name in rows]
+    for name in names:
+        wide = (oriented(name) * rows.set_index(["network", "picture", "map"])[name]).unstack("map")
+        higher = wide.sub(wide[REFINED], axis=0)
+        # A score that is undefined gives no answer.
+        wins = pd.DataFrame(np.where(higher.isna(), 0.5, (np.sign(higher) + 1) / 2), higher.index, higher.columns)
+        found[name] = wins.groupby("network").mean().mean().to_dict()
+    order = [name for name in rows["map"].unique() if name != REFINED]
+    return pd.DataFrame(found).loc[order]
+
+
+def blind_wins(results: StudyResults, metric: str, *, equal_area: bool = False) -> dict[str, float]:
+    """In which share of pictures a blind guess scores higher than RefineCAM; the mean over networks."""
+    rows = results.of("ordinary", equal_area=equal_area)
+    wide = (oriented(metric) * rows.set_index(["network", "picture", "map"])[metric]).unstack("map")
+    return {name: float((wide[name] > wide[REFINED]).groupby("network").mean().mean()) for name in BLIND}
+
+
+def holds(results: StudyResults) -> bool | None:
+    """Whether the Faithfulness Estimate finds the better map more often than ARCC on each deciding network.
+
+    None if a network has too few pictures for a winner.
+    """
+    table = _accuracy(results, "faithfulness") - _accuracy(results, "arcc")
+    if not set(DECIDING) <= set(table.index):
+        return None
+    table = table.loc[list(DECIDING)]
+    if (table.notna().sum(axis=1) < LEAST_FOR_WINNER).any():
+        return None
+    return bool((table.mean(axis=1) > 0).all())
