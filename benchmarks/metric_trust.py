@@ -15,9 +15,7 @@ from pathlib import Path
 import torch
 
 import camviz
-from camviz.trust.sealed_study import PARTS, PICTURES, STAGES, Part, Stage, run
-
-FOLDER = Path(__file__).parent.parent / "assets" / "metric_trust"
+from camviz.trust.sealed_study import PARTS, PICTURES, SHIPPED, STAGES, Part, Stage, run
 
 
 def main() -> None:
@@ -26,7 +24,7 @@ def main() -> None:
     options.add_argument("--parts", nargs="+", default=[part.name for part in PARTS])
     options.add_argument("--stages", nargs="+", default=[stage.name for stage in STAGES])
     options.add_argument("--pictures", type=int, default=PICTURES, help="at most so many of each part")
-    options.add_argument("--folder", type=Path, default=FOLDER)
+    options.add_argument("--folder", type=Path, default=SHIPPED)
     args = options.parse_args()
     args.folder.mkdir(exist_ok=True)
     # With one thread, sums run in a fixed order, and the numbers are the same on every run.

@@ -11,6 +11,7 @@ PAGES = {
         "/robustness?v=1&photos=Cat&shapes=0&methods=hirescam~gradcam&merged=&noises=jpeg&levels=0.5&draws=1",
         ".stMultiSelect [data-tag]",
     ),
+    "evaluate": ("/evaluate", ".cv-examples img"),
     "a sweep to come": ("/robustness?v=1&photos=Coffee", ".stMultiSelect [data-tag]"),
     "reproduce": ("/reproduce", ".cv-lead"),
 }

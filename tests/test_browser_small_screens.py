@@ -22,6 +22,8 @@ PRINTED = {
     "robustness": "h1, .cv-step-by-step p, .cv-pictures :is(.cv-pic, figcaption), [data-testid=stProgress]",
     "sweep": "h1, .cv-intervals :is(h4, [role=rowheader], [role=cell], .cv-ticks), .js-plotly-plot, "
     "[data-testid=stDataFrame]",
+    "evaluate": "h1, .cv-verdict, .cv-intervals :is(h4, [role=rowheader], [role=cell], .cv-ticks), "
+    ".cv-examples :is(h4, .cv-pic, figcaption, a), .js-plotly-plot",
     "report": ".cv-title, .cv-tools, .cv-strip :is(h4, .cv-pic, figcaption), .cv-below p, "
     ".cv-scores :is([role=columnheader], [role=rowheader], [role=cell]), td, th, caption",
     "reproduce": ".cv-title, .cv-tools, .cv-panes :is(h4, .cv-pic, figcaption), .cv-opened :is(h4, th, td, dt, dd)",
@@ -130,6 +132,13 @@ def test_robustness(small):
     expect(page.locator(".js-plotly-plot").first).to_be_visible()
     resize(page, "phone")
     on_both(page, "sweep", "[data-testid=stProgress]", tools=False)
+
+
+def test_evaluate(small):
+    page = small("/evaluate")
+    expect(page.locator(".cv-examples img")).to_have_count(8)
+    expect(page.locator(".js-plotly-plot")).to_be_visible()
+    on_both(page, "evaluate", ".cv-verdict", tools=False)
 
 
 def test_reproduce(small):

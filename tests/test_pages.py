@@ -13,6 +13,8 @@ from camviz.recipe import Recipe
 from camviz.results import bundle
 from camviz.results.finding import Settings
 from camviz.samples import SAMPLES
+from camviz.trust.sealed_study import SHIPPED
+from camviz.trust.study_results import BLIND, load, trust_of_metrics
 from camviz.workbench.findings import find
 
 pytestmark = pytest.mark.usefixtures("half_size")
@@ -70,6 +72,18 @@ def test_robustness():
         app.run()
     assert not app.exception
     assert "Done" in progress(app)[0]
+
+
+def test_evaluate():
+    app = visit("evaluate", metric="coherency", area="plain", blind="off")
+    (chart,) = [body for body in html(app) if 'class="cv-intervals' in body]
+    table = trust_of_metrics(load(SHIPPED), equal_area=False, chosen=lambda rows: rows[~rows["map"].isin(BLIND)])
+    assert chart.count('<div role="row"') == len(table)
+    assert f'aria-label="{table.loc["arcc", "pair_accuracy"]:.2f}, 95 %: {table.loc["arcc", "low"]:.2f} to' in chart
+    (pairs,) = [body for body in html(app) if 'class="cv-examples' in body]
+    assert pairs.count("Right: it prefers the first map") == pairs.count("Fooled: it prefers the second map") == 2
+    assert pairs.count("Coherency 0.") + pairs.count("Coherency 1.") == 8
+    assert "(blind)" not in pairs
 
 
 def test_reproduce(net):

@@ -1,15 +1,18 @@
 // The app's address: it keeps the viewer's settings through Streamlit's own changes, and can be copied.
 
 // Streamlit writes a page's address anew at every change, without a fragment, and enters a page that was just opened into
-// the history twice, bare and complete.
+// the history twice, bare or as a link has it, and complete.
 globalThis.camvizKeepsAddress ??= keepAddress();
 
 function keepAddress() {
   const push = history.pushState.bind(history);
+  let opened = true;
   history.pushState = (state, unused, url) => {
     const next = new URL(url ?? "", location.href);
     next.hash = location.hash;
-    const completes = next.pathname === location.pathname && !location.search && next.search;
+    const completes = next.pathname === location.pathname && next.search
+      && (!location.search || (opened && holdsAll(next, location)));
+    opened = false;
     if (completes) history.replaceState(state, unused, next);
     else push(state, unused, next);
     dispatchEvent(new Event(CHANGED));
@@ -17,6 +20,12 @@ function keepAddress() {
   addEventListener("popstate", () => store.writeAddress());
   addEventListener("hashchange", () => store.readAddress());
   return true;
+}
+
+/** Whether an address has all the parts of another one, unchanged. */
+function holdsAll(address, other) {
+  const parts = new URLSearchParams(address.search);
+  return [...new URLSearchParams(other.search)].every(([name, value]) => parts.get(name) === value);
 }
 
 /** The address as a link to copy. */

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from camviz.statistics import Interval
@@ -11,22 +11,35 @@ from camviz.statistics import Interval
 _TICKS = {0: "0", 0.5: "0.5", 1: "1"}
 
 
-def intervals_html(columns: Mapping[str, Mapping[str, Interval]], paint: Mapping[str, str]) -> str:
+def intervals_html(
+    columns: Mapping[str, Mapping[str, Interval]],
+    paint: Mapping[str, str],
+    dots: Mapping[str, Sequence[tuple[str, float]]] | None = None,
+    notes: Mapping[str, str] | None = None,
+) -> str:
     """Draw intervals on a scale from 0 to 1: columns side by side share their rows, and stack where it is narrow.
 
     Args:
         columns: the intervals by the column's title and the row's name, with the same rows in each; a NaN is shown as
             "undefined".
         paint: each row's colour, as CSS has it.
+        dots: single values that a row's mean is made of, drawn as small rings, each with its name.
+        notes: what a row's name means.
     """
-    return (
-        f'<div class="cv-intervals" hidden style="--columns:{len(columns)}">'
-        f"{''.join(_column(title, rows, paint) for title, rows in columns.items())}</div>"
+    parts = [_column(title, rows, paint, dots or {}, notes or {}) for title, rows in columns.items()]
+    return f'<div class="cv-intervals" hidden style="--columns:{len(columns)}">{"".join(parts)}</div>'
+
+
+def _column(
+    title: str,
+    rows: Mapping[str, Interval],
+    paint: Mapping[str, str],
+    dots: Mapping[str, Sequence[tuple[str, float]]],
+    notes: Mapping[str, str],
+) -> str:
+    lines = "".join(
+        _row(name, interval, paint[name], dots.get(name, ()), notes.get(name, "")) for name, interval in rows.items()
     )
-
-
-def _column(title: str, rows: Mapping[str, Interval], paint: Mapping[str, str]) -> str:
-    lines = "".join(_row(name, interval, paint[name]) for name, interval in rows.items())
     ticks = "".join(f'<i style="--at:{at}">{label}</i>' for at, label in _TICKS.items())
     return (
         f'<section><h4>{escape(title)}</h4><div role="table" aria-label="{escape(title)}">{lines}</div>'
@@ -34,14 +47,19 @@ def _column(title: str, rows: Mapping[str, Interval], paint: Mapping[str, str]) 
     )
 
 
-def _row(name: str, interval: Interval, colour: str) -> str:
-    shown = escape(name)
+def _row(name: str, interval: Interval, colour: str, dots: Sequence[tuple[str, float]], note: str) -> str:
+    shown, hint = escape(name), f"\n{escape(note)}" if note else ""
     words = interval_words(interval)
+    rings = "".join(
+        f'<u style="--at:{value:.4f}" title="{escape(title)}: {value:.2f}"></u>'
+        for title, value in dots
+        if not math.isnan(value)
+    )
     known = not math.isnan(interval.value)
     value = f"{interval.value:.2f}" if known else "undefined"
     return (
-        f'<div role="row" title="{shown}: {value}, {words}"><span role="rowheader">{shown}</span>'
-        f'<div style="--paint:{colour}">{_marks(interval) if known else ""}</div>'
+        f'<div role="row" title="{shown}: {value}, {words}{hint}"><span role="rowheader">{shown}</span>'
+        f'<div style="--paint:{colour}">{rings}{_marks(interval) if known else ""}</div>'
         f'<span role="cell" aria-label="{value}, {words}">{value}</span></div>'
     )
 

@@ -95,6 +95,22 @@ not mean that other evidence was used, so a map that stays the same is not alway
 a correct one: check it against the synthetic samples' masks too.
 """
 
+ABOUT_EVALUATION = r"""
+**What is measured.** For each picture of the study, the true mask is known, and up to 17 maps are compared: three methods on
+every layer and merged over all layers (RefineCAM), and two blind guesses. Of two maps, the *better* one fits the mask better by
+more than 0.1. *Pair accuracy* is how often a metric scores the better one higher, over all such pairs of a picture, averaged over
+pictures and then over networks. Equal or undefined scores count half, so a coin gets 0.5.
+
+**The marks.** A dot is the mean over all networks, a ring one network, and a line the 95 % interval when pictures are drawn
+again. Some metrics take minutes a picture and were measured on fewer pictures: hover over a row to see how many.
+
+**Is the mask the truth?** Only where the network agrees: it must recognise the shape, no longer see the class once the shape is
+removed, and still see it on another background. A network that follows a tag in the corner has the tag as its truth.
+
+**What it cannot say.** The pictures are simple shapes, and the networks small: the order of metrics may differ on photographs.
+The protocol, `docs/protocol.md`, was fixed before the first of these pictures was drawn.
+"""
+
 ROBUSTNESS_GUIDE = (
     '<h1 class="cv-title" hidden>Does the explanation follow the prediction?<small>Each picture gets noise, from '
     "faint to strong. While the prediction stays the same, a good map stays too (<b>consistency</b>); when the "

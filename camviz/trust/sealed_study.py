@@ -33,6 +33,8 @@ PROTOCOL, VERSION = "camviz-trust", 2
 DIGEST = "b9e309730624543eb0a4bb804674a8b92838f7933e99ebd3b8618c215f80bd53"
 REFINED = f"gradcam++, {MERGED}"  # the map that is made wrong, and that fades into noise
 PICTURES = 300
+# Where the study's files are.
+SHIPPED = Path(__file__).parents[2] / "assets" / "metric_trust"
 SEED = 0
 _STEPS = 20
 _DECIMALS = 5  # of the values in a file

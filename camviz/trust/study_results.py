@@ -257,7 +257,7 @@ def wins_against_refined(results: StudyResults, *, equal_area: bool, kind: str =
         higher = wide.sub(wide[REFINED], axis=0)
         # A score that is undefined gives no answer.
         wins = pd.DataFrame(np.where(higher.isna(), 0.5, (np.sign(higher) + 1) / 2), higher.index, higher.columns)
-        found[name] = wins.groupby("network").mean().mean().to_dict()
+        found[name] = {str(key): float(value) for key, value in wins.groupby("network").mean().mean().items()}
     order = [name for name in rows["map"].unique() if name != REFINED]
     return pd.DataFrame(found).loc[order]
 

@@ -295,6 +295,23 @@ def sweep_uploads_key(times_forgotten: int) -> SessionKey[list[UploadedFile]]:
     return SessionKey(f"sweep_uploads-{times_forgotten}")
 
 
+# Evaluate.
+
+# The control of the metric looked at.
+TRUST_METRIC: SessionKey[str] = SessionKey("trust_metric")
+# The control of the kind of samples.
+TRUST_SAMPLES: SessionKey[str] = SessionKey("trust_samples")
+# The control of whether maps are compared at equal area.
+TRUST_AREA: SessionKey[str] = SessionKey("trust_area")
+# The control of the truth.
+TRUST_TRUTH: SessionKey[str] = SessionKey("trust_truth")
+# The control of the shapes' size; "all" of them.
+TRUST_SIZE: SessionKey[str] = SessionKey("trust_size")
+# The control of whether blind guesses are among the maps.
+TRUST_BLIND: SessionKey[bool] = SessionKey("trust_blind")
+# The control of the network whose maps are dots.
+TRUST_NETWORK: SessionKey[str] = SessionKey("trust_network")
+
 # Reproduce.
 
 # The open bundle.

@@ -17,6 +17,9 @@ from camviz.models import list_models
 from camviz.noise import KINDS
 from camviz.noise.segments import MOST as MOST_REGIONS
 from camviz.samples import SAMPLES
+from camviz.trust.sealed_samples import KINDS as SAMPLE_KINDS
+from camviz.trust.sealed_study import PARTS
+from camviz.trust.study_results import METRICS
 from camviz.ui.escaping import code
 
 VERSION = "1"
@@ -25,11 +28,16 @@ _SEPARATOR = "~"
 _LONGEST, _MOST = 4000, 64  # characters of a value, items of a list
 _DIGEST = re.compile(r"[0-9a-f]{16,64}")
 _LAYER = re.compile(r"[A-Za-z0-9_.]{1,100}")
-_COUNT = re.compile(r"[0-9]{1,4}")
+_COUNT = re.compile(r"[0-9]{1,5}")
 _LEVEL = re.compile(r"[01](\.[0-9]{1,3})?")
 _SWITCH = {"on": True, "off": False}
 MOST_SHAPES, MOST_DRAWS = 60, 10
+MOST_NUMBER = 99_999  # of a synthetic sample among those of its class and size
 ALL_NOISE = "all"
+# What the Evaluate page compares: maps at equal area or as they are, by which truth, on shapes of which size.
+AREAS = {"equal": "At equal area", "plain": "As they are"}
+TRUTHS = ("best_iou", "mass", "auc", "cosine")
+ALL_SIZES = "all"
 DIGITS = 16  # of a picture's SHA-256, in hexadecimal
 
 State = TypeVar("State", bound="PageState")
@@ -131,7 +139,7 @@ class Explored(PageState):
     kind: str | None = _field("kind", _one_of(lambda: list(shapes.KINDS)))
     shape: str | None = _field("shape", _one_of(lambda: shapes.CLASSES))
     size: str | None = _field("size", _one_of(lambda: list(shapes.BANDS)))
-    number: int | None = _field("number", _count(0, 999))
+    number: int | None = _field("number", _count(0, MOST_NUMBER))
     upload: str | None = _field("upload", _matching(_DIGEST))
     name: str | None = _field("name", plain)
     fit: str | None = _field("fit", _one_of(lambda: get_args(Fit)))
@@ -181,6 +189,19 @@ class Swept(PageState):
     level: float | None = _field("copy_level", _level(0.1, 0.1))
     draw: int | None = _field("copy_draw", _count(0, MOST_DRAWS - 1))
     region: int | None = _field("copy_region", _count(0, MOST_REGIONS - 1))
+
+
+@dataclass(frozen=True)
+class Evaluated(PageState):
+    """The Evaluate page: what of the study is shown."""
+
+    metric: str | None = _field("metric", _one_of(lambda: [name for names in METRICS.values() for name in names]))
+    samples: str | None = _field("samples", _one_of(lambda: SAMPLE_KINDS))
+    area: str | None = _field("area", _one_of(lambda: list(AREAS)))
+    truth: str | None = _field("truth", _one_of(lambda: list(TRUTHS)))
+    size: str | None = _field("size", _one_of(lambda: [ALL_SIZES, *shapes.BANDS]))
+    blind: bool | None = _field("blind", _switch, _switched)
+    network: str | None = _field("network", _one_of(lambda: [part.network for part in PARTS]))
 
 
 def read(kind: type[State], query: Mapping[str, str]) -> tuple[State, list[str]]:

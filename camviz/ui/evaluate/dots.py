@@ -1,0 +1,88 @@
+"""Every map of the study as a dot: a metric against the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from camviz.metrics import SCORES
+from camviz.trust.study_results import BLIND
+from camviz.ui.evaluate.pictures import METHOD_TITLES, link_html, map_title, picture_html
+from camviz.ui.evaluate.study import Shown, maps_table
+from camviz.ui.robustness.charts import COLOURS
+
+_DOTS = 60  # pictures whose maps are dots
+
+
+def dots_figure(shown: Shown, metric: str, network: str) -> tuple[go.Figure, pd.DataFrame]:
+    """Every map of the first pictures as a dot: the metric against the truth; blind guesses are rings."""
+    rows = maps_table(shown, metric)
+    rows = rows[rows["network"] == network]
+    rows = rows[rows["picture"].isin(rows["picture"].unique()[:_DOTS])].reset_index(drop=True)
+    chart = go.Figure()
+    for colour, method in zip(COLOURS, METHOD_TITLES, strict=False):
+        part = rows[rows["map"].str.partition(", ")[0] == method]
+        chart.add_scatter(
+            x=part[shown.truth],
+            y=part[metric],
+            customdata=part.index,
+            text=[
+                f"{map_title(name)}, picture {picture}"
+                for name, picture in zip(part["map"], part["picture"], strict=True)
+            ],
+            name=METHOD_TITLES[method],
+            unselected={"marker": {"opacity": 0.4}},
+            mode="markers",
+            marker={
+                "size": 6,
+                "color": colour,
+                "opacity": 0.75,
+                "symbol": "circle-open" if method in BLIND else "circle",
+            },
+            hovertemplate="%{text}<br>"
+            + f"{SCORES[shown.truth].title} %{{x:.2f}}<br>{SCORES[metric].title} %{{y:.2f}}<extra></extra>",
+        )
+    chart.update_layout(
+        height=360,
+        margin={"l": 8, "r": 8, "t": 6, "b": 8},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        xaxis={
+            "title": {"text": f"{SCORES[shown.truth].title}: how well the map fits", "standoff": 8},
+            "automargin": True,
+            "range": [-0.03, 1.03],
+        },
+        yaxis={"title": {"text": SCORES[metric].title, "standoff": 4}},
+        dragmode=False,
+    )
+    return chart, rows
+
+
+def show_dots(shown: Shown, metric: str, network: str) -> None:
+    """Draw the dots; a click shows the map."""
+    chart, rows = dots_figure(shown, metric, network)
+    event = st.plotly_chart(
+        chart,
+        key=f"dots-{metric}-{network}",
+        on_select="rerun",
+        selection_mode="points",
+        config={"displayModeBar": False},
+    )
+    picked = event["selection"]["points"]
+    if picked:
+        st.html(_picked_html(shown, metric, rows.to_dict("records")[int(picked[0]["customdata"])]))
+    else:
+        st.caption("Click a dot to see its map.")
+
+
+def _picked_html(shown: Shown, metric: str, row: Mapping[Any, Any]) -> str:
+    where = shown.samples, str(row["network"]), int(row["picture"]), str(row["map"])
+    return (
+        f'<div class="cv-examples cv-one" hidden><section><div><figure>{picture_html(*where)}</figure>'
+        f"<p><b>{escape(map_title(where[-1]))}</b><br>{SCORES[shown.truth].title} {row[shown.truth]:.2f}<br>"
+        f"{escape(SCORES[metric].title)} {row[metric]:.2f}<br>{link_html(*where)}</p></div></section></div>"
+    )
