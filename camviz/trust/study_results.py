@@ -184,8 +184,15 @@ def _trust(found: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def contrasts(results: StudyResults) -> list[Contrast]:
-    """The contrasts that the protocol declares, at equal area, with Holm's correction over all of them."""
-    pairs = [(first, second, _accuracy(results, first) - _accuracy(results, second)) for first, second in CONTRASTS]
+    """The contrasts that the protocol declares, at equal area, with Holm's correction over all of them.
+
+    Those with a metric that has not been measured yet are left out.
+    """
+    pairs = [
+        (first, second, _accuracy(results, first) - _accuracy(results, second))
+        for first, second in CONTRASTS
+        if all(stage_of(metric) in results.rows for metric in (first, second))
+    ]
     pairs += [(*names, _fit(results, names[0]) - _fit(results, names[1])) for names in MAP_CONTRASTS]
     tests = [sign_flip(difference.to_numpy()) for _, _, difference in pairs]
     return [
@@ -201,8 +208,12 @@ def _means(table: pd.DataFrame) -> dict[str, float]:
 
 def _accuracy(results: StudyResults, metric: str) -> pd.DataFrame:
     """A metric's pair accuracy at equal area."""
-    stage = next(stage for stage, names in METRICS.items() if metric in names)
-    return accuracies_of(results, stage, (metric,), equal_area=True)[metric]
+    return accuracies_of(results, stage_of(metric), (metric,), equal_area=True)[metric]
+
+
+def stage_of(metric: str) -> str:
+    """The stage that measured a metric."""
+    return next(stage for stage, names in METRICS.items() if metric in names)
 
 
 def _fit(results: StudyResults, name: str) -> pd.DataFrame:

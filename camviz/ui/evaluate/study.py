@@ -12,7 +12,7 @@ from camviz.trust.evaluation import TRUTH, oriented
 from camviz.trust.ordering import MARGIN
 from camviz.trust.sealed_samples import Kind
 from camviz.trust.sealed_study import SHIPPED
-from camviz.trust.study_results import BLIND, METRICS, StudyResults, load, trust_of_metrics
+from camviz.trust.study_results import BLIND, StudyResults, load, stage_of, trust_of_metrics
 from camviz.ui.links.link_format import ALL_SIZES
 
 
@@ -74,11 +74,6 @@ def chosen(shown: Shown, rows: pd.DataFrame) -> pd.DataFrame:
         wanted = samples[(samples["kind"] == shown.samples) & (samples["band"] == shown.size)]
         rows = rows[rows["picture"].isin(wanted["picture"])]
     return rows
-
-
-def stage_of(metric: str) -> str:
-    """The stage that measured a metric."""
-    return next(stage for stage, names in METRICS.items() if metric in names)
 
 
 @lru_cache(maxsize=64)

@@ -1,0 +1,289 @@
+"""The `metric_trust` report: tables, generated only from the study's rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.tables import table
+from camviz import shapes
+from camviz.metrics import SCORES
+from camviz.statistics import Interval
+from camviz.trust.evaluation import TRUTH
+from camviz.trust.ordering import MARGIN
+from camviz.trust.resampling import LEAST_FOR_WINNER, interval
+from camviz.trust.sealed_study import DIGEST, PICTURES, PROTOCOL, VERSION
+from camviz.trust.study_results import (
+    BLIND,
+    CONTROLS,
+    DECIDING,
+    EXACT,
+    METRICS,
+    StudyResults,
+    accuracies_of,
+    blind_wins,
+    contrasts,
+    fall_into_noise,
+    holds,
+    order_of_maps,
+    trust_of_metrics,
+    wins_against_refined,
+)
+
+_TITLES = {
+    "arcc_exact": "ARCC, exact shares",
+    "road_exact": "ROAD, exact shares",
+    "faithfulness_shifted": "the grid shifted by half a square",
+    "faithfulness_blur": "squares filled by a blur",
+    "faithfulness_mean": "squares filled by the mean colour",
+}
+Chosen = Callable[[pd.DataFrame], pd.DataFrame]
+
+
+def write(results: StudyResults, file: Path) -> None:
+    """Write the report, whatever the results."""
+    head = (
+        f"# Which metric can be trusted?\n\n{PROTOCOL}, version {VERSION} ([docs/protocol.md](../docs/protocol.md), "
+        f"SHA-256 `{DIGEST[:16]}…`). Written by `python -m benchmarks.metric_trust` from the rows in "
+        "`assets/metric_trust`."
+    )
+    sections = [f"## {title}\n\n{words}" for title, words in _sections(results)]
+    file.write_text("\n\n".join([head, _verdict(results), *sections]) + "\n", encoding="utf-8")
+
+
+def _sections(results: StudyResults) -> Iterator[tuple[str, str]]:
+    """The title and the text of each section."""
+    yield "Samples", _samples(results.samples)
+    coin = "Pair accuracy by best IoU, a margin of 0.1, the mean over networks. A coin gets 0.50."
+    yield "How often the better map scores higher", f"{coin}\n\n{_trust(results)}"
+    yield "Declared contrasts", _contrasts(results)
+    yield "Strata", f"Pair accuracy at equal area.\n\n{_strata(results)}"
+    yield "Other truths and margins", f"Pair accuracy at equal area.\n\n{_truths(results)}"
+    for kind, words in (("textured", "Textured samples"), ("tagged", "Tagged samples: the tag is the truth")):
+        if kind in set(results.rows["ordinary"]["kind"]):
+            yield words, _other_kind(results, kind)
+    if "slow" in results.rows:
+        words = "Pair accuracy on the same pictures: the estimate itself, and with another grid or filling."
+        yield "Controls of the Faithfulness Estimate", f"{words}\n\n{_controls(results)}"
+    if "deliberate" in results.rows:
+        words = (
+            "How often each scores higher than RefineCAM of Grad-CAM++ on the same picture; equal scores count half. A "
+            "metric that can be trusted gives the wrong maps little, and the masks much."
+        )
+        yield "Maps made right or wrong on purpose", f"{words}\n\n{_wins(results)}"
+    words = "In how many pictures the centre scores higher than RefineCAM, as the maps are"
+    yield "A blind spot in the centre", f"{words}: {_blind(results)}."
+    words = "Tau-b between the maps' order by a metric's mean and by the mean of best IoU, at equal area."
+    yield "The order of maps", f"{words}\n\n{_orders(results)}"
+    if "fading" in results.rows:
+        words = "Tau-b of a metric and the steps in which RefineCAM fades into noise: 1 falls at every step."
+        yield "Into noise", f"{words}\n\n{_fading(results)}"
+
+
+def title(name: str) -> str:
+    """A metric's name; those for which low is good count negated."""
+    if name in _TITLES:
+        return _TITLES[name]
+    score = SCORES[name]
+    return score.title + " (low is good)" * (score.better == "lower")
+
+
+def _shown(found: Interval) -> str:
+    if pd.isna(found.low):
+        return f"{found.value:.2f}"
+    return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
+
+
+def _number(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.2f}"
+
+
+def _verdict(results: StudyResults) -> str:
+    rows = results.of("ordinary", equal_area=True)
+    fewest = int(rows.groupby("network")["picture"].nunique().reindex(list(DECIDING), fill_value=0).min())
+    outcome = holds(results)
+    if outcome is None:
+        return f"**No verdict yet**: a network that decides has {fewest} pictures, and {LEAST_FOR_WINNER} are needed."
+    when = "" if fewest >= PICTURES else f"**So far**, with {fewest} of {PICTURES} pictures a network: "
+    words = "holds" if outcome else "does not hold"
+    where = "more often than ARCC on each" if outcome else "no more often than ARCC on at least one"
+    return (
+        f"{when}**The Faithfulness Estimate {words}**: at equal area, it finds the better map {where} of the three "
+        "networks that decide."
+    )
+
+
+def _samples(samples: pd.DataFrame) -> str:
+    rows = []
+    for (network, kind), group in samples.groupby(["network", "kind"], sort=False):
+        reasons = group.loc[group["left_out"] != "", "left_out"].str.replace(
+            r"sees .*, not .*", "sees another class", regex=True
+        )
+        counts = ", ".join(f"{count} ({reason})" for reason, count in reasons.value_counts().items())
+        rows.append((network, kind, len(group), (group["left_out"] == "").sum(), counts or "none"))
+    return table(("network", "samples", "looked at", "kept", "left out"), rows)
+
+
+def _trust(results: StudyResults) -> str:
+    plain, equal = (trust_of_metrics(results, equal_area=area) for area in (False, True))
+    exact = accuracies_of(results, "ordinary", EXACT, equal_area=False)
+    networks = [name for name in equal.columns if name in set(results.samples["network"])]
+    rows = []
+    for name, row in equal.iterrows():
+        found = Interval(row["pair_accuracy"], row["low"], row["high"], int(row["pictures"]))
+        before = plain.loc[str(name)].to_dict()
+        ranks = "" if pd.isna(found.low) else f"{row['rank_low']:g} to {row['rank_high']:g}"
+        as_is = Interval(before["pair_accuracy"], before["low"], before["high"], int(before["pictures"]))
+        rows.append(
+            (title(str(name)), _shown(found), ranks, _shown(as_is), *(f"{row[key]:.2f}" for key in networks), found.n)
+        )
+    for name, found in exact.items():
+        rows.append(
+            (title(name), "", "", _shown(interval(found.to_numpy())), *[""] * len(networks), found.notna().any().sum())
+        )
+    return table(("metric", "at equal area", "rank", "as they are", *networks, "pictures"), rows)
+
+
+def _contrasts(results: StudyResults) -> str:
+    rows = [
+        (
+            _side(contrast.first),
+            _side(contrast.second),
+            _shown(contrast.difference),
+            f"{contrast.p:.4f}",
+            f"{contrast.corrected:.4f}",
+            ", ".join(f"{name} {value:+.2f}" for name, value in contrast.networks.items()),
+        )
+        for contrast in contrasts(results)
+    ]
+    return table(("first", "second", "first - second", "p", "after Holm", "networks"), rows)
+
+
+def _side(name: str) -> str:
+    return title(name) if name in SCORES else f"best IoU: {name}"
+
+
+def _strata(results: StudyResults) -> str:
+    samples = results.samples[results.samples["kind"] == "plain"]
+
+    def of_pictures(wanted: pd.Series) -> Chosen:
+        pictures = set(samples.loc[wanted, "picture"])
+        return lambda rows: rows[rows["picture"].isin(pictures)]
+
+    strata: dict[str, Chosen] = {band: of_pictures(samples["band"] == band) for band in shapes.BANDS}
+    strata |= {"solid": of_pictures(~samples["is_frame"]), "frame": of_pictures(samples["is_frame"])}
+    strata["without blind maps"] = lambda rows: rows[~rows["map"].isin(BLIND)]
+    strata["Grad-CAM++ alone"] = lambda rows: rows[rows["map"].str.startswith("gradcam++")]
+    strata["the deepest layer alone"] = lambda rows: rows[
+        _layer(rows) == rows.groupby("network")["map"].transform("first").str.split(", ").str[1]
+    ]
+    columns = {
+        name: trust_of_metrics(results, equal_area=True, chosen=chosen)["pair_accuracy"]
+        for name, chosen in strata.items()
+    }
+    return _by_column(columns)
+
+
+def _layer(rows: pd.DataFrame) -> pd.Series:
+    return rows["map"].str.split(", ").str[1]
+
+
+def _truths(results: StudyResults) -> str:
+    options = {f"best IoU, {margin}": (TRUTH, margin) for margin in (0.05, 0.2)}
+    options |= {SCORES[truth].title: (truth, MARGIN) for truth in ("mass", "auc", "cosine")}
+    found = {
+        words: trust_of_metrics(results, equal_area=True, truth=truth, margin=margin)["pair_accuracy"]
+        for words, (truth, margin) in options.items()
+    }
+    return _by_column({words: values.reindex(METRICS["ordinary"]) for words, values in found.items()})
+
+
+def _by_column(columns: dict[str, pd.Series]) -> str:
+    frame = pd.DataFrame(columns)
+    rows = [(title(str(name)), *map(_number, row)) for name, row in zip(frame.index, frame.to_numpy(), strict=True)]
+    return table(("metric", *frame.columns), rows)
+
+
+def _other_kind(results: StudyResults, kind: str) -> str:
+    found = trust_of_metrics(results, equal_area=True, kind=kind)
+    rows = [
+        (
+            title(str(name)),
+            _shown(Interval(row["pair_accuracy"], row["low"], row["high"], int(row["pictures"]))),
+            int(row["pictures"]),
+        )
+        for name, row in found.iterrows()
+    ]
+    return table(("metric", "at equal area", "pictures"), rows)
+
+
+def _controls(results: StudyResults) -> str:
+    pictures = set(results.rows["slow"]["picture"])
+    rows = []
+    own = accuracies_of(
+        results,
+        "ordinary",
+        ("faithfulness",),
+        equal_area=True,
+        chosen=lambda rows: rows[rows["picture"].isin(pictures)],
+    )
+    for name, found in (own | accuracies_of(results, "slow", CONTROLS, equal_area=True)).items():
+        mean = interval(found.to_numpy())
+        rows.append((title(name), _shown(mean), mean.n))
+    return table(("Faithfulness Estimate", "pair accuracy", "pictures"), rows)
+
+
+def _wins(results: StudyResults) -> str:
+    shown = [
+        TRUTH,
+        "faithfulness",
+        "arcc",
+        "arcc_exact",
+        "coherency",
+        "complexity",
+        "road_raw",
+        "road_exact",
+        "adcc",
+        "average_drop",
+    ]
+    parts = []
+    for equal_area, words in ((False, "As they are"), (True, "At equal area")):
+        found = wins_against_refined(results, equal_area=equal_area)
+        columns = [name for name in shown if name in found and not (equal_area and name in EXACT)]
+        rows = [(name, *(f"{100 * found.loc[name, column]:.0f} %" for column in columns)) for name in found.index]
+        parts.append(f"{words}:\n\n" + table(("map", *map(title, columns)), rows))
+    return "\n\n".join(parts)
+
+
+def _blind(results: StudyResults) -> str:
+    return ", ".join(
+        f"{title(name)} {100 * blind_wins(results, name)['centre']:.0f} %"
+        for name in (TRUTH, "arcc", "arcc_exact", "faithfulness")
+    )
+
+
+def _orders(results: StudyResults) -> str:
+    found = order_of_maps(results, equal_area=True)
+    rows = [(title(str(name)), *map(_number, row)) for name, row in zip(found.index, found.to_numpy(), strict=True)]
+    return table(("metric", *found.columns), rows)
+
+
+def _tau(found: pd.DataFrame, name: str) -> Interval:
+    row = found.loc[name].to_dict()
+    return Interval(row["tau"], row["low"], row["high"], int(row["pictures"]))
+
+
+def _fading(results: StudyResults) -> str:
+    plain, equal = (fall_into_noise(results, equal_area=area) for area in (False, True))
+    rows = [
+        (
+            title(str(name)),
+            *(_shown(_tau(each, str(name))) for each in (plain, equal)),
+            int(row["pictures"]),
+        )
+        for name, row in equal.iterrows()
+    ]
+    return table(("metric", "as they are", "at equal area", "pictures"), rows)

@@ -1,0 +1,52 @@
+"""The report of the metric study says what its rows say."""
+
+import pandas as pd
+from server import ROOT
+
+from benchmarks.metric_trust_report import write
+from camviz.statistics import Interval
+from camviz.trust.sealed_study import SHIPPED
+from camviz.trust.study_results import DECIDING, contrasts, load, trust_of_metrics
+
+REPORT = ROOT / "benchmarks" / "metric_trust.md"
+
+
+def cells(text, first):
+    """The cells of the first table row that begins with a name."""
+    (line, *_) = [line for line in text.splitlines() if line.startswith(f"| {first} |")]
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def shown(found):
+    return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
+
+
+def test_the_report_is_that_of_the_rows(tmp_path):
+    results = load(SHIPPED)
+    write(results, tmp_path / "report.md")
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert text == REPORT.read_text(encoding="utf-8"), "run python -m benchmarks.metric_trust"
+    row = trust_of_metrics(results, equal_area=True).loc["arcc"]
+    found = Interval(row["pair_accuracy"], row["low"], row["high"], int(row["pictures"]))
+    assert cells(text, "ARCC")[1] == shown(found)
+    (first, *_) = contrasts(results)
+    assert cells(text, "Faithfulness Estimate | ARCC")[2] == shown(first.difference)
+
+
+def test_without_enough_pictures_there_is_no_verdict(tmp_path):
+    results = load(SHIPPED)
+    few = {stage: rows[~rows["network"].eq(DECIDING[0])] for stage, rows in results.rows.items()}
+    write(type(results)(results.samples, few), tmp_path / "report.md")
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "**No verdict yet**: a network that decides has 0 pictures" in text
+
+
+def test_rows_and_samples_agree():
+    """Every measured picture was kept, and rows are whole: every map, as it is and at equal area."""
+    results = load(SHIPPED)
+    kept = results.samples[results.samples["left_out"] == ""].set_index(["network", "kind", "picture"]).index
+    for rows in results.rows.values():
+        index = pd.MultiIndex.from_frame(rows[["network", "kind", "picture"]])
+        assert index.isin(kept).all()
+        counts = rows.groupby(["network", "kind", "picture"]).size()
+        assert counts.groupby(["network", "kind"]).nunique().eq(1).all()
