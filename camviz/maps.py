@@ -68,6 +68,12 @@ def normalise(maps: Tensor) -> Tensor:
     return torch.where(shows, stretched, 0.0)
 
 
+def stretched(maps: Tensor) -> Tensor:
+    """`normalise` maps, except those of all ones: that is the uniform baseline."""
+    ones = (maps.amin((-2, -1), keepdim=True) == 1) & (maps.amax((-2, -1), keepdim=True) == 1)
+    return torch.where(ones, 1.0, normalise(maps))
+
+
 def upsample(maps: Tensor, size: Sequence[int]) -> Tensor:
     """Resize maps (..., h, w) bilinearly, with half-pixel centres: (..., H, W) for a `size` of (H, W).
 

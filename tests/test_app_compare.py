@@ -75,10 +75,13 @@ def known(net, coffee):
 
     def maps(method="gradcam++", target=None, noise=None):
         seen = coffee if noise is None else camviz.noise.apply(coffee, *noise)
-        cap = camviz.capture(net.module, net.inputs(seen[None]), target, net.layers)
-        return camviz.cam(cap, method)
+        return camviz.cam(captured(net, seen, target), method)
 
     return maps
+
+
+def captured(net, view, target=None):
+    return camviz.capture(net.module, net.inputs(view[None]), target, net.layers)
 
 
 def rows(app):
@@ -167,11 +170,11 @@ def test_clean_and_noisy(visit, known):
     assert not np.array_equal(found[0].view, found[2].view)
 
 
-def test_merging_rules(visit, known):
+def test_merging_rules(visit, known, net, coffee):
     app = visit(compare="rules", rule="mean")
     for row, method in zip(rows(app), METHODS, strict=True):
         for index, rule in enumerate(RULES):
-            close(row.maps[index], camviz.refine(known(method), rule)[0])
+            close(row.maps[index], camviz.refine(known(method), rule, captured(net, coffee))[0])
 
 
 def spread_by_hand(net, x, map_, target, found) -> float:

@@ -294,7 +294,18 @@ def test_twins(device):
     assert twins(camviz.capture(device.moved(module), device.put(x), 1, layers), "gradcam-elementwise") == expected
 
 
-@pytest.mark.parametrize("rule", RULES)
+def test_merging_with_a_second_method(device):
+    module, x, layers = small()
+    cap = camviz.capture(module, x, 1, layers)
+    there = camviz.capture(device.moved(module), device.put(x), 1, layers)
+    expected, maps = refine(camviz.cam(cap), "mixed", cap), camviz.cam(there)
+    device.syncs.clear()
+    found = refine(maps, "mixed", there)
+    assert len(device.syncs) <= 3, device.places()
+    assert torch.equal(found.cpu(), expected)
+
+
+@pytest.mark.parametrize("rule", [name for name, rule in RULES.items() if rule.needs == "maps"])
 def test_merging(device, rule):
     maps = torch.rand(4, 2, 24, 20, generator=torch.Generator().manual_seed(0))
     maps[:, 1] = 0.5

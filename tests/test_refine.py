@@ -4,8 +4,10 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 import camviz
+from camviz.maps import normalise
 from camviz.merging import RULES, running
 
 # Three layers, shallow to deep, of one image with four pixels.
@@ -24,14 +26,28 @@ BY_HAND = {
     "geometric mean": lambda values: math.prod(values) ** (1 / len(values)),
     "minimum": min,
     "mean": lambda values: sum(values) / len(values),
+    "floor": lambda values: values[0] * math.prod(0.1 + 0.9 * value for value in values[1:]),
+    "expmean": lambda values: _smooth(values, len(values), 1),
+    "logexp": lambda values: _smooth(values, 1, 1 + math.log(len(values))),
 }
+
+
+def _smooth(values, mean_of, above):
+    """Above / log(sum of exp(1 / value) / mean_of), with whole logarithms: exp(1 / 0.001) is no double."""
+    if min(values) == 0:
+        return 0.0
+    most = 1 / min(values)
+    return above / (most + math.log(sum(math.exp(1 / value - most) for value in values) / mean_of))
 
 
 def merged(rule, *layers):
     return stretched([BY_HAND[rule](values) for values in zip(*layers, strict=True)])
 
 
-@pytest.mark.parametrize("rule", RULES)
+OF_MAPS = [name for name, found in RULES.items() if found.needs == "maps"]
+
+
+@pytest.mark.parametrize("rule", OF_MAPS)
 def test_rules_by_hand(rule):
     expected = torch.tensor([merged(rule, DEEP, MIDDLE, SHALLOW), merged(rule, DEEP, MIDDLE), merged(rule, DEEP)]).view(
         3, 1, 2, 2
@@ -39,6 +55,50 @@ def test_rules_by_hand(rule):
     torch.testing.assert_close(running(MAPS, rule), expected)
     torch.testing.assert_close(camviz.refine(MAPS, rule), expected[0])
     assert torch.equal(camviz.refine(MAPS, rule), running(MAPS, rule)[0])
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+def test_mixed_with_layercam(count):
+    """By hand from the two methods' maps: the deepest half of one, the root of all but the deepest of the other."""
+    layers = ("stem", "layer1", "layer2", "layer3", "layer4")[5 - count :]
+    cap = camviz.capture(Deep(), torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)), None, layers)
+    first, second = camviz.cam(cap, "gradcam++"), camviz.cam(cap, "layercam")
+    own = {1: 1, 2: 1, 3: 2, 4: 2, 5: 3}[count]
+    expected = torch.ones_like(first[0])
+    for place in range(own):
+        expected = expected * first[count - 1 - place]
+    for place in range(count - 1):
+        expected = expected * second[place].sqrt()
+    torch.testing.assert_close(camviz.refine(first, "mixed", cap), normalise(expected))
+    assert torch.equal(running(first, "mixed", cap)[-1], first[-1])
+    if count > 1:
+        deeper = cap.select(layers[1:])
+        torch.testing.assert_close(running(first, "mixed", cap)[1], camviz.refine(first[1:], "mixed", deeper))
+
+
+class Deep(nn.Module):
+    """Five layers whose maps differ."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        sizes = [(3, 4), (4, 4), (4, 6), (6, 6), (6, 8)]
+        for name, (inside, out) in zip(("stem", "layer1", "layer2", "layer3", "layer4"), sizes, strict=True):
+            setattr(self, name, nn.Sequential(nn.Conv2d(inside, out, 3, padding=1), nn.ReLU()))
+        self.head = nn.Linear(8, 3)
+        self.eval()
+
+    def forward(self, x):
+        for name in ("stem", "layer1", "layer2", "layer3", "layer4"):
+            x = getattr(self, name)(x)
+        return self.head(x.mean((2, 3)))
+
+
+def test_mixed_needs_the_capture():
+    with pytest.raises(
+        ValueError, match="the merging rule 'mixed' also needs maps of a second method: pass the capture"
+    ):
+        camviz.refine(MAPS, "mixed")
 
 
 def test_product_is_the_default():
@@ -77,7 +137,7 @@ def test_layers_without_a_common_region_make_zeros():
     assert torch.equal(camviz.refine(maps), torch.zeros(1, 2, 2))
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", OF_MAPS)
 def test_uniform_maps_stay_ones(rule):
     maps = torch.ones(3, 2, 2, 2)
     maps[0, 1] = MAPS[0, 0]
@@ -88,7 +148,7 @@ def test_uniform_maps_stay_ones(rule):
     assert torch.equal(camviz.refine(0.5 * maps, rule)[0], torch.zeros(2, 2))  # flat, but not uniform
 
 
-@pytest.mark.parametrize(("rule", "spot"), [*((rule, math.nan) for rule in RULES), ("product", math.inf)])
+@pytest.mark.parametrize(("rule", "spot"), [*((rule, math.nan) for rule in OF_MAPS), ("product", math.inf)])
 def test_broken_maps_become_zeros(rule, spot):
     maps = torch.cat([MAPS, MAPS], 1)
     maps[1, 0, 0, 1] = spot

@@ -9,6 +9,9 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor
 
+from camviz.maps import stretched
+from camviz.merging.guided_filter import guided_filter
+from camviz.methods import cam_with_notes
 from camviz.network.capture import Capture
 
 # What a rule reads: only the layers' maps, or also the maps of a second method, another pass through the network, or
@@ -43,6 +46,9 @@ class Rule:
 
 
 RULES: dict[str, Rule] = {}
+FLOOR = 0.1
+# The guided filter's radius as a share of a side, and its regularisation.
+RADIUS, EPSILON = 1 / 7, 1e-3
 
 
 def rule(name: str, title: str, sentence: str, reference: str, *, needs: Need = "maps") -> Callable[[F], F]:
@@ -97,6 +103,91 @@ def minimum(maps: Tensor) -> Tensor:
 def mean(maps: Tensor) -> Tensor:
     """The mean of the maps so far."""
     return maps.cumsum(0) / _counts(maps)
+
+
+@rule(
+    "floor",
+    "Product with a floor",
+    "A layer can dim, but not veto: what is dark in one layer keeps a tenth of its brightness.",
+    "a variant of the product, to see what vetoes do",
+)
+def product_with_floor(maps: Tensor) -> Tensor:
+    """The product of the maps so far, of which all but the deepest are raised to at least 0.1: 0.1 + 0.9 m."""
+    return torch.cat([maps[:1], FLOOR + (1 - FLOOR) * maps[1:]]).cumprod(0)
+
+
+@rule(
+    "mixed",
+    "Mixed with LayerCAM",
+    "The method's map where layers know what they see, and LayerCAM's, softened, where they see detail.",
+    "a variant of the product",
+    needs="second method",
+)
+def mixed(maps: Tensor, cap: Capture) -> Tensor:
+    """The product of the deepest half of the maps so far, times the root of LayerCAM's for all but the deepest.
+
+    With the maps P and LayerCAM's L of four layers, 3 the deepest: P3 P2 sqrt(L0 L1 L2). Of n layers, the deepest half
+    are (n + 1) // 2; one layer alone is its own map.
+    """
+    second = cam_with_notes(cap, "layercam")[0].float().flip(0)
+    so_far = range(1, len(maps) + 1)
+    return torch.stack([maps[: (n + 1) // 2].prod(0) * second[1:n].prod(0).sqrt() for n in so_far])
+
+
+@rule(
+    "expmean",
+    "ExpMean",
+    "Close to the minimum: a dark layer counts far more than a bright one.",
+    "a smooth minimum, with the exponential of 1 / S",
+)
+def exp_mean(maps: Tensor) -> Tensor:
+    """1 / log(mean of exp(1 / S)) of the maps S so far; 0 where one of them is 0."""
+    return 1 / _log_mean_exp(maps)
+
+
+@rule(
+    "logexp",
+    "LogExp",
+    "Close to the minimum, and dimmer where only some layers are bright.",
+    "a smooth minimum, with the exponential of 1 / S",
+)
+def log_exp(maps: Tensor) -> Tensor:
+    """(1 + log n) / log(sum of exp(1 / S)) of the n maps S so far: 1 where all of them are 1, 0 where one is 0."""
+    more = _counts(maps).log()
+    return (1 + more) / (_log_mean_exp(maps) + more)
+
+
+@rule(
+    "sharpened",
+    "Product, sharpened to the picture's edges",
+    "The network says where; the outline comes from the picture's own edges, not from the network.",
+    "He et al., Guided Image Filtering, TPAMI 2013",
+    needs="picture",
+)
+def sharpened(maps: Tensor, cap: Capture) -> Tensor:
+    """The product of the maps so far, stretched, then filtered along the edges of the network's input.
+
+    The guide is the input stretched to [0, 1]; the radius is 32 pixels at 224 and in proportion.
+    """
+    x = cap.x.float()
+    low, high = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
+    guides = (x - low) / torch.where(high > low, high - low, 1.0)
+    radius = max(1, round(min(x.shape[-2:]) * RADIUS))
+    merged = stretched(product(maps))
+    return torch.stack([guided_filter(part, guides, radius, EPSILON).clamp(min=0) for part in merged])
+
+
+def _log_mean_exp(maps: Tensor) -> Tensor:
+    """log(mean of exp(1 / S)) of the maps S so far, infinite where one of them is 0; exactly 1 where all are 1."""
+    so_far = [maps[:count] for count in range(1, len(maps) + 1)]
+    return torch.stack([_log_mean_exp_of(some) for some in so_far])
+
+
+def _log_mean_exp_of(maps: Tensor) -> Tensor:
+    dark = maps < torch.finfo(maps.dtype).tiny
+    inverse = 1 / torch.where(dark, 1.0, maps)
+    most = inverse.amax(0)  # whole exponentials would overflow
+    return torch.where(dark.any(0), torch.inf, most + (inverse - most).exp().mean(0).log())
 
 
 def _counts(maps: Tensor) -> Tensor:

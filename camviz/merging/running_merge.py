@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import cast
 
-import torch
 from torch import Tensor
 
-from camviz.maps import normalise, require_unit_range
+from camviz.maps import require_unit_range, stretched
 from camviz.merging.rules import RULES, CaptureMerge, MapsMerge
 from camviz.network.capture import Capture
 
@@ -27,12 +26,12 @@ def running(maps: Tensor, rule: str = "product", cap: Capture | None = None) -> 
         cap: the capture the maps came from, for rules that need more than the maps.
 
     Returns:
-        float32 (L, B, H, W) in [0, 1]; the last entry is the deepest map itself, the first merges all layers.
+        float32 (L, B, H, W) in [0, 1]; the last entry is made of the deepest map alone, the first of all layers.
 
     Raises:
         ValueError: an unknown rule, a missing capture, or maps that are not (L, B, H, W) or not within [0, 1].
     """
-    return _stretched(_merge(maps, rule, cap).flip(0))
+    return stretched(_merge(maps, rule, cap).flip(0))
 
 
 def heights(maps: Tensor, rule: str = "product", cap: Capture | None = None) -> tuple[Tensor, Tensor]:
@@ -67,7 +66,7 @@ def refine(maps: Tensor, rule: str = "product", cap: Capture | None = None) -> T
     Raises:
         ValueError: an unknown rule, a missing capture, or maps that are not (L, B, H, W) or not within [0, 1].
     """
-    return _stretched(_merge(maps, rule, cap)[-1])
+    return stretched(_merge(maps, rule, cap)[-1])
 
 
 def _merge(maps: Tensor, rule: str, cap: Capture | None) -> Tensor:
@@ -86,9 +85,3 @@ def _merge(maps: Tensor, rule: str, cap: Capture | None) -> Tensor:
             "camviz.explain with a Recipe"
         )
     return cast(CaptureMerge, chosen.merge)(ordered, cap)
-
-
-def _stretched(merged: Tensor) -> Tensor:
-    """Normalise, except maps of all ones: that is the uniform baseline."""
-    ones = (merged.amin((-2, -1), keepdim=True) == 1) & (merged.amax((-2, -1), keepdim=True) == 1)
-    return torch.where(ones, 1.0, normalise(merged))
