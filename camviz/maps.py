@@ -61,11 +61,11 @@ def normalise(maps: Tensor) -> Tensor:
     low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
     span = high - low  # NaN or infinite if any value is
     shows = (span < torch.inf) & (span > _FLAT * torch.maximum(high, -low))
-    stretched = (maps - low).div_(torch.where(shows, span, torch.inf))
+    scaled = (maps - low).div_(torch.where(shows, span, torch.inf))
     # On a CPU, checking the flags saves a pass over the maps; on a GPU it would force a synchronisation.
-    if stretched.device.type == "cpu" and bool(shows.all()):
-        return stretched
-    return torch.where(shows, stretched, 0.0)
+    if scaled.device.type == "cpu" and bool(shows.all()):
+        return scaled
+    return torch.where(shows, scaled, 0.0)
 
 
 def stretched(maps: Tensor) -> Tensor:

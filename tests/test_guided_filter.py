@@ -6,9 +6,12 @@ import torch
 
 import camviz
 from camviz import shapes
+from camviz.html.layer_strip import strip_of
 from camviz.merging.guided_filter import guided_filter
 from camviz.metrics.mask_scores import against_mask
 from camviz.recipe import Recipe
+from camviz.results.finding import Settings
+from camviz.workbench.findings import find
 
 SHAPE = (9, 13)
 
@@ -107,3 +110,13 @@ def test_blank_and_uniform_maps(explained, value):
     _, cap, _ = explained
     maps = torch.full((4, 1, 224, 224), value)
     assert torch.equal(camviz.refine(maps, "sharpened", cap), maps[0])
+
+
+def test_what_is_sharpened_says_where_its_outline_comes_from(explained):
+    """On the page and in the report, beside the map."""
+    net = explained[0]
+    pixels = shapes.sample(6).image
+    for rule, said in (("sharpened", True), ("product", False)):
+        settings = Settings(net.info.name, Recipe("gradcam++", net.layers, rule))
+        found = find(net, pixels, "a", settings, scores=False)
+        assert ("outline from the picture" in strip_of(found).result_caption) == said

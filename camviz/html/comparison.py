@@ -80,8 +80,8 @@ MODES = {
         "Merging rules",
         "method",
         "rule",
-        "The same layers, merged by four rules. The product and the minimum are bright only where all layers agree, "
-        "the mean wherever any layer is.",
+        "The same layers, merged by each rule. The product and the minimum are bright only where all layers agree, "
+        "the mean wherever any layer is; the outline of the sharpened one comes from the picture, not the network.",
         "",
         across=True,
     ),

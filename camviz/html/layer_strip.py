@@ -11,6 +11,7 @@ import numpy as np
 from camviz.html.outlines import shapes_uri
 from camviz.html.viewer import Arrangement, pack
 from camviz.html.words import percent
+from camviz.merging import RULES
 from camviz.methods import METHODS
 from camviz.results.finding import Finding, merge_ranges, result_title, running_merges, size_title
 
@@ -67,12 +68,13 @@ def strip_of(finding: Finding, classes: list[Class] | None = None, credit: str =
     height, width = finding.view.shape[:2]
     panels = _layer_panels(finding)
     over = f" over {len(panels)} layers" if len(panels) > 1 else f", {panels[0].size}"
+    edges = " · outline from the picture" if RULES[recipe.rule].needs == "picture" else ""
     return Strip(
         view_caption=f"Photo: {credit}" if credit else f"{width} × {height} pixels",
         classes=top_classes(finding) if classes is None else classes,
         layers=panels[::-1],
         result_title=result_title(recipe),
-        result_caption=f"{method.title}{over}",
+        result_caption=f"{method.title}{over}{edges}",
         legend=("little", "much evidence") if method.class_specific else ("low", "high"),
         explained=f"{method.title} for {finding.label}",
         outline=shapes_uri(finding.shapes, finding.label),

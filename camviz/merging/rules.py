@@ -107,7 +107,7 @@ def mean(maps: Tensor) -> Tensor:
 
 @rule(
     "floor",
-    "Product with a floor",
+    "With a floor",
     "A layer can dim, but not veto: what is dark in one layer keeps a tenth of its brightness.",
     "a variant of the product, to see what vetoes do",
 )
@@ -118,7 +118,7 @@ def product_with_floor(maps: Tensor) -> Tensor:
 
 @rule(
     "mixed",
-    "Mixed with LayerCAM",
+    "With LayerCAM",
     "The method's map where layers know what they see, and LayerCAM's, softened, where they see detail.",
     "a variant of the product",
     needs="second method",
@@ -159,7 +159,7 @@ def log_exp(maps: Tensor) -> Tensor:
 
 @rule(
     "sharpened",
-    "Product, sharpened to the picture's edges",
+    "Sharpened",
     "The network says where; the outline comes from the picture's own edges, not from the network.",
     "He et al., Guided Image Filtering, TPAMI 2013",
     needs="picture",
