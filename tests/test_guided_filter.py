@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from pictures import png
 
 import camviz
 from camviz import shapes
@@ -115,8 +116,8 @@ def test_blank_and_uniform_maps(explained, value):
 def test_what_is_sharpened_says_where_its_outline_comes_from(explained):
     """On the page and in the report, beside the map."""
     net = explained[0]
-    pixels = shapes.sample(6).image
+    picture = png(shapes.sample(6).image)
     for rule, said in (("sharpened", True), ("product", False)):
         settings = Settings(net.info.name, Recipe("gradcam++", net.layers, rule))
-        found = find(net, pixels, "a", settings, scores=False)
+        found = find(net, picture, "a", settings, scores=False)
         assert ("outline from the picture" in strip_of(found).result_caption) == said
