@@ -212,7 +212,7 @@ def test_scores_the_best_of_each_row_and_the_order(visit, net, coffee):
 def test_shapes_have_scores_against_their_mask(visit):
     app = visit(scores=True, compare="layers", shape="circle", layers="_swish", methods="gradcam++~gradcam")
     assert all("mass inside" in line for line in numbers(app))
-    app.selectbox(key="compare_sort").set_value("mass").run()
+    app.selectbox(key="compare_sort").set_value("best_iou").run()
     assert not app.exception
     assert rows(app)[0].markup.count('alt="Outline of the true shape"') == 1
 

@@ -90,6 +90,20 @@ def test_no_spread_is_computed_that_cannot_change_the_answer(spreads, expected):
     assert needed_spread([scored(0.5), scored(0.5)], spreads) is None
 
 
+def test_where_the_true_mask_is_known_it_says_which_map_is_best():
+    """ARCC would prefer the first; the overlap has no spread to wait for."""
+    row = [scored(0.9, (0.9, 0.30, 0.5)), scored(0.1, (0.2, 0.45, 0.5)), scored(0.5, (0.5, 0.31, 0.9))]
+    assert rivals(row) == (1, 2)
+    assert best(row, {}) == 1
+    assert needed_spread(row, {}) is None
+    close = [scored(0.9, (0.9, 0.300, 0.5)), scored(0.1, (0.2, 0.304, 0.5))]
+    assert best(close, {0: 0.0, 1: 0.0}) is None
+    drawn = numbers_html(row, [None] * 3, 100)
+    assert drawn.count(">best</b>") == 1
+    assert drawn.index("IoU 0.45") < drawn.index(">best</b>") < drawn.index("IoU 0.31")
+    assert "cv-bar cv-main cv-best" not in drawn
+
+
 def test_without_a_lead_there_is_no_best():
     assert best([scored(0.5), scored(0.5)], {0: 0.0, 1: 0.0}) is None
     assert best([scored(0.5), scored(None)], {0: 0.0, 1: 0.0}) is None
@@ -107,8 +121,8 @@ def test_where_rows_cannot_be_compared_columns_go_by_their_mean():
 
 
 def test_the_order_by_the_true_mask_and_of_nothing():
-    rows = [[scored(0.9, (0.2, 0.1, 0.5))], [scored(0.1, (0.6, 0.1, 0.5))], [scored(0.5)]]
-    assert order(rows, "mass", across=True)[0] == [1, 0, 2]
+    rows = [[scored(0.9, (0.7, 0.1, 0.5))], [scored(0.1, (0.6, 0.2, 0.5))], [scored(0.5)]]
+    assert order(rows, "best_iou", across=True)[0] == [1, 0, 2]
     assert order([], "arcc", across=False) == ([], [])
     assert value(None, "arcc") is None
 
@@ -168,7 +182,7 @@ def test_the_question():
 def test_numbers_say_what_is_known():
     assert "cv-wait" in numbers(scored(None))
     assert "–" in numbers(scored(None, skipped="it is slow"))
-    assert "mass inside 0.25 · IoU 0.50" in numbers(scored(0.5, (0.25, 0.5, 0.9)))
+    assert "IoU 0.50 · mass inside 0.25" in numbers(scored(0.5, (0.25, 0.5, 0.9)))
     assert "ARCC 0.50, Coherency 0.90, 1 − complexity 0.80, ROAD 0.70" in numbers(scored(0.5))
     row = numbers_html([scored(0.5), scored(0.6), None], [None, None, 0.3], 9, {0: 0.01, 1: 0.01})
     assert row.count("cv-best") == 1

@@ -35,15 +35,18 @@ def test_against_the_best_blind_guess():
 @pytest.mark.parametrize(
     ("layers", "sentence"),
     [
-        ((0.80, 0.1, 0.1, 0.1), "One layer alone does as well: the deepest, 0.80."),
-        ((0.1, 0.1, 0.1, 0.80), "One layer alone does as well: the finest, 0.80."),
-        ((0.1, 0.80, 0.1, 0.1), "One layer alone does as well: 14 × 14 · c, 0.80."),
-        ((0.5, 0.4, 0.3, 0.2), "Merging helped: the best single layer, the deepest, scores 0.50."),
+        ((0.79, 0.1, 0.1, 0.1), "The deepest layer alone does as well: 0.79. The model"),
+        ((0.1, 0.1, 0.1, 0.79), "Merging helped: the deepest layer alone scores 0.10. The model"),
+        ((0.5, 0.4, 0.3, 0.2), "Merging helped: the deepest layer alone scores 0.50. The model"),
         ((0.0, 0.001, 0.0, 0.0), "No single layer scores above 0."),
-        ((0.2, 0.3, 0.4, 0.9), "Merging made it worse here: one layer alone, the finest, scores 0.90."),
+        ((0.9, 0.3, 0.4, 0.2), "Merging made it worse here: the deepest layer alone scores 0.90. The model"),
+        (
+            (0.2, 0.9, 0.4, 0.1),
+            "Merging helped: the deepest layer alone scores 0.20. In hindsight, 14 × 14 · c alone would have scored 0.90.",
+        ),
     ],
 )
-def test_against_the_best_layer(layers, sentence):
+def test_against_the_deepest_layer(layers, sentence):
     assert sentence in words(0.78, layers)
 
 
@@ -73,11 +76,12 @@ def test_negative_road_notes_and_missing_scores():
 
 
 def test_the_known_shape():
-    result = row("result", "RefineCAM", mass=0.5)
-    layers = [row("layer", size, mass=mass) for size, mass in zip(SIZES, (0.1, 0.3), strict=False)]
+    result = row("result", "RefineCAM", mass=0.5, best_iou=0.62)
+    layers = [row("layer", size, best_iou=iou) for size, iou in zip(SIZES, (0.4, 0.7), strict=False)]
     sentence = on_truth(result, layers, "star", True, 0.1)
     assert "50.0% of its heat lies on the star**, which covers 10.0% of the picture: 5.0 times as much" in sentence
-    assert sentence.endswith("The best single layer, the finest: 30.0%.")
+    assert sentence.endswith("It overlaps the star by up to 0.62 (best IoU), the deepest layer alone by 0.40.")
+    assert on_truth(result, layers[:1], "star", True, 0.1).endswith("by up to 0.62 (best IoU).")
     assert on_truth(row("result", "", mass=0.0), [], "star", True, 0.1) == "**None of its heat lies on the star.**"
     assert "another class is being explained" in on_truth(result, [], "star", False, 0.1)
 

@@ -87,25 +87,30 @@ MODES = {
     ),
 }
 
-Sort = Literal["chosen", "arcc", "mass"]
-SORTS: dict[Sort, str] = {"chosen": "As chosen", "arcc": "Best ARCC first", "mass": "Most mass inside first"}
+Sort = Literal["chosen", "arcc", "best_iou"]
+SORTS: dict[Sort, str] = {"chosen": "As chosen", "arcc": "Best ARCC first", "best_iou": "Best IoU first"}
+_VISIBLE = 0.01  # a lead that two decimals show
 
 
 def value(score: ScoreRow | None, by: Sort) -> float | None:
     """The value that a map is sorted by; None if unknown."""
     if score is None:
         return None
-    if by == "arcc":
-        return score.value("arcc")
-    return score.value("mass") if by == "mass" else None
+    return None if by == "chosen" else score.value(by)
+
+
+def ruler(scores: Scores) -> Sort:
+    """What says which map of a row is the best one: the overlap with the true mask where it is known, or else ARCC."""
+    return "best_iou" if any(value(score, "best_iou") is not None for score in scores) else "arcc"
 
 
 def rivals(scores: Scores) -> tuple[int, int] | None:
-    """The maps of a row with the highest and the second highest ARCC.
+    """The best and the second best map of a row, by its ruler.
 
     None until all are scored, if there is only one, or if none leads.
     """
-    found = {index: value(score, "arcc") for index, score in enumerate(scores) if score and not score.skipped}
+    by = ruler(scores)
+    found = {index: value(score, by) for index, score in enumerate(scores) if score and not score.skipped}
     known = {index: each for index, each in found.items() if each is not None}
     if len(known) < max(2, len(found)):
         return None
@@ -114,13 +119,18 @@ def rivals(scores: Scores) -> tuple[int, int] | None:
 
 
 def best(scores: Scores, spreads: Mapping[int, float]) -> int | None:
-    """The best map of a row: its ARCC leads by more than twice the spread over seeds. None if no lead is that large.
+    """The best map of a row; None if none leads clearly.
+
+    By ARCC, the lead must be more than twice the spread over seeds. The overlap with a true mask has no spread: a lead
+    that can be seen is enough.
 
     Args:
         scores: the row's scores.
         spreads: the standard deviations of ARCC, as far as they are known, by map; those of both `rivals` are needed.
     """
     pair = rivals(scores)
+    if pair is not None and ruler(scores) == "best_iou":
+        return pair[0] if _lead(scores, pair) >= _VISIBLE else None
     if pair is None or not spreads.keys() >= set(pair):
         return None
     return pair[0] if _lead(scores, pair) > 2 * max(spreads[index] for index in pair) else None
@@ -132,7 +142,7 @@ def needed_spread(scores: Scores, spreads: Mapping[int, float]) -> int | None:
     Where the spread of one rival is as large as half the lead already, that of the other is not needed.
     """
     pair = rivals(scores)
-    if pair is None:
+    if pair is None or ruler(scores) == "best_iou":
         return None
     lead = _lead(scores, pair)
     if any(lead <= 2 * spreads[index] for index in pair if index in spreads):
@@ -141,8 +151,8 @@ def needed_spread(scores: Scores, spreads: Mapping[int, float]) -> int | None:
 
 
 def _lead(scores: Scores, pair: tuple[int, int]) -> float:
-    """By how much the first map's ARCC is higher than the second's."""
-    first, second = (value(scores[index], "arcc") or 0.0 for index in pair)
+    """By how much the first map is ahead of the second."""
+    first, second = (value(scores[index], ruler(scores)) or 0.0 for index in pair)
     return first - second
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from camviz.html.comparison import LEAST, Scores, best
+from camviz.html.comparison import LEAST, Scores, Sort, best, ruler
 from camviz.html.score_chart import ScoreRow
 from camviz.metrics import SCORES
 
@@ -16,7 +16,10 @@ _RAMP = '<div class="cv-legend"><i class="cv-ramp" data-signed></i></div>'
 # The width of a panel in rem by the number of rows on the screen; the last also for more rows.
 _WIDTHS = (17, 14.5, 11.5, 9.2)
 _UNKNOWN: Mapping[int, float] = {}
-_BEST = "Its ARCC is ahead of the next by more than twice the spread over five random seeds."
+_BEST: dict[Sort, str] = {
+    "arcc": "Its ARCC is ahead of the next by more than twice the spread over five random seeds.",
+    "best_iou": "It fits the true shape best.",
+}
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def numbers_html(
     """The numbers below a row, or the largest difference; the best is marked once the spreads of ARCC tell."""
     marked = best(scores, spreads)
     cells = "".join(
-        reach_html(reach or 0.0) if score is None else numbers(score, index == marked)
+        reach_html(reach or 0.0) if score is None else numbers(score, ruler(scores) if index == marked else None)
         for index, (score, reach) in enumerate(zip(scores, reaches, strict=True))
     )
     return f'<div class="cv-grid cv-numbers" hidden style="{_columns(len(scores), wide)}"><div></div>{cells}</div>'
@@ -95,20 +98,26 @@ def reach_html(reach: float) -> str:
     return f'<div class="cv-number" title="{why}"><small>{words}</small></div>'
 
 
-def numbers(score: ScoreRow, marked: bool = False) -> str:
-    """A map's ARCC as a bar with its parts as a tooltip, and below it the scores against a known mask."""
-    arcc, mass = score.value("arcc"), score.value("mass")
+def numbers(score: ScoreRow, best_by: Sort | None = None) -> str:
+    """A map's ARCC as a bar with its parts as a tooltip, and below it the scores against a known mask.
+
+    The best map of a row is marked where the score stands that says so.
+    """
+    arcc, iou = score.value("arcc"), score.value("best_iou")
+    star = f'<b title="{_BEST[best_by]}">best</b>' if best_by else ""
     if score.skipped:
         bar = f'<div class="cv-bar cv-skipped" title="{escape(score.skipped)}"><span>–</span></div>'
     elif arcc is None:
         bar = '<div class="cv-bar cv-wait"><span>&nbsp;</span></div>'
     else:
-        star = f'<b title="{_BEST}">best</b>' if marked else ""
-        kind = "cv-bar cv-main cv-best" if marked else "cv-bar cv-main"
-        bar = f'<div class="{kind}" style="--v:{arcc:.4f}"><span><i>ARCC</i> {arcc:.2f}</span>{star}</div>'
+        leads = best_by == "arcc"
+        kind = "cv-bar cv-main cv-best" if leads else "cv-bar cv-main"
+        bar = f'<div class="{kind}" style="--v:{arcc:.4f}"><span><i>ARCC</i> {arcc:.2f}</span>{star * leads}</div>'
     truth = ""
-    if mass is not None:
-        truth = f"<small>mass inside {mass:.2f} · IoU {score.value('best_iou'):.2f}</small>"
+    if iou is not None:
+        fits = best_by == "best_iou"
+        kind = ' class="cv-best-fit"' if fits else ""
+        truth = f"<small{kind}>IoU {iou:.2f} {star * fits}· mass inside {score.value('mass'):.2f}</small>"
     return f'<div class="cv-number" title="{escape(_parts(score))}">{bar}{truth}</div>'
 
 

@@ -194,9 +194,11 @@ def on_truth(result: ScoreRow, layers: list[ScoreRow], shape: str, explained: bo
         f"**{percent(mass)} of its heat lies on the {shape}**, which covers {percent(share)} of the picture: "
         f"{mass / share:.1f} times as much as in an even map."
     )
-    if len(layers) > 1 and _all_known(layers, "mass"):
-        best = max(layers, key=_mass)
-        sentence += f" The best single layer, {_layer(layers, best)}: {percent(_mass(best))}."
+    overlap = result.value("best_iou")
+    if overlap is not None:
+        sentence += f" It overlaps the {shape} by up to {overlap:.2f} (best IoU)"
+        deepest = layers[0].value("best_iou") if len(layers) > 1 else None
+        sentence += "." if deepest is None else f", the deepest layer alone by {deepest:.2f}."
     return sentence
 
 
@@ -283,10 +285,6 @@ def _arcc(row: ScoreRow) -> float:
     return row.value("arcc") or 0.0
 
 
-def _mass(row: ScoreRow) -> float:
-    return row.value("mass") or 0.0
-
-
 def _against_baselines(result: ScoreRow, best: ScoreRow) -> str:
     score, blind = _arcc(result), _arcc(best)
     start = f"**{result.label} scores {score:.2f}**"
@@ -308,17 +306,16 @@ def _on_confidence(probability: float) -> str:
 
 
 def _against_layers(score: float, layers: list[ScoreRow]) -> str:
+    """Compare with the deepest layer, which everybody would have taken; the best one is known only afterwards."""
     row = max(layers, key=_arcc)
-    best, layer = _arcc(row), _layer(layers, row)
+    best, deepest = _arcc(row), _arcc(layers[0])
     if best < ROUNDING:
         return "No single layer scores above 0."
-    if score > best + ALIKE:
-        return f"Merging helped: the best single layer, {layer}, scores {best:.2f}."
-    if score < best - ALIKE:
-        return f"Merging made it worse here: one layer alone, {layer}, scores {best:.2f}."
-    return f"One layer alone does as well: {layer}, {best:.2f}."
-
-
-def _layer(layers: list[ScoreRow], row: ScoreRow) -> str:
-    """What to call a layer, given the rows from the deepest to the finest."""
-    return {0: "the deepest", len(layers) - 1: "the finest"}.get(layers.index(row), row.label)
+    sentence = f"The deepest layer alone does as well: {deepest:.2f}."
+    if score > deepest + ALIKE:
+        sentence = f"Merging helped: the deepest layer alone scores {deepest:.2f}."
+    elif score < deepest - ALIKE:
+        sentence = f"Merging made it worse here: the deepest layer alone scores {deepest:.2f}."
+    if row is not layers[0] and best > max(score, deepest) + ALIKE:
+        sentence += f" In hindsight, {row.label} alone would have scored {best:.2f}."
+    return sentence

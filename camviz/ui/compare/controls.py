@@ -172,7 +172,7 @@ def choose_sort(known: bool) -> Sort:
     """Ask for the order; `known` says whether there is a true mask to sort by."""
     return st.selectbox(
         "Sort by",
-        [by for by in SORTS if known or by != "mass"],
+        [by for by in SORTS if known or by != "best_iou"],
         format_func=SORTS.__getitem__,
         key=COMPARE_SORT.name,
         persist_state="session",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from camviz.html.comparison import Scores, Sort, best, needed_spread, order
+from camviz.html.comparison import Scores, Sort, best, needed_spread, order, ruler
 from camviz.html.comparison_grid import Panel, head_html, numbers_html, row_html, row_skeleton, width
 from camviz.html.score_chart import ScoreRow
 from camviz.html.viewer import Arrangement, pack
@@ -146,7 +146,10 @@ def _announce_best(place: Slot, grid: Grid) -> None:
     """Have screen readers say which maps are marked."""
     found = [(row, best(scores_of(row), _spreads(row))) for row in grid.rows]
     leaders = [describe(row.cells[index])[0] for row, index in found if index is not None]
-    words = f"Best of their rows by ARCC: {'; '.join(leaders)}." if leaders else "No map clearly leads its row by ARCC."
+    by = "IoU" if any(ruler(scores_of(row)) == "best_iou" for row in grid.rows) else "ARCC"
+    words = (
+        f"Best of their rows by {by}: {'; '.join(leaders)}." if leaders else f"No map clearly leads its row by {by}."
+    )
     viewer.announce(place, "grid-spoken", words)
 
 
