@@ -163,21 +163,21 @@ def test_no_room_where_there_should_be(monkeypatch):
 
 def test_waits_are_counted_by_line(monkeypatch):
     merging = importlib.import_module("camviz.merging.running_merge")
-    plain = merging.normalise
+    plain = merging.stretched
 
     def waiting(maps):
         warnings.warn("called a synchronizing CUDA operation", stacklevel=1)
         warnings.warn("something else", DeprecationWarning, stacklevel=1)
         return plain(maps)
 
-    monkeypatch.setattr(merging, "normalise", waiting)
+    monkeypatch.setattr(merging, "stretched", waiting)
     maps = torch.rand(2, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     with pytest.warns((UserWarning, DeprecationWarning)):  # by the first run, which warms up
         found = gpu_syncs.count(lambda: [camviz.refine(maps), camviz.refine(maps)], on_gpu=False)
     ((line, times),) = found.items()
     path, number = line.split(":")
     assert (path, times) == ("camviz/merging/running_merge.py", 2)
-    assert "normalise(merged)" in (ROOT / path).read_text().splitlines()[int(number) - 1]
+    assert "stretched(_merge(" in (ROOT / path).read_text().splitlines()[int(number) - 1]
 
 
 def test_missing_packages_come_from_wheels(tmp_path, monkeypatch):
