@@ -19,7 +19,7 @@ from camviz.trust.study_results import StudyResults
 from camviz.ui.evaluate import study
 from camviz.ui.evaluate.dots import dots_figure
 from camviz.ui.evaluate.pictures import link_html
-from camviz.ui.evaluate.study import Shown, examples, maps_table, metrics_table, shipped
+from camviz.ui.evaluate.study import Shown, chosen, examples, maps_table, metrics_table, shipped
 from camviz.ui.evaluate.view import verdict_html
 from camviz.ui.links.link_format import Explored, read
 
@@ -40,6 +40,14 @@ def test_the_verdict_is_the_tables():
     assert f"ARCC {100 * table.loc['arcc', 'pair_accuracy']:.0f} %" in words
     rows = shipped().of("ordinary", equal_area=True)
     assert f"On {len(rows[['network', 'picture']].drop_duplicates())} pictures" in words
+
+
+def test_the_verdict_counts_the_pictures_that_are_shown():
+    some, everything = (
+        re.findall(r"On (\d+) pictures", verdict_html(Shown(size=size)))[0] for size in ("large", "all")
+    )
+    rows = chosen(Shown(size="large"), shipped().of("ordinary", equal_area=True))
+    assert int(some) == len(rows[["network", "picture"]].drop_duplicates()) < int(everything)
 
 
 def test_what_is_left_out_does_not_count():

@@ -65,6 +65,8 @@ def unseen(profile, address):
     page.wait_for_selector(".cv-grid canvas")
     page.locator(".cv-grid .cv-pin").first.press("Enter")
     expect(page.locator(".cv-pinned")).to_have_count(1)
+    page.get_by_role("link", name="Evaluate").click()
+    page.wait_for_selector(".st-key-dots .stSelectbox")
     open_bundle(page)
     left = page.evaluate("[...unseen]")
     page.goto(f"{address}/?v=1&noise=gaussian&level=0.4")

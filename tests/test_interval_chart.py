@@ -32,4 +32,5 @@ def test_every_column_names_its_rows_and_says_their_numbers():
 def test_words():
     assert interval_words(Interval(0.5, 0.4, 0.7, 5)) == "95 %: 0.40 to 0.70 on 5 pictures"
     assert interval_words(Interval(0.5, math.nan, math.nan, 1)) == "1 picture, no interval"
+    assert interval_words(Interval(0.5, math.nan, math.nan, 7)) == "7 pictures, no interval"
     assert interval_words(NOTHING) == "no pictures"

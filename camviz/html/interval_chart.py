@@ -72,5 +72,6 @@ def _marks(interval: Interval) -> str:
 def interval_words(interval: Interval) -> str:
     """An interval in words."""
     if math.isnan(interval.low):
-        return f"{interval.n} picture, no interval" if interval.n == 1 else "no pictures"
+        pictures = "1 picture" if interval.n == 1 else f"{interval.n} pictures"
+        return f"{pictures}, no interval" if interval.n else "no pictures"
     return f"95 %: {interval.low:.2f} to {interval.high:.2f} on {interval.n} pictures"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html import escape
 
 import pandas as pd
@@ -12,7 +13,8 @@ from camviz.models import list_models
 from camviz.statistics import Interval
 from camviz.trust.resampling import LEAST_FOR_WINNER
 from camviz.trust.sealed_study import PICTURES
-from camviz.ui.evaluate.study import Shown, metric_title, metrics_table, shipped
+from camviz.ui.evaluate.study import Shown, chosen, metric_title, metrics_table, shipped
+from camviz.ui.links.link_format import ALL_SIZES
 
 _TO_BEAT = "complexity"
 
@@ -31,7 +33,9 @@ def verdict_html(shown: Shown) -> str:
     across = f"{len(counts)} networks" if len(counts) > 1 else "1 network"
     few = " That is too few to name a winner." if counts.min() < LEAST_FOR_WINNER else ""
     growing = (
-        f" The study is still growing: {PICTURES} pictures a network are planned." if counts.min() < PICTURES else ""
+        " The study is still growing: its protocol asks for more pictures."
+        if measured_at_least(shown) < PICTURES
+        else ""
     )
     return (
         '<h1 class="cv-title" hidden>Which metric can be trusted?<small>Take two maps of one picture, of which one '
@@ -42,9 +46,14 @@ def verdict_html(shown: Shown) -> str:
     )
 
 
+def measured_at_least(shown: Shown) -> int:
+    """How many pictures of these samples were measured with each network, whatever their size."""
+    return int(ordinary_counts(replace(shown, size=ALL_SIZES)).min())
+
+
 def ordinary_counts(shown: Shown) -> pd.Series:
     """How many pictures of each network were measured."""
-    rows = shipped().of("ordinary", equal_area=shown.equal_area, kind=shown.samples)
+    rows = chosen(shown, shipped().of("ordinary", equal_area=shown.equal_area, kind=shown.samples))
     return rows.groupby("network")["picture"].nunique()
 
 
