@@ -15,8 +15,8 @@ def test_dots_pictures_and_metrics(visit):
     expect(page.locator(".cv-examples").first).to_contain_text("Coherency")
     assert page.locator(".cv-examples").first.inner_text() != before
     page.wait_for_function("location.search.includes('metric=coherency')")
-    page.locator(".cv-examples a").first.click()
-    expect(page.locator(".cv-title")).to_contain_text("Where does Shapes")
-    expect(page.locator(".cv-result canvas")).to_be_visible()
-    page.go_back()
-    expect(page.locator(".cv-examples").first).to_contain_text("Coherency")
+    with page.expect_popup() as opened:
+        page.locator(".cv-examples a").first.click()
+    expect(opened.value.locator(".cv-title")).to_contain_text("Where does Shapes")
+    expect(opened.value.locator(".cv-result canvas")).to_be_visible()
+    opened.value.close()

@@ -77,7 +77,7 @@ def link_html(kind: Kind, network: str, picture: int, name: str) -> str:
         layers=recipe.layers,
         rule=recipe.rule,
     )
-    return f'<a href="/?{urlencode(write(state))}" target="_self">Open in Explore</a>'
+    return f'<a href="/?{urlencode(write(state))}" target="_blank" rel="noopener">Open in Explore</a>'
 
 
 @lru_cache(maxsize=128)
