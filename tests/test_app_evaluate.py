@@ -16,7 +16,7 @@ from camviz.metrics.mask_scores import against_mask
 from camviz.trust.evaluation import accuracies, default_recipes
 from camviz.trust.sealed_samples import draw
 from camviz.trust.study_results import StudyResults
-from camviz.ui.evaluate import study
+from camviz.ui.evaluate import study, view
 from camviz.ui.evaluate.dots import dots_figure
 from camviz.ui.evaluate.pictures import link_html
 from camviz.ui.evaluate.study import Shown, chosen, examples, maps_table, metrics_table, shipped
@@ -40,6 +40,13 @@ def test_the_verdict_is_the_tables():
     assert f"ARCC {100 * table.loc['arcc', 'pair_accuracy']:.0f} %" in words
     rows = shipped().of("ordinary", equal_area=True)
     assert f"On {len(rows[['network', 'picture']].drop_duplicates())} pictures" in words
+
+
+def test_a_metric_measured_on_few_pictures_does_not_win(monkeypatch):
+    table = pd.DataFrame({"pair_accuracy": [0.9, 0.8, 0.7, 0.5], "pictures": [4, 40, 40, 40]})
+    table.index = ["insertion", "faithfulness", "arcc", "complexity"]
+    monkeypatch.setattr(view, "metrics_table", lambda _: table)
+    assert "<b>the Faithfulness Estimate</b> gets <b>80 %</b> right" in verdict_html(Shown())
 
 
 def test_the_verdict_counts_the_pictures_that_are_shown():

@@ -26,8 +26,10 @@ def titles() -> dict[str, str]:
 
 def verdict_html(shown: Shown) -> str:
     """The study in a few words."""
-    table = metrics_table(shown)["pair_accuracy"]
-    best = str(table.index[0])
+    found = metrics_table(shown)
+    table = found["pair_accuracy"]
+    # No winner from a few pictures, as long as other metrics were measured on more.
+    best = str(found[found["pictures"] >= min(LEAST_FOR_WINNER, found["pictures"].max())].index[0])
     others = [f"{_named(name)} {_percent(table[name])}" for name in ("faithfulness", "arcc", _TO_BEAT) if name != best]
     counts = ordinary_counts(shown)
     across = f"{len(counts)} networks" if len(counts) > 1 else "1 network"
