@@ -12,12 +12,11 @@ from benchmarks.tables import table
 from camviz import shapes
 from camviz.metrics import SCORES
 from camviz.statistics import Interval
-from camviz.trust.evaluation import TRUTH
+from camviz.trust.evaluation import BLIND, TRUTH
 from camviz.trust.ordering import MARGIN
 from camviz.trust.resampling import LEAST_FOR_WINNER, interval
 from camviz.trust.sealed_study import DIGEST, PICTURES, PROTOCOL, VERSION
 from camviz.trust.study_results import (
-    BLIND,
     CONTROLS,
     DECIDING,
     EXACT,

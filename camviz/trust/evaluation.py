@@ -33,7 +33,7 @@ DEFAULT_SCORES = (
 # The better of two maps is the one with the higher of this score against the true mask.
 TRUTH = "best_iou"
 MERGED = "merged"  # how the map of all layers is named
-_METHODS, _BLIND = ("gradcam++", "layercam", "eigencam"), ("centre", "random")
+_METHODS, BLIND = ("gradcam++", "layercam", "eigencam"), ("centre", "random")
 TRUST_COLUMNS = ("pair_accuracy", "low", "high", "tau", "tau_low", "tau_high", "pictures")
 
 
@@ -128,7 +128,7 @@ def default_recipes(net: Net) -> dict[str, Recipe]:
             found[f"{method}, {layer}"] = Recipe(method, (layer,))
         if len(layers) > 1:
             found[f"{method}, {MERGED}"] = Recipe(method, layers)
-    return found | {name: Recipe(name, layers[-1:]) for name in _BLIND}
+    return found | {name: Recipe(name, layers[-1:]) for name in BLIND}
 
 
 def trust(
@@ -151,20 +151,20 @@ def trust(
     rows = {}
     for name in scores:
         accuracy = interval(accuracies(table, name, truth, margin).to_numpy(), seed=seed)
-        tau = interval(_by_picture(table, name, truth, kendall).to_numpy(), seed=seed)
+        tau = interval(by_picture(table, name, truth, kendall).to_numpy(), seed=seed)
         rows[name] = (accuracy.value, accuracy.low, accuracy.high, tau.value, tau.low, tau.high, accuracy.n)
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(TRUST_COLUMNS))
 
 
 def accuracies(table: pd.DataFrame, score: str, truth: str = TRUTH, margin: float = MARGIN) -> pd.DataFrame:
     """A score's pair accuracy: a row for each network and a column for each picture, sorted; NaN where it has none."""
-    return _by_picture(table, score, truth, partial(pair_accuracy, margin=margin))
+    return by_picture(table, score, truth, partial(pair_accuracy, margin=margin))
 
 
 Ordering = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
 
 
-def _by_picture(table: pd.DataFrame, score: str, truth: str, ordering: Ordering) -> pd.DataFrame:
+def by_picture(table: pd.DataFrame, score: str, truth: str, ordering: Ordering) -> pd.DataFrame:
     """What an ordering function says of each network (rows) and picture (columns)."""
     if table.empty:
         return pd.DataFrame(index=[0])  # one network, no pictures

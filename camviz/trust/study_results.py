@@ -16,12 +16,11 @@ import torch
 
 from camviz.metrics.arcc import harmonic_mean
 from camviz.statistics import Interval, holm
-from camviz.trust.evaluation import MERGED, TRUTH, accuracies, oriented
+from camviz.trust.evaluation import BLIND, MERGED, TRUTH, accuracies, by_picture, oriented
 from camviz.trust.ordering import MARGIN, kendall
 from camviz.trust.resampling import LEAST_FOR_WINNER, interval, rank_intervals, sign_flip
 from camviz.trust.sealed_study import PARTS, REFINED, STAGES
 
-BLIND = ("centre", "random")
 # The metrics that are held against the truth, by the stage that measured them.
 METRICS: dict[str, tuple[str, ...]] = {
     "ordinary": (
@@ -31,6 +30,7 @@ METRICS: dict[str, tuple[str, ...]] = {
     "slow": ("insertion", "deletion", "max_sensitivity"),
     "randomisation": ("randomisation", "randomisation_ssim"),
 }
+AS_THEY_ARE = tuple(stage.name for stage in STAGES if not stage.at_equal_area)
 EXACT = ("arcc_exact", "road_exact")
 CONTROLS = ("faithfulness_shifted", "faithfulness_blur", "faithfulness_mean")
 # The networks on which the verdict rests; what was chosen, was chosen on exploring samples of these.
@@ -56,8 +56,12 @@ class StudyResults:
     rows: Mapping[str, pd.DataFrame] = field(repr=False)
 
     def of(self, stage: str, *, equal_area: bool, kind: str = "plain") -> pd.DataFrame:
-        """A stage's rows of one kind of samples, with the truths and the second tie rule beside them."""
+        """A stage's rows of one kind of samples, with the truths and the second tie rule beside them.
+
+        A stage that measures maps only as they are gives these rows for both.
+        """
         rows = self.rows[stage]
+        equal_area = equal_area and stage not in AS_THEY_ARE
         rows = rows[(rows["kind"] == kind) & (rows["equal_area"] == equal_area)].drop(columns=["kind", "equal_area"])
         if TRUTH in rows:
             return rows
@@ -155,8 +159,7 @@ def accuracies_of(
     chosen: Callable[[pd.DataFrame], pd.DataFrame] = lambda rows: rows,
 ) -> dict[str, pd.DataFrame]:
     """The pair accuracy of metrics on each network (rows) and picture (columns)."""
-    # What runs the method again is measured on the maps as they are alone.
-    rows = results.of(stage, equal_area=equal_area and stage != "randomisation", kind=kind)
+    rows = results.of(stage, equal_area=equal_area, kind=kind)
     if truth not in rows:
         return {}
     rows = chosen(rows)
@@ -230,7 +233,7 @@ def order_of_maps(results: StudyResults, *, equal_area: bool) -> pd.DataFrame:
     for stage, names in METRICS.items():
         if stage not in results.rows:
             continue
-        rows = results.of(stage, equal_area=equal_area and stage != "randomisation")
+        rows = results.of(stage, equal_area=equal_area)
         means = rows.groupby(["network", "map"])[[name for name in (*names, TRUTH) if name in rows]].mean()
         for name in (name for name in names if name in means):
             wide = means[[TRUTH, name]].unstack("map")
@@ -246,9 +249,7 @@ def fall_into_noise(results: StudyResults, *, equal_area: bool) -> pd.DataFrame:
     rows = rows.assign(clean=-rows["map"].str.removeprefix("noise ").astype(int))
     found = {}
     for name in (name for name in METRICS["ordinary"] if name in rows):
-        wide = rows.set_index(["network", "picture", "map"])[["clean", name]].unstack("map")
-        taus = pd.Series(kendall(wide["clean"].to_numpy(), oriented(name) * wide[name].to_numpy()), index=wide.index)
-        tau = interval(taus.unstack("picture").to_numpy())
+        tau = interval(by_picture(rows, name, "clean", kendall).to_numpy())
         found[name] = (tau.value, tau.low, tau.high, tau.n)
     table = pd.DataFrame.from_dict(found, orient="index", columns=["tau", "low", "high", "pictures"])
     return table.sort_values("tau", ascending=False)
@@ -264,7 +265,7 @@ def wins_against_refined(results: StudyResults, *, equal_area: bool, kind: str =
     found: dict[str, dict[str, float]] = {}
     names = [name for name in (*METRICS["ordinary"], *EXACT, TRUTH) if name in rows]
     for name in names:
-        wide = (oriented(name) * rows.set_index(["network", "picture", "map"])[name]).unstack("map")
+        wide = _side_by_side(rows, name)
         higher = wide.sub(wide[REFINED], axis=0)
         # A score that is undefined gives no answer.
         wins = pd.DataFrame(np.where(higher.isna(), 0.5, (np.sign(higher) + 1) / 2), higher.index, higher.columns)
@@ -276,8 +277,13 @@ def wins_against_refined(results: StudyResults, *, equal_area: bool, kind: str =
 def blind_wins(results: StudyResults, metric: str, *, equal_area: bool = False) -> dict[str, float]:
     """In which share of pictures a blind guess scores higher than RefineCAM; the mean over networks."""
     rows = results.of("ordinary", equal_area=equal_area)
-    wide = (oriented(metric) * rows.set_index(["network", "picture", "map"])[metric]).unstack("map")
+    wide = _side_by_side(rows, metric)
     return {name: float((wide[name] > wide[REFINED]).groupby("network").mean().mean()) for name in BLIND}
+
+
+def _side_by_side(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """A metric, turned so that high is good: a row for each network and picture, a column for each map."""
+    return (oriented(metric) * rows.set_index(["network", "picture", "map"])[metric]).unstack("map")
 
 
 def holds(results: StudyResults) -> bool | None:

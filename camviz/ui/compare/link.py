@@ -7,7 +7,7 @@ from typing import Any
 from camviz.models import ModelInfo, list_models
 from camviz.ui.compare.controls import models_for
 from camviz.ui.explore.link import Link, apply, count_classes
-from camviz.ui.links.address_bar import arrived, leave_out, place_of_notices
+from camviz.ui.links.address_bar import arrived, leave_out, place_of_notices, set_controls
 from camviz.ui.links.link_format import Compared, Explored, shown
 from camviz.ui.session import (
     COMPARE_LEVELS,
@@ -40,10 +40,7 @@ def open_link() -> Link:
 
 def _apply(linked: Compared) -> None:
     target = apply(linked)
-    for name, key in _CONTROLS.items():
-        value = getattr(linked, name)
-        if value is not None:
-            key.set(list(value) if isinstance(value, tuple) else value)
+    set_controls(linked, _CONTROLS)
     info = next(info for info in list_models() if info.name == MODEL.require())
     if linked.classes is not None:
         several_classes_key(target).set(_known(linked.classes, range(count_classes(info)), "classes"))

@@ -10,9 +10,10 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from camviz.methods import METHODS
 from camviz.metrics import SCORES
-from camviz.trust.study_results import BLIND
-from camviz.ui.evaluate.pictures import METHOD_TITLES, link_html, map_title, picture_html
+from camviz.trust.evaluation import BLIND
+from camviz.ui.evaluate.pictures import link_html, map_title, picture_html
 from camviz.ui.evaluate.study import Shown, maps_table
 from camviz.ui.robustness.charts import COLOURS
 
@@ -25,8 +26,9 @@ def dots_figure(shown: Shown, metric: str, network: str) -> tuple[go.Figure, pd.
     rows = rows[rows["network"] == network]
     rows = rows[rows["picture"].isin(rows["picture"].unique()[:_DOTS])].reset_index(drop=True)
     chart = go.Figure()
-    for colour, method in zip(COLOURS, METHOD_TITLES, strict=False):
-        part = rows[rows["map"].str.partition(", ")[0] == method]
+    methods = rows["map"].str.partition(", ")[0]
+    for colour, method in zip(COLOURS, methods.unique(), strict=False):
+        part = rows[methods == method]
         chart.add_scatter(
             x=part[shown.truth],
             y=part[metric],
@@ -35,7 +37,7 @@ def dots_figure(shown: Shown, metric: str, network: str) -> tuple[go.Figure, pd.
                 f"{map_title(name)}, picture {picture}"
                 for name, picture in zip(part["map"], part["picture"], strict=True)
             ],
-            name=METHOD_TITLES[method],
+            name=METHODS[method].title,
             unselected={"marker": {"opacity": 0.4}},
             mode="markers",
             marker={

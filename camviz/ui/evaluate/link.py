@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from camviz.ui.links.address_bar import arrived, keep, place_of_notices, tell
+from camviz.ui.links.address_bar import arrived, keep, place_of_notices, set_controls, tell
 from camviz.ui.links.link_format import Evaluated
 from camviz.ui.server.streamlit_internals import DeltaGenerator
 from camviz.ui.session import (
@@ -49,8 +49,5 @@ def open_link() -> Link:
     """Set the controls from the address, if the user has just opened it."""
     linked = arrived(Evaluated, _PAGE)
     if linked is not None:
-        for name, key in _CONTROLS.items():
-            value = getattr(linked, name)
-            if value is not None:
-                key.set(value)
+        set_controls(linked, _CONTROLS)
     return Link(place_of_notices())

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 import torch
 
 from camviz import shapes
+from camviz.methods import METHODS
 from camviz.metrics import SCORES
 from camviz.recipe import explain
 from camviz.render import data_uri, overlay
@@ -20,13 +21,6 @@ from camviz.ui.server.full_memory import gpu_memory
 from camviz.ui.server.sharing import shared_host
 from camviz.workbench.networks import get_network
 
-METHOD_TITLES = {
-    "gradcam++": "Grad-CAM++",
-    "layercam": "LayerCAM",
-    "eigencam": "Eigen-CAM",
-    "centre": "Centre",
-    "random": "Random",
-}
 _EXAMPLES = 2  # of each kind
 # The kinds of samples that Explore knows, too.
 _EXPLORED: dict[Kind, str] = {"plain": "one shape", "textured": "textured"}
@@ -94,4 +88,4 @@ def picture_of(kind: Kind, network: str, picture: int, name: str) -> str:
 def map_title(name: str) -> str:
     """A map's name in words."""
     method, _, layer = name.partition(", ")
-    return f"{METHOD_TITLES[method]}, {layer}" if layer else f"{METHOD_TITLES[method]} (blind)"
+    return f"{METHODS[method].title}, {layer}" if layer else f"{METHODS[method].title} (blind)"

@@ -8,11 +8,11 @@ from functools import lru_cache
 import pandas as pd
 
 from camviz.metrics import SCORES
-from camviz.trust.evaluation import TRUTH, oriented
+from camviz.trust.evaluation import BLIND, TRUTH, oriented
 from camviz.trust.ordering import MARGIN
 from camviz.trust.sealed_samples import Kind
 from camviz.trust.sealed_study import SHIPPED
-from camviz.trust.study_results import BLIND, StudyResults, load, stage_of, trust_of_metrics
+from camviz.trust.study_results import StudyResults, load, stage_of, trust_of_metrics
 from camviz.ui.links.link_format import ALL_SIZES
 
 
@@ -79,8 +79,7 @@ def chosen(shown: Shown, rows: pd.DataFrame) -> pd.DataFrame:
 @lru_cache(maxsize=64)
 def maps_table(shown: Shown, metric: str) -> pd.DataFrame:
     """A row for each map: "network", "picture", "map", the truth and the metric."""
-    stage = stage_of(metric)
-    rows = shipped().of(stage, equal_area=shown.equal_area and stage != "randomisation", kind=shown.samples)
+    rows = shipped().of(stage_of(metric), equal_area=shown.equal_area, kind=shown.samples)
     columns = list(dict.fromkeys(["network", "picture", "map", shown.truth, metric]))
     return chosen(shown, rows)[columns].dropna()
 

@@ -11,7 +11,7 @@ from camviz.images import Fit
 from camviz.models import IMAGENET, ModelInfo, Net
 from camviz.samples import SAMPLES
 from camviz.ui.escaping import code
-from camviz.ui.links.address_bar import arrived, keep, leave_out, place_of_notices, tell
+from camviz.ui.links.address_bar import arrived, keep, leave_out, place_of_notices, set_controls, tell
 from camviz.ui.links.link_format import DIGITS, Explored, plain, shown
 from camviz.ui.server.sharing import shared_host
 from camviz.ui.server.streamlit_internals import DeltaGenerator
@@ -124,10 +124,7 @@ def open_link() -> Link:
 
 def apply(found: Explored) -> SessionKey[int]:
     """Set the controls from a link; return the session key of the class."""
-    for name, key in _CONTROLS.items():
-        value = getattr(found, name)
-        if value is not None:
-            key.set(value)
+    set_controls(found, _CONTROLS)
     if found.level is not None:
         noise.set_level(found.level)
     digest = _apply_picture(found)

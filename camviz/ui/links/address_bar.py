@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import streamlit as st
 
 from camviz.html.viewer import pack_link
-from camviz.ui.links.link_format import State, left_out, read, write
+from camviz.ui.links.link_format import PageState, State, left_out, read, write
 from camviz.ui.panels import viewer
 from camviz.ui.server.streamlit_internals import DeltaGenerator, Slot, came_by_history
-from camviz.ui.session import LINK_LAST, LINK_LEFT_OUT, LINK_TOLD_AT
+from camviz.ui.session import LINK_LAST, LINK_LEFT_OUT, LINK_TOLD_AT, SessionKey
 
 
 def place_of_notices() -> DeltaGenerator:
@@ -30,6 +33,14 @@ def arrived(kind: type[State], page: str) -> State | None:
     LINK_LEFT_OUT.set(ignored)
     LINK_TOLD_AT.pop()
     return linked if linked != kind() else None
+
+
+def set_controls(linked: PageState, controls: Mapping[str, SessionKey[Any]]) -> None:
+    """Set the controls to what a link says of their fields, before they are drawn."""
+    for name, key in controls.items():
+        value = getattr(linked, name)
+        if value is not None:
+            key.set(list(value) if isinstance(value, tuple) else value)
 
 
 def leave_out(what: str) -> None:

@@ -10,7 +10,7 @@ import streamlit as st
 from camviz.models import ModelInfo
 from camviz.samples import SAMPLES
 from camviz.ui.escaping import code
-from camviz.ui.links.address_bar import arrived, keep, place_of_notices, tell
+from camviz.ui.links.address_bar import arrived, keep, place_of_notices, set_controls, tell
 from camviz.ui.links.link_format import DIGITS, Swept, plain
 from camviz.ui.server.streamlit_internals import DeltaGenerator
 from camviz.ui.session import (
@@ -100,10 +100,7 @@ def open_link() -> Link:
 
 
 def _apply(linked: Swept) -> None:
-    for name, key in _CONTROLS.items():
-        value = getattr(linked, name)
-        if value is not None:
-            key.set(list(value) if isinstance(value, tuple) else value)
+    set_controls(linked, _CONTROLS)
     if linked.region is not None:
         POINT_REGION.set((None, linked.region))
     uploads, names = linked.uploads or (), linked.names or ()
