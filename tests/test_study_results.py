@@ -4,8 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from camviz.metrics.arcc import harmonic_mean
-from camviz.trust import study_results
 from camviz.trust.evaluation import accuracies
 from camviz.trust.resampling import sign_flip
 from camviz.trust.sealed_study import PARTS, REFINED
@@ -163,6 +161,7 @@ def test_files_are_put_together(tmp_path):
             "road_raw": [0.1, 0.3],
             "coherency": [0.9, 0.5],
             "complexity": [0.1, 0.2],
+            "average_drop": [0.4, 0.0],
             "best_iou": [0.4, 0.4],
         }
     )
@@ -173,8 +172,7 @@ def test_files_are_put_together(tmp_path):
     found = load(tmp_path)
     assert found.samples[["network", "kind"]].to_numpy().tolist() == [[part.network, part.kind]]
     (plain,) = found.of("ordinary", equal_area=False).to_dict("records")
-    expected = harmonic_mean(study_results.torch.tensor([0.9, 0.9, 0.6])).item()
-    assert plain["arcc_exact"] == pytest.approx(expected)
-    assert plain["road_exact"] == pytest.approx(0.3)
+    assert (plain["arcc"], plain["adcc"]) == pytest.approx((3 / (1 / 0.9 + 1 / 0.9 + 1 / 0.2), 3 / (2 / 0.9 + 1 / 0.6)))
+    assert (plain["arcc_exact"], plain["road_exact"]) == pytest.approx((3 / (1 / 0.9 + 1 / 0.9 + 1 / 0.6), 0.3))
     (slow,) = found.of("slow", equal_area=True).to_dict("records")
     assert (slow["insertion"], slow["best_iou"]) == (0.7, 0.4)

@@ -1,7 +1,8 @@
 """What the rows of the sealed study say: how far each metric can be trusted, and the tests that the protocol declares.
 
-Tables have columns "network", "picture", "map", "equal_area" and one for each score. Besides the scores' names there
-are "arcc_exact" and "road_exact", under the rule that removes exact shares, for the maps as they are.
+Tables have columns "network", "picture", "map", "equal_area" and one for each score, those that are a formula of others
+included. Besides the scores' names there are "arcc_exact" and "road_exact", under the rule that removes exact shares,
+for the maps as they are.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
 from camviz.metrics.arcc import harmonic_mean
 from camviz.statistics import Interval, holm
@@ -99,22 +101,32 @@ def load(folder: Path) -> StudyResults:
             file = folder / f"{part.name}{suffix}.parquet"
             if file.exists():
                 found.append(pd.read_parquet(file).assign(network=part.network, kind=part.kind))
-    tables = {stage: _with_exact(pd.concat(found, ignore_index=True)) for stage, found in rows.items() if found}
+    tables = {stage: _with_derived(pd.concat(found, ignore_index=True)) for stage, found in rows.items() if found}
     return StudyResults(pd.concat(samples, ignore_index=True), tables)
 
 
-def _with_exact(rows: pd.DataFrame) -> pd.DataFrame:
-    """Add ROAD and ARCC with exact shares to the maps as they are: ROAD is that of the map at equal area."""
+def _with_derived(rows: pd.DataFrame) -> pd.DataFrame:
+    """Add the scores that follow from others, and ROAD and ARCC with exact shares to the maps as they are."""
     if "road_raw" not in rows:
         return rows
+    rows = rows.assign(arcc=_arcc(rows, rows["road_raw"]), adcc=_harmonic(rows, 1 - rows["average_drop"]))
+    # ROAD with exact shares is that of the map at equal area, which has the same order and no ties.
     keys = ["network", "kind", "picture", "map"]
     exact = rows[rows["equal_area"]].set_index(keys)["road_raw"]
     plain = rows[~rows["equal_area"]].set_index(keys)
-    road = exact.reindex(plain.index).to_numpy()
-    parts = np.stack([plain["coherency"], 1 - plain["complexity"], (2 * road).clip(0, 1)])
-    arcc = harmonic_mean(torch.from_numpy(parts)).numpy()
-    added = plain.assign(road_exact=road, arcc_exact=arcc).reset_index()
+    road = exact.reindex(plain.index)
+    added = plain.assign(road_exact=road, arcc_exact=_arcc(plain, road)).reset_index()
     return pd.concat([added, rows[rows["equal_area"]]], ignore_index=True)
+
+
+def _arcc(rows: pd.DataFrame, road: pd.Series) -> NDArray[np.float64]:
+    return _harmonic(rows, (2 * road).clip(0, 1))
+
+
+def _harmonic(rows: pd.DataFrame, third: pd.Series) -> NDArray[np.float64]:
+    """The harmonic mean of coherency, 1 - complexity and a third part; NaN where that is undefined."""
+    parts = np.stack([rows["coherency"], 1 - rows["complexity"], third]).astype(np.float64)
+    return np.where(third.isna(), np.nan, harmonic_mean(torch.from_numpy(parts)).numpy())
 
 
 def trust_of_metrics(
