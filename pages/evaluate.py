@@ -3,9 +3,14 @@
 import streamlit as st
 
 from camviz.html.words import ABOUT_EVALUATION
-from camviz.ui.evaluate import controls, dots, pictures, view
+from camviz.trust.sealed_study import PICTURES
+from camviz.ui.evaluate import controls
 from camviz.ui.evaluate import link as evaluatelink
-from camviz.ui.evaluate.study import maps_table, metric_title
+from camviz.ui.evaluate.opened import choose_file
+from camviz.ui.evaluate.own_page import show_own
+from camviz.ui.evaluate.pictures import gallery_of
+from camviz.ui.evaluate.study import Study, shipped
+from camviz.ui.evaluate.view import HEADING, show_study
 from camviz.ui.page_frame import begin_page, show_limits
 from camviz.ui.server.sharing import show_queue
 from camviz.ui.server.streamlit_internals import Slot
@@ -14,24 +19,19 @@ begin_page("pages/evaluate.py")
 
 link = evaluatelink.open_link()
 main = st.container()
+main.html(HEADING)
 show_limits(ABOUT_EVALUATION)
 show_queue(Slot(st.container()))
 
 with st.sidebar:
-    shown = controls.choose_shown()
-    metric = controls.choose_metric(shown)
-    foot = st.container()
-
-with main:
-    st.html(view.verdict_html(shown))
-    left, right = st.columns([1.15, 1], gap="medium")
-    left.html(view.metrics_html(shown, metric))
-    with right:
-        examples = Slot(st.container())
-    st.markdown(f"**Every map as a dot:** {metric_title(metric)} against the truth")
-    networks = sorted(maps_table(shown, metric)["network"].unique())
-    with st.container(key="dots"):
-        network = controls.choose_network(networks, view.titles())
-        dots.show_dots(shown, metric, network)
-examples.html(pictures.examples_html(shown, metric))
+    source = controls.choose_source()
+    choices, foot = st.container(), st.container()
+if source == "own":
+    show_own(main, choices, foot, link)
+elif source == "shipped":
+    show_study(Study(shipped(), gallery_of, PICTURES), main, choices, foot)
+elif opened := choose_file(choices):
+    show_study(Study(opened, gallery_of), main, choices, foot)
+else:
+    main.info("Choose a study file on the left. The page offers one under *Download*.", icon=":material/upload_file:")
 link.keep(foot)

@@ -10,11 +10,12 @@ from camviz.html.words import MEASURES
 from camviz.merging import RULES
 from camviz.noise import KINDS
 from camviz.samples import SAMPLES
-from camviz.trust.sealed_study import PARTS
-from camviz.trust.study_results import METRICS
+from camviz.trust.run import STEPS
+from camviz.trust.study_results import METRICS, TRUTHS
 from camviz.ui.links.link_format import (
     AREAS,
-    TRUTHS,
+    OWN_PICTURES,
+    SOURCES,
     Compared,
     Evaluated,
     Explored,
@@ -91,13 +92,20 @@ def swept(rng) -> Swept:
 def evaluated(rng) -> Evaluated:
     pick = lambda options: options[rng.integers(len(options))]  # noqa: E731
     return Evaluated(
+        source=pick(SOURCES),
+        pictures=pick(OWN_PICTURES),
+        count=int(rng.integers(1, 301)),
+        fit=pick(["crop", "squeeze", "pad"]),
+        model=pick(MODELS),
+        methods=some(rng, METHODS),
+        steps=some(rng, STEPS),
         metric=pick([name for names in METRICS.values() for name in names]),
         samples=pick(["plain", "textured", "tagged"]),
         area=pick(list(AREAS)),
         truth=pick(list(TRUTHS)),
         size=pick(["all", *shapes.BANDS]),
         blind=bool(rng.integers(2)),
-        network=pick([part.network for part in PARTS]),
+        network=pick(MODELS),
     )
 
 

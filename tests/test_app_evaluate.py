@@ -15,13 +15,16 @@ from camviz import shapes
 from camviz.metrics.mask_scores import against_mask
 from camviz.trust.evaluation import accuracies, default_recipes
 from camviz.trust.sealed_samples import draw
+from camviz.trust.sealed_study import PICTURES
 from camviz.trust.study_results import StudyResults
-from camviz.ui.evaluate import study, view
+from camviz.ui.evaluate import view
 from camviz.ui.evaluate.dots import dots_figure
-from camviz.ui.evaluate.pictures import link_html
-from camviz.ui.evaluate.study import Shown, chosen, examples, maps_table, metrics_table, shipped
+from camviz.ui.evaluate.pictures import examples_html, gallery_of, link_html
+from camviz.ui.evaluate.study import Shown, Study, chosen, examples, maps_table, metrics_table, shipped
 from camviz.ui.evaluate.view import verdict_html
 from camviz.ui.links.link_format import Explored, read
+
+SHIPPED = Study(shipped(), gallery_of, PICTURES)
 
 
 def visit(**link):
@@ -34,8 +37,8 @@ def visit(**link):
 
 
 def test_the_verdict_is_the_tables():
-    table = metrics_table(Shown())
-    words = verdict_html(Shown())
+    table = metrics_table(shipped(), Shown())
+    words = verdict_html(SHIPPED, Shown())
     assert f"<b>{100 * table['pair_accuracy'].max():.0f} %</b> right" in words
     assert f"ARCC {100 * table.loc['arcc', 'pair_accuracy']:.0f} %" in words
     rows = shipped().of("ordinary", equal_area=True)
@@ -45,29 +48,29 @@ def test_the_verdict_is_the_tables():
 def test_a_metric_measured_on_few_pictures_does_not_win(monkeypatch):
     table = pd.DataFrame({"pair_accuracy": [0.9, 0.8, 0.7, 0.5], "pictures": [4, 40, 40, 40]})
     table.index = ["insertion", "faithfulness", "arcc", "complexity"]
-    monkeypatch.setattr(view, "metrics_table", lambda _: table)
-    assert "<b>the Faithfulness Estimate</b> gets <b>80 %</b> right" in verdict_html(Shown())
+    monkeypatch.setattr(view, "metrics_table", lambda *_: table)
+    assert "<b>the Faithfulness Estimate</b> gets <b>80 %</b> right" in verdict_html(SHIPPED, Shown())
 
 
 def test_the_verdict_counts_the_pictures_that_are_shown():
     some, everything = (
-        re.findall(r"On (\d+) pictures", verdict_html(Shown(size=size)))[0] for size in ("large", "all")
+        re.findall(r"On (\d+) pictures", verdict_html(SHIPPED, Shown(size=size)))[0] for size in ("large", "all")
     )
-    rows = chosen(Shown(size="large"), shipped().of("ordinary", equal_area=True))
+    rows = chosen(shipped(), Shown(size="large"), shipped().of("ordinary", equal_area=True))
     assert int(some) == len(rows[["network", "picture"]].drop_duplicates()) < int(everything)
 
 
 def test_what_is_left_out_does_not_count():
     shown = Shown(equal_area=False, size="large", blind=False)
-    rows = maps_table(shown, "arcc")
+    rows = maps_table(shipped(), shown, "arcc")
     assert not rows["map"].isin(["centre", "random"]).any()
     assert set(rows["picture"] // 6 % 3) == {0}  # the index says the size
     expected = accuracies(rows, "arcc").mean(axis=1).mean()
-    assert metrics_table(shown).loc["arcc", "pair_accuracy"] == pytest.approx(expected)
+    assert metrics_table(shipped(), shown).loc["arcc", "pair_accuracy"] == pytest.approx(expected)
 
 
 def test_equal_area_leaves_nothing_to_the_size():
-    assert metrics_table(Shown()).loc["complexity", "pair_accuracy"] == pytest.approx(0.5, abs=0.02)
+    assert metrics_table(shipped(), Shown()).loc["complexity", "pair_accuracy"] == pytest.approx(0.5, abs=0.02)
 
 
 def example_rows(pictures):
@@ -82,25 +85,20 @@ def example_rows(pictures):
     )
 
 
-def test_right_and_fooled(monkeypatch):
+def test_right_and_fooled():
     rows = example_rows([("n", 1, (0.8, 0.9, 0.1)), ("n", 2, (0.9, 0.1, 0.1)), ("m", 3, (0.5, 0.5, 0.6))])
     results = StudyResults(pd.DataFrame(), {"ordinary": rows})
-    monkeypatch.setattr(study, "shipped", lambda: results)
-    maps_table.cache_clear()
-    examples.cache_clear()
-    right, fooled = examples(Shown(), "arcc", 2)
+    right, fooled = examples(results, Shown(), "arcc", 2)
     assert [(pair.picture, pair.better, pair.worse) for pair in right] == [(1, "a", "c"), (2, "a", "c")]
     # Each network first; a tie is neither.
     assert [(pair.picture, pair.better, pair.worse) for pair in fooled] == [(3, "a", "c"), (1, "a", "b")]
     assert fooled[0].truths == (0.9, 0.45)
     assert fooled[0].scores == (0.5, 0.6)
-    maps_table.cache_clear()
-    examples.cache_clear()
 
 
 def test_an_example_is_what_camviz_computes():
     """The truth of a map in the study, computed again."""
-    pair = examples(Shown(), "arcc", 1)[1][0]
+    pair = examples(shipped(), Shown(), "arcc", 1)[1][0]
     net, sample = camviz.load_model(pair.network, "cpu"), draw("plain", pair.picture)
     for name, truth in zip((pair.better, pair.worse), pair.truths, strict=True):
         x, target = net.preprocess(sample.image), torch.tensor([sample.label])
@@ -109,9 +107,15 @@ def test_an_example_is_what_camviz_computes():
         assert fits == pytest.approx(truth, abs=0.02)
 
 
+def test_a_metric_that_sees_only_the_size_has_no_examples():
+    words = examples_html(SHIPPED, Shown(), "complexity")
+    assert "every map of a picture gets the same score" in words
+    assert "<img" not in words
+
+
 def test_a_link_to_explore_leads_to_the_picture():
     index = 1_000_000
-    link = link_html("plain", "shapes-textured", index, "layercam, merged")
+    link = link_html(gallery_of("plain"), "shapes-textured", index, "layercam, merged")
     (address,) = re.findall('href="([^"]*)"', link)
     found, ignored = read(Explored, dict(parse_qsl(urlsplit(address).query)))
     assert ignored == []
@@ -119,11 +123,12 @@ def test_a_link_to_explore_leads_to_the_picture():
     assert len(shapes.CLASSES) * turn + shapes.CLASSES.index(found.shape) == index
     assert (found.method, found.rule) == ("layercam", "product")
     assert found.layers == ("layer1", "layer2", "layer3", "layer4")
-    assert link_html("tagged", "shapes-shortcut", index, "centre") == ""  # Explore has no samples with swapped tags
+    # Explore has no samples with swapped tags.
+    assert link_html(gallery_of("tagged"), "shapes-shortcut", index, "centre") == ""
 
 
 def test_every_map_is_a_dot():
-    chart, rows = dots_figure(Shown(), "arcc", "shapes-resnet18")
+    chart, rows = dots_figure(shipped(), Shown(), "arcc", "shapes-resnet18")
     assert sum(len(trace.x) for trace in chart.data) == len(rows)
     assert rows["picture"].nunique() <= 60
     trace = chart.data[0]

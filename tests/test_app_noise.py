@@ -15,8 +15,8 @@ from camviz.noise import KINDS
 from camviz.noise.measure import Perturbation
 from camviz.samples import SAMPLES
 from camviz.ui.explore import curve
+from camviz.ui.panels import run_bar
 from camviz.ui.robustness import controls as sweepcontrols
-from camviz.ui.robustness import run as sweeprun
 from camviz.ui.robustness import sweep
 from camviz.ui.server.sharing import shared_host
 from camviz.workbench import maps
@@ -31,7 +31,7 @@ APP = str(Path(__file__).parent.parent / "app.py")
 @pytest.fixture(autouse=True)
 def _enough_time(monkeypatch):
     """A sweep's slice is one piece, so that it can be seen half done."""
-    monkeypatch.setattr(sweeprun, "_SLICE", 0.0)
+    monkeypatch.setattr(run_bar, "_SLICE", 0.0)
 
 
 @pytest.fixture
@@ -188,7 +188,7 @@ def test_a_sweep_starts_stops_goes_on_and_equals_the_core(page, monkeypatch):
     page.run()
     assert "2 pictures × 2 noisy copies, 3 explanations of each" in progress(page)[0]
     # A sweep draws the page anew after each piece; the test sees it between two of them.
-    monkeypatch.setattr(sweeprun.st, "rerun", lambda: None)
+    monkeypatch.setattr(run_bar.st, "rerun", lambda: None)
     press(page, "Start")
     assert "0 of 4 noisy copies" in progress(page)[0]
     press(page, "Stop")

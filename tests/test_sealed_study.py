@@ -170,7 +170,8 @@ def is_wrong(net, index):
 def picture(net):
     sample = draw("plain", 6)
     x = net.preprocess(sample.image)
-    return Picture(net, x, torch.from_numpy(sample.mask)[None], net.module(x).detach())
+    logits = net.module(x).detach()
+    return Picture(net, x, torch.from_numpy(sample.mask)[None], logits, logits.argmax(1))
 
 
 def test_the_deliberate_maps_of_a_network(picture):

@@ -119,11 +119,11 @@ def evaluate(
     return Evaluation(table, trust(table, names, seed=seed), left_out)
 
 
-def default_recipes(net: Net) -> dict[str, Recipe]:
-    """Every layer's map and the merge of all, by three methods, and two blind guesses: 17 maps for four layers."""
+def default_recipes(net: Net, methods: Sequence[str] = _METHODS) -> dict[str, Recipe]:
+    """Every layer's map and the merge of all, by some methods, and two blind guesses: by three, 17 for four layers."""
     layers = net.layers
     found = {}
-    for method in _METHODS:
+    for method in methods:
         for layer in layers[::-1]:
             found[f"{method}, {layer}"] = Recipe(method, (layer,))
         if len(layers) > 1:
@@ -228,7 +228,7 @@ def _rows(
     makers = list(makers_of(recipes).values())
     if same_area:
         makers = [partial(at_equal_area, maker, seed) for maker in makers]
-    evidence = evidence_of(net.module, x, mask, logits, makers, seed)
+    evidence = evidence_of(net.module, x, mask, logits, logits.argmax(1), makers, seed)
     values = {name: evidence.values(name)[:, 0].tolist() for name in _with_masks(names)}
     return [
         {
@@ -255,10 +255,27 @@ def at_equal_area(maker: ExplainOn, seed: int, module: nn.Module, x: Tensor, tar
 
 
 def evidence_of(
-    module: nn.Module, x: Tensor, mask: Tensor, logits: Tensor, makers: Sequence[ExplainOn], seed: int
+    module: nn.Module,
+    x: Tensor,
+    mask: Tensor,
+    logits: Tensor,
+    target: Tensor,
+    makers: Sequence[ExplainOn],
+    seed: int,
+    progress: Progress | None = None,
 ) -> Evidence:
-    """What the scores of one picture's maps are computed from: x (1, 3, h, w), its mask, bool (1, h, w), and logits."""
-    target = logits.argmax(1)
+    """What the scores of one picture's maps are computed from.
+
+    Args:
+        module: the network.
+        x: the picture (1, 3, h, w).
+        mask: what its maps should show, bool (1, h, w).
+        logits: the network's logits for x (1, classes).
+        target: the class that is explained (1,).
+        makers: make the maps.
+        seed: seed of all random draws.
+        progress: see `Evidence`.
+    """
     return Evidence(
         module,
         x,
@@ -269,4 +286,5 @@ def evidence_of(
         mask=mask.to(x.device),
         seed=seed,
         logits=logits,
+        progress=progress,
     )

@@ -79,16 +79,28 @@ PARTS = (
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A kept sample as the network sees it: x (1, 3, h, w), its mask, bool (1, h, w), and logits (1, classes)."""
+    """A picture with a known truth, as the network sees it.
+
+    Attributes:
+        net: the network.
+        x: the picture (1, 3, h, w).
+        mask: what its maps should show, bool (1, h, w).
+        logits: the network's logits (1, classes).
+        target: the class that is explained (1,).
+        progress: see `Evidence`.
+    """
 
     net: Net
     x: Tensor
     mask: Tensor
     logits: Tensor
+    target: Tensor
+    progress: Progress | None = None
 
     def evidence(self, makers: Sequence[ExplainOn]) -> Evidence:
         """What the scores of these makers' maps are computed from."""
-        return evidence_of(self.net.module, self.x, self.mask, self.logits, makers, SEED)
+        module = self.net.module
+        return evidence_of(module, self.x, self.mask, self.logits, self.target, makers, SEED, self.progress)
 
 
 @dataclass(frozen=True)
@@ -149,16 +161,20 @@ def measured(part: Part, stage: Stage, net: Net, index: int) -> pd.DataFrame:
     seen = seen_by(net, draw(part.kind, index))
     if isinstance(seen, str):
         raise ValueError(f"sample {index} should have been left out: {seen}")
-    picture = Picture(net, *seen)
+    x, mask, logits = seen
+    rows = scored(Picture(net, x, mask, logits, logits.argmax(1)), stage)
+    rows.insert(0, "picture", index)
+    return rows.astype({"picture": "int32"})
+
+
+def scored(picture: Picture, stage: Stage) -> pd.DataFrame:
+    """The rows of one picture: "map", "equal_area" and a column for each score."""
     makers = stage.makers(picture)
     areas = (False, True) if stage.at_equal_area else (False,)
     equal = [partial(at_equal_area, maker, SEED) for maker in makers.values()] if stage.at_equal_area else []
     values = stage.scores(picture.evidence([*makers.values(), *equal]))
-    names = pd.DataFrame(
-        [(index, name, equal_area) for equal_area in areas for name in makers], columns=["picture", "map", "equal_area"]
-    )
-    rounded = pd.DataFrame(values).round(_DECIMALS).astype("float32")
-    return pd.concat([names.astype({"picture": "int32"}), rounded], axis=1)
+    names = pd.DataFrame([(name, area) for area in areas for name in makers], columns=["map", "equal_area"])
+    return pd.concat([names, pd.DataFrame(values).round(_DECIMALS).astype("float32")], axis=1)
 
 
 def write(table: pd.DataFrame, file: Path) -> None:
@@ -185,9 +201,7 @@ def _deliberate(picture: Picture) -> dict[str, ExplainOn]:
     """RefineCAM itself, made wrong, the masks, and the map that has seen the answers."""
     refined = _refined(picture)
     # The effects do not depend on the map that they are computed with.
-    effects = patch_agreement(
-        picture.net.module, picture.x, picture.mask[None].float(), picture.logits.argmax(1)
-    ).effects
+    effects = patch_agreement(picture.net.module, picture.x, picture.mask[None].float(), picture.target).effects
     return {
         REFINED: refined,
         **wrong_maps(refined, picture.logits),
@@ -207,26 +221,37 @@ def _fading(picture: Picture) -> dict[str, ExplainOn]:
     return into_noise(_refined(picture), _STEPS, SEED)
 
 
-def _scores(names: Sequence[str], evidence: Evidence) -> Values:
+def score_columns(names: Sequence[str], evidence: Evidence) -> Values:
+    """Scores of every map of a single picture."""
     return {name: evidence.values(name)[:, 0].tolist() for name in names}
 
 
-def _slow_scores(evidence: Evidence) -> Values:
+def slow_scores(evidence: Evidence) -> Values:
     """Insertion and deletion depend on the order of pixels alone: on the maps at equal area, for both."""
     by_order = replace(evidence, maps=evidence.maps[len(evidence.maps) // 2 :], explains=None, explains_on=None)
-    found = {name: 2 * values for name, values in _scores(_ORDER_ALONE, by_order).items()}
-    found |= _scores(("max_sensitivity",), evidence)
+    found = {name: 2 * values for name, values in score_columns(_ORDER_ALONE, by_order).items()}
+    return found | score_columns(("max_sensitivity",), evidence)
+
+
+def _slow_and_controls(evidence: Evidence) -> Values:
+    found = slow_scores(evidence)
     for name, (fill, shifted) in _CONTROLS.items():
         control = patch_agreement(evidence.module, evidence.x, evidence.maps, evidence.classes, fill, shifted)
         found[name] = control.correlation[:, 0].tolist()
     return found
 
 
-_ordinary_scores = partial(_scores, _ORDINARY)
+_ordinary_scores = partial(score_columns, _ORDINARY)
 STAGES = (
     Stage("ordinary", PICTURES, _ranked, _ordinary_scores),
     Stage("deliberate", 60, _deliberate, _ordinary_scores),
-    Stage("slow", 60, _ranked, _slow_scores),
+    Stage("slow", 60, _ranked, _slow_and_controls),
     Stage("fading", 20, _fading, _ordinary_scores),
-    Stage("randomisation", 20, _ranked, partial(_scores, ("randomisation", "randomisation_ssim")), at_equal_area=False),
+    Stage(
+        "randomisation",
+        20,
+        _ranked,
+        partial(score_columns, ("randomisation", "randomisation_ssim")),
+        at_equal_area=False,
+    ),
 )

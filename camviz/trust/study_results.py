@@ -23,6 +23,8 @@ from camviz.trust.ordering import MARGIN, kendall
 from camviz.trust.resampling import LEAST_FOR_WINNER, interval, rank_intervals, sign_flip
 from camviz.trust.sealed_study import PARTS, REFINED, STAGES
 
+# What says which of two maps is better: scores against the mask.
+TRUTHS = (TRUTH, "mass", "auc", "cosine")
 # The metrics that are held against the truth, by the stage that measured them.
 METRICS: dict[str, tuple[str, ...]] = {
     "ordinary": (
@@ -51,11 +53,19 @@ class StudyResults:
 
     Attributes:
         samples: every sample looked at, with "network", "kind" and why it was left out.
-        rows: the rows of each stage, with "network" and "kind".
+        rows: the rows of each stage, with "network" and "kind"; the truths are in those of the stage "ordinary".
+        metrics: the metrics of each stage.
+        truths: what may say which map is better, the usual one first.
     """
 
     samples: pd.DataFrame = field(repr=False)
     rows: Mapping[str, pd.DataFrame] = field(repr=False)
+    metrics: Mapping[str, Sequence[str]] = field(default_factory=lambda: METRICS)
+    truths: tuple[str, ...] = TRUTHS
+
+    def stage_of(self, metric: str) -> str:
+        """The stage that measures a metric."""
+        return next(stage for stage, names in self.metrics.items() if metric in names)
 
     def of(self, stage: str, *, equal_area: bool, kind: str = "plain") -> pd.DataFrame:
         """A stage's rows of one kind of samples, with the truths and the second tie rule beside them.
@@ -65,10 +75,11 @@ class StudyResults:
         rows = self.rows[stage]
         equal_area = equal_area and stage not in AS_THEY_ARE
         rows = rows[(rows["kind"] == kind) & (rows["equal_area"] == equal_area)].drop(columns=["kind", "equal_area"])
-        if TRUTH in rows:
+        if self.truths[0] in rows:
             return rows
         truths = self.of("ordinary", equal_area=equal_area, kind=kind)
-        return rows.merge(truths[["network", "picture", "map", TRUTH]], on=["network", "picture", "map"])
+        known = [name for name in self.truths if name in truths]
+        return rows.merge(truths[["network", "picture", "map", *known]], on=["network", "picture", "map"])
 
 
 @dataclass(frozen=True)
@@ -106,10 +117,15 @@ def load(folder: Path) -> StudyResults:
 
 
 def _with_derived(rows: pd.DataFrame) -> pd.DataFrame:
-    """Add the scores that follow from others, and ROAD and ARCC with exact shares to the maps as they are."""
+    """Add the scores that follow from others."""
     if "road_raw" not in rows:
         return rows
-    rows = rows.assign(arcc=_arcc(rows, rows["road_raw"]), adcc=_harmonic(rows, 1 - rows["average_drop"]))
+    return with_arcc(rows.assign(adcc=_harmonic(rows, 1 - rows["average_drop"])))
+
+
+def with_arcc(rows: pd.DataFrame) -> pd.DataFrame:
+    """Add ARCC, and to the maps as they are ARCC and ROAD with exact shares."""
+    rows = rows.assign(arcc=_arcc(rows, rows["road_raw"]))
     # ROAD with exact shares is that of the map at equal area, which has the same order and no ties.
     keys = ["network", "kind", "picture", "map"]
     exact = rows[rows["equal_area"]].set_index(keys)["road_raw"]
@@ -154,7 +170,7 @@ def trust_of_metrics(
     """
     tables = [
         _trust(accuracies_of(results, stage, names, equal_area, truth, margin, kind, chosen))
-        for stage, names in METRICS.items()
+        for stage, names in results.metrics.items()
         if stage in results.rows
     ]
     return pd.concat([table for table in tables if len(table)]).sort_values("pair_accuracy", ascending=False)
@@ -206,7 +222,7 @@ def contrasts(results: StudyResults) -> list[Contrast]:
     pairs = [
         (first, second, _accuracy(results, first) - _accuracy(results, second))
         for first, second in CONTRASTS
-        if all(stage_of(metric) in results.rows for metric in (first, second))
+        if all(results.stage_of(metric) in results.rows for metric in (first, second))
     ]
     pairs += [(*names, _fit(results, names[0]) - _fit(results, names[1])) for names in MAP_CONTRASTS]
     tests = [sign_flip(difference.to_numpy()) for _, _, difference in pairs]
@@ -223,12 +239,7 @@ def _means(table: pd.DataFrame) -> dict[str, float]:
 
 def _accuracy(results: StudyResults, metric: str) -> pd.DataFrame:
     """A metric's pair accuracy at equal area."""
-    return accuracies_of(results, stage_of(metric), (metric,), equal_area=True)[metric]
-
-
-def stage_of(metric: str) -> str:
-    """The stage that measured a metric."""
-    return next(stage for stage, names in METRICS.items() if metric in names)
+    return accuracies_of(results, results.stage_of(metric), (metric,), equal_area=True)[metric]
 
 
 def _fit(results: StudyResults, name: str) -> pd.DataFrame:
@@ -242,7 +253,7 @@ def _fit(results: StudyResults, name: str) -> pd.DataFrame:
 def order_of_maps(results: StudyResults, *, equal_area: bool) -> pd.DataFrame:
     """Second level: does a metric's mean over pictures order the maps as the truth's mean does? Tau-b by network."""
     found = {}
-    for stage, names in METRICS.items():
+    for stage, names in results.metrics.items():
         if stage not in results.rows:
             continue
         rows = results.of(stage, equal_area=equal_area)

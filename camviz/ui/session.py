@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # the modules with these types import this one
     from camviz.html.comparison import Sort
     from camviz.images import Fit
     from camviz.recipe import Recipe
+    from camviz.trust.study_results import StudyResults
     from camviz.ui.compare.pins import Pin
     from camviz.ui.explore.link import LinkUpload
     from camviz.ui.reproduce.opened import Opened
@@ -297,6 +298,23 @@ def sweep_uploads_key(times_forgotten: int) -> SessionKey[list[UploadedFile]]:
 
 # Evaluate.
 
+# The control of whose study is shown: "shipped", "own" or "file".
+TRUST_SOURCE: SessionKey[str] = SessionKey("trust_source")
+# The control of what one's own pictures are: "shapes", "mosaics" or "masks".
+TRUST_PICTURES: SessionKey[str] = SessionKey("trust_pictures")
+# The control of how many shapes or mosaics there are.
+TRUST_COUNT: SessionKey[int] = SessionKey("trust_count")
+# The control of the methods whose maps are compared.
+TRUST_METHODS: SessionKey[list[str]] = SessionKey("trust_methods")
+# The control of what is measured after the first scores.
+TRUST_STEPS: SessionKey[list[str]] = SessionKey("trust_steps")
+# How often the user deleted the uploads: a new number makes new, empty upload widgets.
+TRUST_TIMES_FORGOTTEN: SessionKey[int] = SessionKey("trust_times_forgotten")
+# The running evaluation, by its key, and when it started, with the number of pieces done by then.
+TRUST_RUNNING: SessionKey[Hashable] = SessionKey("trust_running")
+TRUST_BEGUN: SessionKey[tuple[float, int]] = SessionKey("trust_begun")
+# The study that was opened from a file, with the id of its upload.
+TRUST_FILE: SessionKey[tuple[str, StudyResults]] = SessionKey("trust_opened")
 # The control of the metric looked at.
 TRUST_METRIC: SessionKey[str] = SessionKey("trust_metric")
 # The control of the kind of samples.
@@ -311,6 +329,12 @@ TRUST_SIZE: SessionKey[str] = SessionKey("trust_size")
 TRUST_BLIND: SessionKey[bool] = SessionKey("trust_blind")
 # The control of the network whose maps are dots.
 TRUST_NETWORK: SessionKey[str] = SessionKey("trust_network")
+
+
+def trust_uploads_key(times_forgotten: int, what: str) -> SessionKey[list[UploadedFile]]:
+    """The user's own pictures, or their masks."""
+    return SessionKey(f"trust_{what}-{times_forgotten}")
+
 
 # Reproduce.
 

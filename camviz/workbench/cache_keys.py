@@ -30,6 +30,8 @@ class Kind(Enum):
     OUTCOMES = auto()  # of a piece of a sweep, for one explanation
     SWEPT = auto()  # the same, for several
     RESULT = auto()  # of a bundle, computed again
+    MASK = auto()  # of a picture, from a file
+    EVALUATED = auto()  # the scores of a picture's maps, by a stage of an evaluation
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The Evaluate page's controls: what of the study is shown."""
+"""The Evaluate page's controls: whose study, and what of it is shown."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import streamlit as st
 
 from camviz import shapes
 from camviz.metrics import SCORES
-from camviz.trust.evaluation import TRUTH
-from camviz.trust.sealed_samples import KINDS, Kind
-from camviz.ui.evaluate.study import Shown, measured_with, metric_title, metrics_table, shipped
-from camviz.ui.links.link_format import ALL_SIZES, AREAS, TRUTHS
+from camviz.trust.sealed_samples import KINDS
+from camviz.ui.choose_one import choose_one
+from camviz.ui.evaluate.study import Shown, Study, metric_title, metrics_table
+from camviz.ui.links.link_format import ALL_SIZES, AREAS, SOURCES
 from camviz.ui.session import (
     TRUST_AREA,
     TRUST_BLIND,
@@ -17,59 +17,72 @@ from camviz.ui.session import (
     TRUST_NETWORK,
     TRUST_SAMPLES,
     TRUST_SIZE,
+    TRUST_SOURCE,
     TRUST_TRUTH,
     settle,
 )
 
-_SAMPLES: dict[Kind, str] = {"plain": "Shapes", "textured": "Textured", "tagged": "Tagged"}
-_FIRST_METRIC = "arcc"
+_SOURCES = {"shipped": "The study", "own": "My choice", "file": "A file"}
+_SAMPLES = {"plain": "Shapes", "textured": "Textured", "tagged": "Tagged"}
+_FIRST_METRICS = ("arcc", "faithfulness")
 
 
-def choose_shown() -> Shown:
-    """Ask which part of the study is shown."""
-    there = set(shipped().rows["ordinary"]["kind"])
-    kinds = [kind for kind in KINDS if kind in there]
-    settle(TRUST_SAMPLES, kinds)
-    samples = st.segmented_control(
-        "Samples",
-        kinds,
-        format_func=_SAMPLES.__getitem__,
-        required=True,
-        key=TRUST_SAMPLES.name,
-        persist_state="session",
-        help="**Shapes** on cluttered backgrounds; **textured** ones, whose outline is not an edge among others; and "
-        "**tagged** ones, where the network follows a tag in a corner instead of the shape: the tag is the truth.",
+def choose_source() -> str:
+    """Ask whose study is shown."""
+    return choose_one(
+        "Study",
+        TRUST_SOURCE,
+        SOURCES,
+        _SOURCES.__getitem__,
+        "**The study** is finished and included. **My choice** measures the same on a network and pictures of "
+        "yours. **A file** is a study that was saved here.",
+        width="stretch",
     )
-    settle(TRUST_AREA, list(AREAS))
-    area = st.segmented_control(
+
+
+def choose_shown(study: Study) -> Shown:
+    """Ask which part of a study is shown."""
+    samples = study.kinds[0]
+    if len(study.kinds) > 1:
+        kinds = [kind for kind in KINDS if kind in study.kinds]
+        samples = choose_one(
+            "Samples",
+            TRUST_SAMPLES,
+            kinds,
+            _SAMPLES.__getitem__,
+            "**Shapes** on cluttered backgrounds; **textured** ones, whose outline is not an edge among others; "
+            "and **tagged** ones, where the network follows a tag in a corner instead of the shape: the tag is the "
+            "truth.",
+        )
+    area = choose_one(
         "Maps compared",
+        TRUST_AREA,
         list(AREAS),
-        format_func=AREAS.__getitem__,
-        required=True,
-        key=TRUST_AREA.name,
-        persist_state="session",
-        help="A small map has an advantage with best IoU and with several metrics. At equal area, every map gets the "
+        AREAS.__getitem__,
+        "A small map has an advantage with best IoU and with several metrics. At equal area, every map gets the "
         "same distribution of values, so that only *where* it is hot counts. The verdict rests on that.",
     )
-    settle(TRUST_TRUTH, list(TRUTHS))
-    truth = st.selectbox(
-        "Truth",
-        list(TRUTHS),
-        format_func=lambda name: SCORES[name].title,
-        key=TRUST_TRUTH.name,
-        persist_state="session",
-        help="What makes a map the better one: a higher score against the true mask, by more than 0.1.",
-    )
-    settle(TRUST_SIZE, [ALL_SIZES, *shapes.BANDS])
-    size = st.segmented_control(
-        "Sizes",
-        [ALL_SIZES, *shapes.BANDS],
-        format_func=str.capitalize,
-        required=True,
-        key=TRUST_SIZE.name,
-        persist_state="session",
-        help="Of the shapes. Squares of a seventh of the picture cannot judge small ones.",
-    )
+    truths = study.results.truths
+    truth = truths[0]
+    if len(truths) > 1:
+        settle(TRUST_TRUTH, truths)
+        truth = st.selectbox(
+            "Truth",
+            truths,
+            format_func=lambda name: SCORES[name].title,
+            key=TRUST_TRUTH.name,
+            persist_state="session",
+            help="What makes a map the better one: a higher score against the true mask, by more than 0.1.",
+        )
+    size = ALL_SIZES
+    if "band" in study.results.samples:
+        size = choose_one(
+            "Sizes",
+            TRUST_SIZE,
+            [ALL_SIZES, *shapes.BANDS],
+            str.capitalize,
+            "Of the shapes. Squares of a seventh of the picture cannot judge small ones.",
+        )
     if not TRUST_BLIND.is_set():
         TRUST_BLIND.set(True)
     blind = st.toggle(
@@ -78,13 +91,13 @@ def choose_shown() -> Shown:
         persist_state="session",
         help="A spot in the centre and random heat, which know nothing of the network.",
     )
-    return Shown(samples or kinds[0], area == "equal", truth or TRUTH, size or ALL_SIZES, blind)
+    return Shown(samples, area == "equal", truth, size, blind)
 
 
-def choose_metric(shown: Shown) -> str:
+def choose_metric(study: Study, shown: Shown) -> str:
     """Ask which metric is looked at closely."""
-    names = [name for name in metrics_table(shown).index if measured_with(shown, name)]
-    settle(TRUST_METRIC, names, _FIRST_METRIC if _FIRST_METRIC in names else None)
+    names = list(map(str, metrics_table(study.results, shown).index))
+    settle(TRUST_METRIC, names, next((name for name in _FIRST_METRICS if name in names), None))
     return st.selectbox(
         "Metric looked at",
         names,
@@ -101,7 +114,7 @@ def choose_network(networks: list[str], titles: dict[str, str]) -> str:
     return st.selectbox(
         "Network",
         networks,
-        format_func=titles.__getitem__,
+        format_func=lambda name: titles.get(name, name),
         key=TRUST_NETWORK.name,
         persist_state="session",
         label_visibility="collapsed",

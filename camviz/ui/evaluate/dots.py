@@ -13,16 +13,17 @@ import streamlit as st
 from camviz.methods import METHODS
 from camviz.metrics import SCORES
 from camviz.trust.evaluation import BLIND
+from camviz.trust.study_results import StudyResults
 from camviz.ui.evaluate.pictures import link_html, map_title, picture_html
-from camviz.ui.evaluate.study import Shown, maps_table
+from camviz.ui.evaluate.study import Gallery, Shown, Study, maps_table
 from camviz.ui.robustness.charts import COLOURS
 
 _DOTS = 60  # pictures whose maps are dots
 
 
-def dots_figure(shown: Shown, metric: str, network: str) -> tuple[go.Figure, pd.DataFrame]:
+def dots_figure(results: StudyResults, shown: Shown, metric: str, network: str) -> tuple[go.Figure, pd.DataFrame]:
     """Every map of the first pictures as a dot: the metric against the truth; blind guesses are rings."""
-    rows = maps_table(shown, metric)
+    rows = maps_table(results, shown, metric)
     rows = rows[rows["network"] == network]
     rows = rows[rows["picture"].isin(rows["picture"].unique()[:_DOTS])].reset_index(drop=True)
     chart = go.Figure()
@@ -64,9 +65,9 @@ def dots_figure(shown: Shown, metric: str, network: str) -> tuple[go.Figure, pd.
     return chart, rows
 
 
-def show_dots(shown: Shown, metric: str, network: str) -> None:
+def show_dots(study: Study, shown: Shown, metric: str, network: str) -> None:
     """Draw the dots; a click shows the map."""
-    chart, rows = dots_figure(shown, metric, network)
+    chart, rows = dots_figure(study.results, shown, metric, network)
     event = st.plotly_chart(
         chart,
         key=f"dots-{metric}-{network}",
@@ -76,13 +77,14 @@ def show_dots(shown: Shown, metric: str, network: str) -> None:
     )
     picked = event["selection"]["points"]
     if picked:
-        st.html(_picked_html(shown, metric, rows.to_dict("records")[int(picked[0]["customdata"])]))
+        gallery = study.gallery(shown.samples)
+        st.html(_picked_html(gallery, shown, metric, rows.to_dict("records")[int(picked[0]["customdata"])]))
     else:
         st.caption("Click a dot to see its map.")
 
 
-def _picked_html(shown: Shown, metric: str, row: Mapping[Any, Any]) -> str:
-    where = shown.samples, str(row["network"]), int(row["picture"]), str(row["map"])
+def _picked_html(gallery: Gallery, shown: Shown, metric: str, row: Mapping[Any, Any]) -> str:
+    where = gallery, str(row["network"]), int(row["picture"]), str(row["map"])
     return (
         f'<div class="cv-examples cv-one" hidden><section><div><figure>{picture_html(*where)}</figure>'
         f"<p><b>{escape(map_title(where[-1]))}</b><br>{SCORES[shown.truth].title} {row[shown.truth]:.2f}<br>"

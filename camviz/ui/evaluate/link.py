@@ -1,4 +1,4 @@
-"""The Evaluate page's link: what of the study is shown."""
+"""The Evaluate page's link: whose study, and what of it is shown."""
 
 from __future__ import annotations
 
@@ -9,19 +9,28 @@ from camviz.ui.links.address_bar import arrived, keep, place_of_notices, set_con
 from camviz.ui.links.link_format import Evaluated
 from camviz.ui.server.streamlit_internals import DeltaGenerator
 from camviz.ui.session import (
+    FIT,
+    MODEL,
     TRUST_AREA,
     TRUST_BLIND,
+    TRUST_COUNT,
+    TRUST_METHODS,
     TRUST_METRIC,
     TRUST_NETWORK,
+    TRUST_PICTURES,
     TRUST_SAMPLES,
     TRUST_SIZE,
+    TRUST_SOURCE,
+    TRUST_STEPS,
     TRUST_TRUTH,
     SessionKey,
 )
+from camviz.ui.sidebar import model_and_method
 
 _PAGE = "evaluate"
 # The link's fields, and the session keys of their controls.
 _CONTROLS: dict[str, SessionKey[Any]] = {
+    "source": TRUST_SOURCE,
     "metric": TRUST_METRIC,
     "samples": TRUST_SAMPLES,
     "area": TRUST_AREA,
@@ -29,6 +38,14 @@ _CONTROLS: dict[str, SessionKey[Any]] = {
     "size": TRUST_SIZE,
     "blind": TRUST_BLIND,
     "network": TRUST_NETWORK,
+}
+# Those of one's own evaluation.
+_OWN: dict[str, SessionKey[Any]] = {
+    "pictures": TRUST_PICTURES,
+    "count": TRUST_COUNT,
+    "fit": FIT,
+    "methods": TRUST_METHODS,
+    "steps": TRUST_STEPS,
 }
 
 
@@ -40,7 +57,12 @@ class Link:
 
     def keep(self, where: DeltaGenerator) -> None:
         """Write the choices into the address, offer it to copy, and list the link's invalid parts."""
-        now = Evaluated(**{name: key.get() for name, key in _CONTROLS.items()})
+        own = TRUST_SOURCE.get() == "own"
+        chosen: dict[str, Any] = {name: key.get() for name, key in (_CONTROLS | (_OWN if own else {})).items()}
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()
+        }
+        now = Evaluated(**values, model=MODEL.get() if own else None)
         tell(self.place, now)
         keep(now, _PAGE, where)
 
@@ -49,5 +71,7 @@ def open_link() -> Link:
     """Set the controls from the address, if the user has just opened it."""
     linked = arrived(Evaluated, _PAGE)
     if linked is not None:
-        set_controls(linked, _CONTROLS)
+        set_controls(linked, _CONTROLS | _OWN)
+        if linked.model is not None:
+            model_and_method.settle_model(linked.pictures != "masks", linked.model)
     return Link(place_of_notices())

@@ -1,24 +1,55 @@
-"""The shipped study, and what of it the page shows: read and computed once for all visitors."""
+"""A study on the page: the shipped one or another, and what of it is shown."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Protocol
 
 import pandas as pd
 
 from camviz.metrics import SCORES
 from camviz.trust.evaluation import BLIND, TRUTH, oriented
 from camviz.trust.ordering import MARGIN
-from camviz.trust.sealed_samples import Kind
 from camviz.trust.sealed_study import SHIPPED
-from camviz.trust.study_results import StudyResults, load, stage_of, trust_of_metrics
+from camviz.trust.study_results import StudyResults, load, trust_of_metrics
 from camviz.ui.links.link_format import ALL_SIZES
+
+
+class Gallery(Protocol):
+    """The pictures behind a study's rows."""
+
+    def overlay(self, network: str, picture: int, name: str) -> str:
+        """A map over its picture, as a data URI; "" if it is not at hand."""
+
+    def address(self, network: str, picture: int, name: str) -> str:
+        """The address that opens a map in Explore; "" if there is none."""
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """What the page shows.
+
+    Attributes:
+        results: the rows.
+        gallery: the pictures of each kind of samples.
+        goal: how many pictures of each network the protocol asks for; None without one.
+    """
+
+    results: StudyResults
+    gallery: Callable[[str], Gallery] = field(repr=False)
+    goal: int | None = None
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of samples."""
+        return list(self.results.rows["ordinary"]["kind"].unique())
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What of the study is shown.
+    """What of a study is shown.
 
     Attributes:
         samples: the kind of samples.
@@ -28,7 +59,7 @@ class Shown:
         blind: whether blind guesses are among the maps.
     """
 
-    samples: Kind = "plain"
+    samples: str = "plain"
     equal_area: bool = True
     truth: str = TRUTH
     size: str = ALL_SIZES
@@ -49,53 +80,54 @@ class Example:
 
 @lru_cache(maxsize=1)
 def shipped() -> StudyResults:
-    """The study as it is shipped."""
+    """The study as it is shipped: read once for all visitors."""
     return load(SHIPPED)
 
 
+# As many tables as one visitor looks at in a while; most look at the shipped study.
 @lru_cache(maxsize=64)
-def metrics_table(shown: Shown) -> pd.DataFrame:
+def metrics_table(results: StudyResults, shown: Shown) -> pd.DataFrame:
     """`trust_of_metrics` of what is shown."""
     return trust_of_metrics(
-        shipped(),
+        results,
         equal_area=shown.equal_area,
         truth=shown.truth,
         kind=shown.samples,
-        chosen=lambda rows: chosen(shown, rows),
+        chosen=lambda rows: chosen(results, shown, rows),
     )
 
 
-def chosen(shown: Shown, rows: pd.DataFrame) -> pd.DataFrame:
+def chosen(results: StudyResults, shown: Shown, rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of the maps and sizes that are shown."""
     if not shown.blind:
         rows = rows[~rows["map"].isin(BLIND)]
     if shown.size != ALL_SIZES:
-        samples = shipped().samples
+        samples = results.samples
         wanted = samples[(samples["kind"] == shown.samples) & (samples["band"] == shown.size)]
         rows = rows[rows["picture"].isin(wanted["picture"])]
     return rows
 
 
 @lru_cache(maxsize=64)
-def maps_table(shown: Shown, metric: str) -> pd.DataFrame:
+def maps_table(results: StudyResults, shown: Shown, metric: str) -> pd.DataFrame:
     """A row for each map: "network", "picture", "map", the truth and the metric."""
-    rows = shipped().of(stage_of(metric), equal_area=shown.equal_area, kind=shown.samples)
+    rows = results.of(results.stage_of(metric), equal_area=shown.equal_area, kind=shown.samples)
     columns = list(dict.fromkeys(["network", "picture", "map", shown.truth, metric]))
-    return chosen(shown, rows)[columns].dropna()
+    return chosen(results, shown, rows)[columns].dropna()
 
 
-def measured_with(shown: Shown, metric: str) -> bool:
-    """Whether a metric was measured together with the truth."""
-    rows = shipped().rows.get(stage_of(metric))
-    return rows is not None and (shown.truth in rows or shown.truth == TRUTH)
+def counts(results: StudyResults, shown: Shown) -> pd.Series:
+    """How many pictures of each network were measured."""
+    rows = chosen(results, shown, results.of("ordinary", equal_area=shown.equal_area, kind=shown.samples))
+    return rows.groupby("network")["picture"].nunique()
 
 
 @lru_cache(maxsize=64)
-def examples(shown: Shown, metric: str, count: int) -> tuple[list[Example], list[Example]]:
+def examples(results: StudyResults, shown: Shown, metric: str, count: int) -> tuple[list[Example], list[Example]]:
     """The pairs that the metric orders rightly and wrongly and whose truths differ most, each of another picture."""
     right: list[Example] = []
     fooled: list[Example] = []
-    for _, rows in maps_table(shown, metric).groupby(["network", "picture"], sort=False):
+    for _, rows in maps_table(results, shown, metric).groupby(["network", "picture"], sort=False):
         pairs = _pairs(rows, shown.truth, metric)
         for found, sign in ((right, 1), (fooled, -1)):
             of_sign = [pair for pair in pairs if sign * oriented(metric) * (pair.scores[0] - pair.scores[1]) > 0]

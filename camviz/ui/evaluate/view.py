@@ -1,20 +1,23 @@
-"""The study on the page: the verdict in words, and a row for each metric."""
+"""A study on the page: the verdict in words, and a row for each metric."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from html import escape
 
-import pandas as pd
+import streamlit as st
 
 from camviz.html.interval_chart import intervals_html
+from camviz.html.words import counted
 from camviz.metrics import SCORES
 from camviz.models import list_models
 from camviz.statistics import Interval
 from camviz.trust.resampling import LEAST_FOR_WINNER
-from camviz.trust.sealed_study import PICTURES
-from camviz.ui.evaluate.study import Shown, chosen, metric_title, metrics_table, shipped
+from camviz.ui.evaluate import controls, dots, pictures
+from camviz.ui.evaluate.downloads import offer_study
+from camviz.ui.evaluate.study import Shown, Study, counts, maps_table, metric_title, metrics_table
 from camviz.ui.links.link_format import ALL_SIZES
+from camviz.ui.server.streamlit_internals import DeltaGenerator, Slot
 
 _TO_BEAT = "complexity"
 
@@ -24,39 +27,37 @@ def titles() -> dict[str, str]:
     return {info.name: info.title for info in list_models()}
 
 
-def verdict_html(shown: Shown) -> str:
+HEADING = (
+    '<h1 class="cv-title" hidden>Which metric can be trusted?<small>Take two maps of one picture, of which one '
+    "clearly fits the true mask better. How often does a metric score that one higher? A coin gets 50 %.</small></h1>"
+)
+
+
+def verdict_html(study: Study, shown: Shown) -> str:
     """The study in a few words."""
-    found = metrics_table(shown)
+    found = metrics_table(study.results, shown)
     table = found["pair_accuracy"]
     # No winner from a few pictures, as long as other metrics were measured on more.
     best = str(found[found["pictures"] >= min(LEAST_FOR_WINNER, found["pictures"].max())].index[0])
-    others = [f"{_named(name)} {_percent(table[name])}" for name in ("faithfulness", "arcc", _TO_BEAT) if name != best]
-    counts = ordinary_counts(shown)
-    across = f"{len(counts)} networks" if len(counts) > 1 else "1 network"
-    few = " That is too few to name a winner." if counts.min() < LEAST_FOR_WINNER else ""
-    growing = (
-        " The study is still growing: its protocol asks for more pictures."
-        if measured_at_least(shown) < PICTURES
-        else ""
-    )
+    others = [
+        f"{_named(name)} {_percent(table[name])}"
+        for name in ("faithfulness", "arcc", _TO_BEAT)
+        if name != best and name in table
+    ]
+    numbers = counts(study.results, shown)
+    across = counted(len(numbers), "network")
+    few = " That is too few to name a winner." if numbers.min() < LEAST_FOR_WINNER else ""
+    growing = " The study is still growing: its protocol asks for more pictures." if _is_growing(study, shown) else ""
     return (
-        '<h1 class="cv-title" hidden>Which metric can be trusted?<small>Take two maps of one picture, of which one '
-        "clearly fits the true mask better. How often does a metric score that one higher? A coin gets 50 %.</small>"
-        "</h1>"
-        f'<p class="cv-lead cv-verdict">On {counts.sum()} pictures with {across}, <b>{_named(best)}</b> gets '
-        f"<b>{_percent(table[best])}</b> right, {', '.join(others[:-1])} and {others[-1]}.{few}{growing}</p>"
+        f'<p class="cv-lead cv-verdict">On {counted(int(numbers.sum()), "picture")} with {across}, '
+        f"<b>{_named(best)}</b> gets <b>{_percent(table[best])}</b> right, {', '.join(others[:-1])} and {others[-1]}."
+        f"{few}{growing}</p>"
     )
 
 
-def measured_at_least(shown: Shown) -> int:
-    """How many pictures of these samples were measured with each network, whatever their size."""
-    return int(ordinary_counts(replace(shown, size=ALL_SIZES)).min())
-
-
-def ordinary_counts(shown: Shown) -> pd.Series:
-    """How many pictures of each network were measured."""
-    rows = chosen(shown, shipped().of("ordinary", equal_area=shown.equal_area, kind=shown.samples))
-    return rows.groupby("network")["picture"].nunique()
+def _is_growing(study: Study, shown: Shown) -> bool:
+    """Whether a network has fewer pictures of these samples, whatever their size, than the protocol asks for."""
+    return study.goal is not None and counts(study.results, replace(shown, size=ALL_SIZES)).min() < study.goal
 
 
 def _named(metric: str) -> str:
@@ -69,16 +70,16 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def metrics_html(shown: Shown, metric: str) -> str:
+def metrics_html(study: Study, shown: Shown, metric: str) -> str:
     """A row for each metric, with a ring for each network."""
-    table, names = metrics_table(shown), titles()
-    networks = [name for name in table.columns if name in names]
+    table, names = metrics_table(study.results, shown), titles()
+    networks = sorted(counts(study.results, shown).index)
     rows: dict[str, Interval] = {}
     dots: dict[str, list[tuple[str, float]]] = {}
     for name in map(str, table.index):
         row = table.loc[name].to_dict()
         rows[metric_title(name)] = Interval(row["pair_accuracy"], row["low"], row["high"], int(row["pictures"]))
-        dots[metric_title(name)] = [(names[network], row[network]) for network in networks]
+        dots[metric_title(name)] = [(names.get(network, network), row[network]) for network in networks]
     paint = {metric_title(name): _paint(name, metric) for name in table.index}
     notes = {metric_title(name): SCORES[name].sentence for name in table.index}
     return intervals_html({"How often the better map scores higher; 0.5 is a coin": rows}, paint, dots, notes)
@@ -88,3 +89,30 @@ def _paint(name: str, metric: str) -> str:
     if name == metric:
         return "var(--cv-accent)"
     return "var(--cv-text)" if name == _TO_BEAT else "var(--cv-quiet)"
+
+
+def show_study(study: Study, main: DeltaGenerator, choices: DeltaGenerator, foot: DeltaGenerator) -> None:
+    """Show a study: the verdict, a row for each metric, examples, and every map as a dot.
+
+    Args:
+        study: what is shown.
+        main: the place for it.
+        choices: the place for what of it is shown.
+        foot: the place for downloads.
+    """
+    with choices:
+        shown = controls.choose_shown(study)
+        metric = controls.choose_metric(study, shown)
+    with main:
+        st.html(verdict_html(study, shown))
+        left, right = st.columns([1.15, 1], gap="medium")
+        left.html(metrics_html(study, shown, metric))
+        with right:
+            examples = Slot(st.container())
+        st.markdown(f"**Every map as a dot:** {metric_title(metric)} against the truth")
+        networks = sorted(maps_table(study.results, shown, metric)["network"].unique())
+        with st.container(key="dots"):
+            network = controls.choose_network(networks, titles())
+            dots.show_dots(study, shown, metric, network)
+    examples.html(pictures.examples_html(study, shown, metric))
+    offer_study(foot, study, shown)

@@ -17,9 +17,9 @@ from camviz.models import list_models
 from camviz.noise import KINDS
 from camviz.noise.segments import MOST as MOST_REGIONS
 from camviz.samples import SAMPLES
+from camviz.trust.run import STEPS
 from camviz.trust.sealed_samples import KINDS as SAMPLE_KINDS
-from camviz.trust.sealed_study import PARTS
-from camviz.trust.study_results import METRICS
+from camviz.trust.study_results import METRICS, TRUTHS
 from camviz.ui.escaping import code
 
 VERSION = "1"
@@ -36,7 +36,9 @@ MOST_NUMBER = 99_999  # of a synthetic sample among those of its class and size
 ALL_NOISE = "all"
 # What the Evaluate page compares: maps at equal area or as they are, by which truth, on shapes of which size.
 AREAS = {"equal": "At equal area", "plain": "As they are"}
-TRUTHS = ("best_iou", "mass", "auc", "cosine")
+SOURCES = ("shipped", "own", "file")
+OWN_PICTURES = ("shapes", "mosaics", "masks")
+MOST_CASES = 300
 ALL_SIZES = "all"
 DIGITS = 16  # of a picture's SHA-256, in hexadecimal
 
@@ -193,15 +195,22 @@ class Swept(PageState):
 
 @dataclass(frozen=True)
 class Evaluated(PageState):
-    """The Evaluate page: what of the study is shown."""
+    """The Evaluate page: whose study, what is measured in one's own, and what of it is shown."""
 
+    source: str | None = _field("study", _one_of(lambda: SOURCES))
+    pictures: str | None = _field("pictures", _one_of(lambda: OWN_PICTURES))
+    count: int | None = _field("count", _count(1, MOST_CASES))
+    fit: str | None = _field("fit", _one_of(lambda: get_args(Fit)))
+    model: str | None = _field("model", _model)
+    methods: tuple[str, ...] | None = _field("methods", _each(_method), _joined)
+    steps: tuple[str, ...] | None = _field("steps", _each(_one_of(lambda: list(STEPS))), _joined)
     metric: str | None = _field("metric", _one_of(lambda: [name for names in METRICS.values() for name in names]))
     samples: str | None = _field("samples", _one_of(lambda: SAMPLE_KINDS))
     area: str | None = _field("area", _one_of(lambda: list(AREAS)))
     truth: str | None = _field("truth", _one_of(lambda: list(TRUTHS)))
     size: str | None = _field("size", _one_of(lambda: [ALL_SIZES, *shapes.BANDS]))
     blind: bool | None = _field("blind", _switch, _switched)
-    network: str | None = _field("network", _one_of(lambda: [part.network for part in PARTS]))
+    network: str | None = _field("network", _model)
 
 
 def read(kind: type[State], query: Mapping[str, str]) -> tuple[State, list[str]]:

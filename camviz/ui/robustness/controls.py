@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import streamlit as st
 
-from camviz import shapes
 from camviz.images import Fit, ImageError
 from camviz.methods import METHODS
 from camviz.models import Net
@@ -29,7 +28,7 @@ from camviz.ui.session import (
     sweep_uploads_key,
 )
 from camviz.ui.sidebar.picture import PICTURE_MEGABYTES
-from camviz.ui.sidebar.shape_gallery import Pick
+from camviz.ui.sidebar.shape_gallery import numbered_pick
 from camviz.workbench.pictures import Picture, forget, read_picture
 
 _PHOTOS = ("Coffee", "Cat", "Rocket", "Astronaut")
@@ -56,7 +55,7 @@ def choose_pictures() -> tuple[Picture, ...]:
     bundled = [
         read_picture(shared_host(), SAMPLES[name].path.read_bytes(), name, SAMPLES[name].credit) for name in photos
     ]
-    return _with_unique_titles([*bundled, *(_shape(number) for number in range(count)), *own])
+    return _with_unique_titles([*bundled, *(numbered_pick(number).picture() for number in range(count)), *own])
 
 
 def _uploaded() -> list[Picture]:
@@ -85,13 +84,6 @@ def _forget(own: list[Picture]) -> None:
         forget(shared_host(), picture.id)
     SWEEP_TIMES_FORGOTTEN.set(SWEEP_TIMES_FORGOTTEN.get(0) + 1)
     st.toast("Your pictures and everything computed from them are deleted.", icon=":material/delete:")
-
-
-def _shape(number: int) -> Picture:
-    """A synthetic sample; the classes change fastest, then the sizes."""
-    draw, rest = divmod(number, len(shapes.CLASSES) * len(shapes.BANDS))
-    band, label = divmod(rest, len(shapes.CLASSES))
-    return Pick(label=label, band=list(shapes.BANDS)[band], draw=draw).picture()
 
 
 def _with_unique_titles(pictures: list[Picture]) -> tuple[Picture, ...]:

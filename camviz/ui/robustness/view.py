@@ -15,12 +15,13 @@ from camviz.noise.rank_overlap import chance
 from camviz.results.exports import as_cell
 from camviz.statistics import Interval, bootstrap, compare, in_words
 from camviz.study import per_image
+from camviz.ui.choose_one import choose_one
 from camviz.ui.links.link_format import ALL_NOISE
 from camviz.ui.panels import viewer
 from camviz.ui.robustness.charts import colours, curves_figure, ranks_figure
 from camviz.ui.robustness.sweep import Plan, usable
 from camviz.ui.server.streamlit_internals import ColumnConfig, Slot
-from camviz.ui.session import SWEEP_COMPARED, SWEEP_SHOWN, settle
+from camviz.ui.session import SWEEP_COMPARED, SWEEP_SHOWN
 from camviz.workbench.maps import view_uri
 from camviz.workbench.noisy_copies import count_segments
 
@@ -32,14 +33,11 @@ _PLAIN = {"displayModeBar": False}
 def show_results(plan: Plan, table: pd.DataFrame) -> None:
     """Draw a sweep's results so far."""
     kinds = [ALL_NOISE, *plan.kinds] if len(plan.kinds) > 1 else list(plan.kinds)
-    settle(SWEEP_SHOWN, kinds)
-    chosen = st.segmented_control(
+    chosen = choose_one(
         "Noise shown",
+        SWEEP_SHOWN,
         kinds,
-        format_func=lambda kind: "All noise" if kind == ALL_NOISE else KINDS[kind].title,
-        required=True,
-        key=SWEEP_SHOWN.name,
-        persist_state="session",
+        lambda kind: "All noise" if kind == ALL_NOISE else KINDS[kind].title,
         label_visibility="collapsed",
     )
     shown = table if chosen == ALL_NOISE else table[table.kind == chosen]
@@ -88,15 +86,8 @@ def _chance(plan: Plan) -> float:
 def _show_statistics(values: pd.DataFrame) -> None:
     """Say which explanations differ, with a diagram of their average ranks and a table of all pairs."""
     st.markdown("**Which differ significantly:** average ranks; a bar joins those that do not")
-    settle(SWEEP_COMPARED, list(MEASURES))
-    measure = st.segmented_control(
-        "Compare by",
-        list(MEASURES),
-        format_func=MEASURES.__getitem__,
-        required=True,
-        key=SWEEP_COMPARED.name,
-        persist_state="session",
-        label_visibility="collapsed",
+    measure = choose_one(
+        "Compare by", SWEEP_COMPARED, list(MEASURES), MEASURES.__getitem__, label_visibility="collapsed"
     )
     try:
         comparison = compare(values[measure].unstack("method", sort=False))

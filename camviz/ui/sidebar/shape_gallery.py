@@ -74,6 +74,13 @@ class Pick:
         return shapes.KINDS[self.kind](self.index)
 
 
+def numbered_pick(number: int) -> Pick:
+    """One of a row of single shapes, in which the classes change fastest, then the sizes."""
+    draw, rest = divmod(number, len(shapes.CLASSES) * len(shapes.BANDS))
+    band, label = divmod(rest, len(shapes.CLASSES))
+    return Pick(label=label, band=list(shapes.BANDS)[band], draw=draw)
+
+
 def choose_shape() -> Picture:
     """Ask for a synthetic sample."""
     pick = chosen_pick()

@@ -1,0 +1,58 @@
+"""Downloads of a study: tables, and the study as a file that opens again."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import pandas as pd
+import streamlit as st
+
+from camviz.metrics import SCORES
+from camviz.trust.study_file import pack
+from camviz.trust.study_results import StudyResults
+from camviz.ui.evaluate.study import Shown, Study, metrics_table
+from camviz.ui.server.streamlit_internals import DeltaGenerator
+
+_CSV, _PARQUET, _ZIP = "text/csv", "application/vnd.apache.parquet", "application/zip"
+
+
+def offer_study(place: DeltaGenerator, study: Study, shown: Shown) -> None:
+    """Offer what is shown as a table, and the whole study as tables and as a file."""
+    results, sealed = study.results, study.goal is not None
+    with place.popover("Download", icon=":material/download:", width="stretch"):
+        st.caption("The table of metrics as it is shown; and every map of the study, as it is and at equal area.")
+        _offer("Metrics, CSV", lambda: shown_csv(results, shown), "camviz-metrics.csv", _CSV)
+        _offer("Every map, CSV", lambda: every_map(results).to_csv(index=False), "camviz-maps.csv", _CSV)
+        _offer("Every map, Parquet", lambda: _parquet(every_map(results)), "camviz-maps.parquet", _PARQUET)
+        _offer("Study file", lambda: pack(results, sealed=sealed), "study.camviz-study.zip", _ZIP)
+        st.caption("A study file opens again on this page, under *A file*. It holds numbers, not pictures.")
+
+
+def _offer(label: str, data: Callable[[], str | bytes], name: str, mime: str) -> None:
+    st.download_button(label, data, name, mime, key=f"trust-{name}", on_click="ignore", width="stretch")
+
+
+def shown_csv(results: StudyResults, shown: Shown) -> str:
+    """The table of metrics as the page shows it."""
+    table = metrics_table(results, shown)
+    titles = [SCORES[str(name)].title for name in table.index]
+    said = {"samples": shown.samples, "equal_area": shown.equal_area, "truth": shown.truth, "sizes": shown.size}
+    return table.assign(title=titles, **said, blind_guesses=shown.blind).rename_axis("metric").to_csv()
+
+
+def every_map(results: StudyResults) -> pd.DataFrame:
+    """A row for each map, as it is and at equal area, with the scores of all stages; empty where not measured."""
+    keys = ["network", "kind", "picture", "map", "equal_area"]
+    tables = [
+        rows.set_index(keys)[[name for name in rows if name not in keys]]
+        for stage, rows in results.rows.items()
+        if stage in results.metrics
+    ]
+    return pd.concat(tables, axis=1).reset_index()
+
+
+def _parquet(table: pd.DataFrame) -> bytes:
+    stream = io.BytesIO()
+    table.to_parquet(stream, index=False)
+    return stream.getvalue()

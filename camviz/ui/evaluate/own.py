@@ -1,0 +1,278 @@
+"""One's own evaluation: the pictures, the maps and what is measured, asked for in the sidebar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+
+from camviz import shapes
+from camviz.html.outlines import outline_path, svg_uri
+from camviz.html.words import counted
+from camviz.images import Fit, ImageError
+from camviz.methods import METHODS
+from camviz.metrics import SCORES
+from camviz.models import SHAPES, Net
+from camviz.samples import SAMPLES
+from camviz.trust.evaluation import default_recipes
+from camviz.trust.mosaics import SURE, groups_of_four, mosaic
+from camviz.trust.run import STEPS, Case, EvaluationRun, too_many_maps
+from camviz.trust.study_results import TRUTHS
+from camviz.ui.choose_one import choose_one
+from camviz.ui.escaping import as_text
+from camviz.ui.links.link_format import MOST_CASES, OWN_PICTURES
+from camviz.ui.panels.run_bar import RunKeys, Work
+from camviz.ui.server.sharing import shared_host
+from camviz.ui.server.streamlit_internals import DeltaGenerator, UploadedFile
+from camviz.ui.session import (
+    TRUST_BEGUN,
+    TRUST_COUNT,
+    TRUST_METHODS,
+    TRUST_PICTURES,
+    TRUST_RUNNING,
+    TRUST_STEPS,
+    TRUST_TIMES_FORGOTTEN,
+    SessionKey,
+    trust_uploads_key,
+)
+from camviz.ui.sidebar.picture import PICTURE_MEGABYTES
+from camviz.ui.sidebar.shape_gallery import numbered_pick
+from camviz.workbench.maps import get_view, predict
+from camviz.workbench.masks import MaskError, seen_mask, stem
+from camviz.workbench.pictures import Picture, SeenPicture, forget, pixels_as_picture, read_picture
+from camviz.workbench.true_shapes import seen_shapes
+
+KEYS = RunKeys(TRUST_RUNNING, TRUST_BEGUN)
+_PICTURES = {"shapes": "Shapes", "mosaics": "Mosaics", "masks": "With masks"}
+_EXPLAINED = {
+    "shapes": "Drawn shapes, whose masks are known. Choose a *Shapes* network for them.",
+    "mosaics": "Four pictures of different classes in one: a map of one class should be hot in its quarter. Upload a "
+    "folder of pictures; without one, mosaics are made of shapes or of the sample photographs.",
+    "masks": "Pictures with a mask each, PNG or NPZ, of the same file name. The predicted class is explained.",
+}
+_COUNTS = {"shapes": 24, "mosaics": 24}
+_METHODS = ("gradcam++", "layercam", "eigencam")
+_STEPS = {"road": "ROAD and ARCC", "slow": "Insertion, deletion, sensitivity"}
+_POOL = 48  # shapes that mosaics are made of
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which pictures are wanted.
+
+    Attributes:
+        kind: "shapes", "mosaics" or "masks".
+        count: how many shapes or mosaics.
+        pictures: the user's own.
+        masks: the uploaded masks.
+    """
+
+    kind: str
+    count: int
+    pictures: tuple[Picture, ...]
+    masks: tuple[UploadedFile, ...]
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether networks for drawn shapes come first."""
+        return self.kind != "masks" and not self.pictures
+
+
+def choose_pictures() -> Wanted:
+    """Ask what the pictures are, how many, and for uploads."""
+    kind = choose_one("Pictures", TRUST_PICTURES, OWN_PICTURES, _PICTURES.__getitem__, width="stretch")
+    st.caption(_EXPLAINED[kind])
+    count = 0
+    if kind in _COUNTS:
+        if not TRUST_COUNT.is_set():
+            TRUST_COUNT.set(_COUNTS[kind])
+        count = st.number_input("How many", 1, MOST_CASES, key=TRUST_COUNT.name, persist_state="session")
+    if kind == "shapes":
+        return Wanted(kind, count, (), ())
+    pictures = tuple(_read(_upload("pictures", "A folder of pictures" if kind == "mosaics" else "Pictures", kind)))
+    masks = tuple(_upload("masks", "Masks", kind)) if kind == "masks" else ()
+    if pictures or masks:
+        st.caption("Your files stay in this server's memory. They are not written to disk or shared.")
+        st.button("Forget my files", icon=":material/delete:", on_click=_forget, args=(pictures,), width="stretch")
+    return Wanted(kind, count, pictures, masks)
+
+
+def _upload(what: str, label: str, kind: str) -> list[UploadedFile]:
+    """Ask for files; of a folder, mosaics take the pictures."""
+    return st.file_uploader(
+        label,
+        accept_multiple_files="directory" if kind == "mosaics" else True,
+        max_upload_size=PICTURE_MEGABYTES,
+        key=trust_uploads_key(TRUST_TIMES_FORGOTTEN.get(0), f"{kind}-{what}").name,
+    )
+
+
+def _read(uploads: Sequence[UploadedFile]) -> Iterator[Picture]:
+    """The uploads that are pictures; the others are named."""
+    known: set[str] = set()
+    for upload in uploads:
+        try:
+            picture = read_picture(shared_host(), upload.getvalue(), upload.name)
+        except ImageError as error:
+            st.error(f"{as_text(upload.name)}: {error}", icon=":material/broken_image:")
+            continue
+        if picture.id not in known:
+            known.add(picture.id)
+            yield picture
+
+
+def _forget(pictures: Sequence[Picture]) -> None:
+    for picture in pictures:
+        forget(shared_host(), picture.id)
+    TRUST_TIMES_FORGOTTEN.set(TRUST_TIMES_FORGOTTEN.get(0) + 1)
+    st.toast("Your files and everything computed from them are deleted.", icon=":material/delete:")
+
+
+def choose_run(wanted: Wanted, net: Net, fit: Fit, notices: DeltaGenerator) -> EvaluationRun | None:
+    """Ask for the maps and the metrics; while something is missing, say so in a place and return None."""
+    fast = [name for name, method in METHODS.items() if not method.is_slow and not method.is_baseline]
+    _keep_known(TRUST_METHODS, fast)
+    methods = st.multiselect(
+        "Methods, on every layer and merged",
+        fast,
+        default=_METHODS,
+        format_func=lambda name: METHODS[name].title,
+        key=TRUST_METHODS.name,
+        persist_state="session",
+        help="Each gives a map of every layer and one merged over all layers. Two blind guesses are added.",
+    )
+    _keep_known(TRUST_STEPS, list(_STEPS))
+    steps = st.pills(
+        "Metrics, after the first scores",
+        list(_STEPS),
+        selection_mode="multi",
+        default=["road"],
+        format_func=_STEPS.__getitem__,
+        key=TRUST_STEPS.name,
+        persist_state="session",
+        help="**First scores** (always): complexity, drop and gain, coherency, ADCC, the Faithfulness Estimate and its "
+        "relatives. **ROAD and ARCC** take about three times as long, and **insertion, deletion and sensitivity** ten "
+        "times. Each step is taken for all pictures before the next.",
+    )
+    recipes = default_recipes(net, methods)
+    problem = too_many_maps(list(recipes)) or ("" if methods else "Choose a method to measure.")
+    with notices:
+        cases = _CASES[wanted.kind](wanted, net, fit)
+        if problem:
+            st.warning(problem, icon=":material/checklist:")
+    if problem or not cases:
+        return None
+    # A quarter of a mosaic is not what a map should fill: only the share of its heat there counts.
+    truths = ("mass",) if wanted.kind == "mosaics" else TRUTHS
+    return EvaluationRun(net, tuple(cases), recipes, ("ordinary", *(step for step in STEPS if step in steps)), truths)
+
+
+def _keep_known(key: SessionKey[list[str]], options: Sequence[str]) -> None:
+    """Drop what a link says and this control does not offer."""
+    chosen = key.get()
+    if chosen is not None and not set(chosen) <= set(options):
+        key.set([name for name in chosen if name in options])
+
+
+def work_of(run: EvaluationRun) -> Work:
+    """An evaluation as work that can be started, stopped and resumed."""
+    names = [SCORES[name].title for step in run.steps for name in STEPS[step]]
+    what = f"{counted(len(run.cases), 'picture')} × {counted(len(run.recipes), 'map')}, {counted(len(names), 'metric')}"
+    return Work(
+        run.key,
+        what,
+        "measurements",
+        run.total,
+        run.done,
+        run.expected_seconds(),
+        run.go_on,
+        "None of these pictures can be measured",
+    )
+
+
+def _shapes(wanted: Wanted, net: Net, fit: Fit) -> list[Case]:  # noqa: ARG001  (a shape is shown whole)
+    if net.info.data != SHAPES:
+        st.warning(
+            f"{net.info.title} does not know these shapes: choose a *Shapes* network.", icon=":material/checklist:"
+        )
+        return []
+    picks = [numbered_pick(number) for number in range(wanted.count)]
+    seen = [(pick, SeenPicture(shared_host(), pick.picture(), net, "squeeze")) for pick in picks]
+    return [
+        Case(of, seen_shapes(of)[0].mask, label=net.labels.index(shapes.CLASSES[pick.label]), shape=pick.index)
+        for pick, of in seen
+    ]
+
+
+def _masked(wanted: Wanted, net: Net, fit: Fit) -> list[Case]:
+    """The pictures with a mask of the same name; what is wrong with the others is said."""
+    masks = {stem(mask.name): mask for mask in wanted.masks}
+    cases = []
+    for picture in wanted.pictures:
+        mask, of = masks.pop(stem(picture.title), None), SeenPicture(shared_host(), picture, net, fit)
+        if mask is None:
+            _say(picture.title, f"It has no mask. Upload {stem(picture.title)}.png or {stem(picture.title)}.npz.")
+            continue
+        try:
+            cases.append(Case(of, seen_mask(of, mask.getvalue(), mask.name)))
+        except MaskError as error:
+            _say(mask.name, str(error))
+    for mask in masks.values():
+        _say(mask.name, "No picture has this name. Rename one of the two so that both are named alike.")
+    if not wanted.pictures:
+        st.info("Upload pictures, and a mask for each of the same name.", icon=":material/upload_file:")
+    return cases
+
+
+def _say(name: str, problem: str) -> None:
+    st.warning(f"**{as_text(name)}** is left out. {problem}", icon=":material/broken_image:")
+
+
+def _mosaics(wanted: Wanted, net: Net, fit: Fit) -> list[Case]:
+    pool = [SeenPicture(shared_host(), picture, net, fit) for picture in wanted.pictures or _pool(net)]
+    with st.spinner("Which pictures does the network recognise?", show_time=True):
+        likely = [(of, predict(of)) for of in pool]
+    sure = [(of, int(found.argmax())) for of, found in likely if found.max() >= SURE]
+    left_out = len(pool) - len(sure)
+    if left_out:
+        st.caption(
+            f"{left_out} of {counted(len(pool), 'picture')} left out: the network is less than {SURE:.0%} sure of them."
+        )
+    pictures, labels = [of for of, _ in sure], [label for _, label in sure]
+    try:
+        groups = groups_of_four(list(zip(pictures, labels, strict=True)), labels, wanted.count)
+    except ValueError:
+        st.warning(
+            f"Mosaics need four classes, each recognised with {SURE:.0%}, and these pictures have "
+            f"{len(set(labels))}. Upload more, or choose another network.",
+            icon=":material/checklist:",
+        )
+        return []
+    return [_mosaic_case(group, number, net) for number, group in enumerate(groups)]
+
+
+def _pool(net: Net) -> list[Picture]:
+    """What mosaics are made of without uploads: shapes for a network that knows them, else the sample photographs."""
+    if net.info.data == SHAPES:
+        return [numbered_pick(number).picture() for number in range(_POOL)]
+    return [
+        read_picture(shared_host(), sample.path.read_bytes(), name, sample.credit) for name, sample in SAMPLES.items()
+    ]
+
+
+def _mosaic_case(group: Sequence[tuple[SeenPicture, int]], number: int, net: Net) -> Case:
+    """A mosaic of four pictures; the explained one's place goes round."""
+    made = mosaic([get_view(of) for of, _ in group], [label for _, label in group], number % 4)
+    title = " · ".join(net.labels[label] for _, label in group)
+    picture = pixels_as_picture(np.ascontiguousarray(made.image), title)
+    return Case(SeenPicture(shared_host(), picture, net, "squeeze"), made.mask, target=made.label)
+
+
+_CASES = {"shapes": _shapes, "masks": _masked, "mosaics": _mosaics}
+
+
+def outline_uri(case: Case) -> str:
+    """The outline of a case's mask, as a data URI."""
+    return svg_uri(outline_path(case.mask), case.mask.shape)
