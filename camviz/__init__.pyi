@@ -1,10 +1,11 @@
 from . import noise, shapes
 from .heat_regions import HotRegion, Hotspots, hotspots
 from .images import ImageError, load_image
-from .merging import RULES, Rule, refine
-from .methods import METHODS, BlankMapWarning, Method, cam, cam_with_notes
+from .merging import REFINE_READINGS, RULES, Rule, refine, refine_as
+from .methods import METHODS, BlankMapWarning, Method, cam, cam_with_notes, raw_maps
 from .metrics import SCORES, Evidence, Score
 from .metrics.arcc import Arcc, arcc, arccs
+from .metrics.coherency_readings import COHERENCY_READINGS, coherency_as
 from .metrics.patch_agreement import PatchAgreement, patch_agreement
 from .models import (
     DownloadError,
@@ -27,7 +28,9 @@ from .workbench.findings import find
 from .workbench.noisy_copies import robustness
 
 __all__ = [
+    "COHERENCY_READINGS",
     "METHODS",
+    "REFINE_READINGS",
     "RULES",
     "SCORES",
     "Agreement",
@@ -60,6 +63,7 @@ __all__ = [
     "cam_with_notes",
     "capture",
     "check_agreement",
+    "coherency_as",
     "evaluate",
     "explain",
     "find",
@@ -69,8 +73,10 @@ __all__ = [
     "load_model",
     "noise",
     "patch_agreement",
+    "raw_maps",
     "rbo",
     "refine",
+    "refine_as",
     "robustness",
     "shapes",
 ]

@@ -77,9 +77,11 @@ def test_a_broken_link_is_found(tmp_path):
         ("methods-and-scores.md", camviz.METHODS),
         ("methods-and-scores.md", camviz.RULES),
         ("methods-and-scores.md", camviz.SCORES),
+        ("methods-and-scores.md", camviz.REFINE_READINGS),
+        ("methods-and-scores.md", camviz.COHERENCY_READINGS),
         ("robustness.md", noise.KINDS),
     ],
-    ids=["methods", "rules", "scores", "noises"],
+    ids=["methods", "rules", "scores", "readings of RefineCAM", "readings of coherency", "noises"],
 )
 def test_what_can_be_chosen_is_described(page, register):
     described = set(CODE.findall((ROOT / "docs" / page).read_text(encoding="utf-8")))

@@ -1,5 +1,7 @@
 """Agreement with grad-cam 1.5.7 on real photographs: maps, RefineCAM, coherency, complexity, ROAD and ARCC.
 
+Where torchcam 0.5.0 is installed, its RefineCAM is held against the reading "torch-cam", too.
+
 grad-cam adds 1e-7 where it divides by a map's maximum. On the untrained networks many raw maps are below 1e-4,
 where that alone costs 1e-3, so their logits are multiplied by 1000 for both sides: then one tolerance serves
 all networks, and it need not be loosened.
@@ -26,6 +28,7 @@ from pytorch_grad_cam.base_cam import BaseCAM
 from pytorch_grad_cam.metrics import arcc as their_arcc
 from pytorch_grad_cam.metrics import road as their_road
 from pytorch_grad_cam.refine_cam import RefineCAM
+from pytorch_grad_cam.utils.image import scale_cam_image
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget, ClassifierOutputTarget
 from pytorch_grad_cam.utils.svd_on_activations import get_2d_projection
 from small_networks import seeded
@@ -127,10 +130,50 @@ def test_eigen_methods_up_to_sign(subject, inputs, monkeypatch, name, theirs):
 def test_refinecam(subject, inputs):
     module, layers, targets, side = subject
     x = inputs("chelsea", "coffee", side=side)
-    ours = camviz.refine(camviz.cam(camviz.capture(module, x, targets, layers)))
-    theirs = RefineCAM(module, [module.get_submodule(layer) for layer in layers])
-    assert np.abs(ours.numpy() - theirs(x.clone().requires_grad_(), logit(targets))).max() < TOLERANCE
+    cap = camviz.capture(module, x, targets, layers)
+    ours = camviz.refine(camviz.cam(cap))
+    theirs = RefineCAM(module, [module.get_submodule(layer) for layer in layers])(
+        x.clone().requires_grad_(), logit(targets)
+    )
+    assert np.abs(ours.numpy() - theirs).max() < TOLERANCE
     assert bool((ours.amax((1, 2)) == 1).all())
+    reading = camviz.refine_as(camviz.raw_maps(cap), x.shape[-2:], "grad-cam")
+    assert np.abs(reading.numpy() - theirs).max() < TOLERANCE
+
+
+@pytest.mark.parametrize("kind", ["ordinary", "faint", "the same everywhere", "zeros", "one layer"])
+def test_merging_as_grad_cam_does(kind):
+    """Its own merge of raw maps on grids of their own, each first made what its base method returns."""
+    generator = torch.Generator().manual_seed(0)
+    raw = [torch.rand(2, *grid, generator=generator) - 0.3 for grid in ((28, 20), (14, 10), (7, 5))]
+    if kind == "faint":
+        raw = [(maps.relu() / 0.7) ** 200 for maps in raw]
+    elif kind == "one layer":
+        raw = raw[:1]
+    elif kind != "ordinary":
+        raw[1][1] = 0.7 if kind == "the same everywhere" else 0
+    theirs, of_layers = RefineCAM(None, []), [np.maximum(maps.numpy(), 0) for maps in raw]
+    maps = [scale_cam_image(scale_cam_image(each, (40, 56))) for each in of_layers]
+    theirs.base_cam_per_layer = [lambda *_, each=each: each for each in maps]
+    expected = theirs(None)
+    assert np.abs(camviz.refine_as(raw, (56, 40), "grad-cam").numpy() - expected).max() < 1e-5
+    bright = expected.max((1, 2))
+    assert bright[0] < 0.9 if kind == "faint" else bright[0] > 0.999
+    assert (bright[1] == 0) == (kind in ("the same everywhere", "zeros"))
+
+
+def test_refinecam_of_torch_cam(subject, inputs):
+    """With LayerCAM, whose weights are the same there; its Grad-CAM++ divides by another sum."""
+    methods = pytest.importorskip("torchcam.methods")
+    module, layers, targets, side = subject
+    x = inputs("chelsea", "coffee", side=side)
+    raw = camviz.raw_maps(camviz.capture(module, x, targets, layers), "layercam")
+    with methods.RefineCAM(module, layers, base_method=methods.LayerCAM) as refinecam:
+        (theirs,) = refinecam(targets, module(x.clone().requires_grad_()))
+    assert theirs.shape[1:] == raw[0].shape[1:]
+    ours = camviz.refine_as(raw, x.shape[-2:], "torch-cam")
+    resized = nn.functional.interpolate(theirs[None], x.shape[-2:], mode="bilinear")[0]
+    assert (ours - resized).abs().max() < 1e-5
 
 
 def refined(module, x, targets):
@@ -156,6 +199,9 @@ def test_coherency_and_complexity(lite0, inputs):
     assert np.abs(score.numpy() - expected).max() < 1e-4
     assert np.all((expected > 0.5) & (expected < 0.999))
     assert notes == ("", "")
+    recipe = camviz.Recipe("layercam", tuple(LITE_LAYERS))
+    reading = camviz.coherency_as(lite0.module, x, targets, recipe, "grad-cam")
+    assert np.abs(reading.numpy() - expected).max() < 1e-4
     assert np.abs(complexity(maps).numpy() - their_arcc.Complexity()(maps.numpy())).max() < 1e-6
 
 

@@ -16,7 +16,7 @@ from camviz.methods import gradient as _gradient  # noqa: F401
 from camviz.methods.registry import METHODS, Method, Progress, get_method, shifted
 from camviz.network.capture import Capture
 
-__all__ = ["METHODS", "BlankMapWarning", "Method", "Progress", "cam", "cam_with_notes", "twins"]
+__all__ = ["METHODS", "BlankMapWarning", "Method", "Progress", "cam", "cam_with_notes", "raw_maps", "twins"]
 
 Notes = list[list[str]]
 
@@ -65,6 +65,22 @@ def cam_with_notes(
     return maps, _notes(cap, chosen, raws, (maps.amax((2, 3)) > 0).tolist())
 
 
+def raw_maps(cap: Capture, method: str = "gradcam++", seed: int = 0) -> list[Tensor]:
+    """Each layer's map on its own grid, after ReLU, before upsampling and stretching: float32 (B, h, w), L of them.
+
+    `cam` makes its maps of these. A blind guess has no grid: its map is as large as the input, and final.
+
+    Args:
+        cap: what `camviz.capture` returned.
+        method: a name in `camviz.METHODS`.
+        seed: for the methods that draw random numbers.
+
+    Raises:
+        ValueError: an unknown method.
+    """
+    return [raw.float().relu() for raw in get_method(method).raw(cap, seed, [None] * len(cap.layers))]
+
+
 def twins(cap: Capture, method: str, tolerance: float = 1e-4) -> list[list[str]]:
     """For each layer, name the other methods without extra passes that give the same map there.
 
@@ -86,7 +102,7 @@ def twins(cap: Capture, method: str, tolerance: float = 1e-4) -> list[list[str]]
 
 def _small_maps(cap: Capture, method: str) -> list[Tensor]:
     """The maps (B, h, w) of a method without extra passes, at each layer's resolution."""
-    return [normalise(raw.float().relu()) for raw in METHODS[method].raw(cap, 0, [None] * len(cap.layers))]
+    return [normalise(raw) for raw in raw_maps(cap, method)]
 
 
 def _distances(some: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
