@@ -23,6 +23,7 @@ from .results import bundle
 from .results.agreement import Agreement, check_agreement
 from .results.finding import Finding, MapScores, Settings
 from .trust.evaluation import Evaluation, evaluate
+from .trust.layer_check import LayerCheck, layer_check
 from .versions import __version__
 from .workbench.findings import find
 from .workbench.noisy_copies import robustness
@@ -44,6 +45,7 @@ __all__ = [
     "HotRegion",
     "Hotspots",
     "ImageError",
+    "LayerCheck",
     "MapScores",
     "Method",
     "ModelError",
@@ -68,6 +70,7 @@ __all__ = [
     "explain",
     "find",
     "hotspots",
+    "layer_check",
     "list_models",
     "load_image",
     "load_model",
