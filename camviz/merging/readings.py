@@ -100,7 +100,7 @@ def _camviz(raw: Sequence[Tensor], size: Size) -> Tensor:
     "https://github.com/liuktc/RefineCAM, commit 40c2603, run_experiments.py",
 )
 def _research(raw: Sequence[Tensor], size: Size) -> Tensor:
-    layers = [upsample(_range_scaled(_max_scaled(maps, 1e-7)), size) for maps in raw]
+    layers = [upsample(_stretched_or_blank(_stretched(maps, 1e-7)), size) for maps in raw]
     for number, maps in enumerate(layers):
         flat = (maps.amax((1, 2)) - maps.amin((1, 2)) < 1e-6).tolist()
         if any(flat):
@@ -108,7 +108,7 @@ def _research(raw: Sequence[Tensor], size: Size) -> Tensor:
                 f"the map of layer {number} is the same everywhere in image {flat.index(True)}: the research code "
                 "leaves such a picture out"
             )
-    return _range_scaled(torch.stack([_range_scaled(maps) for maps in layers]).prod(0))
+    return _stretched_or_blank(torch.stack([_stretched_or_blank(maps) for maps in layers]).prod(0))
 
 
 @reading(
@@ -118,8 +118,8 @@ def _research(raw: Sequence[Tensor], size: Size) -> Tensor:
     "grad-cam 1.5.7, refine_cam.py",
 )
 def _grad_cam(raw: Sequence[Tensor], size: Size) -> Tensor:
-    layers = [_max_scaled(upsample(_max_scaled(maps, 1e-7), size), 1e-7) for maps in raw]
-    return _max_scaled(torch.stack(layers).prod(0), 1e-7)
+    layers = [_stretched(upsample(_stretched(maps, 1e-7), size), 1e-7) for maps in raw]
+    return _stretched(torch.stack(layers).prod(0), 1e-7)
 
 
 @reading(
@@ -130,17 +130,17 @@ def _grad_cam(raw: Sequence[Tensor], size: Size) -> Tensor:
 )
 def _torch_cam(raw: Sequence[Tensor], size: Size) -> Tensor:
     grid = [max(maps.shape[side] for maps in raw) for side in (1, 2)]
-    layers = [upsample(_max_scaled(_max_scaled(maps, 1e-8), 1e-8), grid) for maps in raw]
-    return upsample(_max_scaled(torch.stack(layers).prod(0), 1e-8), size)
+    layers = [upsample(_stretched(_stretched(maps, 1e-8), 1e-8), grid) for maps in raw]
+    return upsample(_stretched(torch.stack(layers).prod(0), 1e-8), size)
 
 
-def _max_scaled(maps: Tensor, epsilon: float) -> Tensor:
+def _stretched(maps: Tensor, epsilon: float) -> Tensor:
     """(map - min) / (max - min + epsilon) of each map (B, h, w)."""
     above = maps - maps.amin((1, 2), keepdim=True)
     return above / (above.amax((1, 2), keepdim=True) + epsilon)
 
 
-def _range_scaled(maps: Tensor) -> Tensor:
+def _stretched_or_blank(maps: Tensor) -> Tensor:
     """The research code's stretch: (map - min) / (max - min + 1e-12), zeros where max - min < 1e-12."""
     low = maps.amin((1, 2), keepdim=True)
     span = maps.amax((1, 2), keepdim=True) - low
