@@ -171,7 +171,7 @@ def picture(net):
     sample = draw("plain", 6)
     x = net.preprocess(sample.image)
     logits = net.module(x).detach()
-    return Picture(net, x, torch.from_numpy(sample.mask)[None], logits, logits.argmax(1))
+    return Picture(net, x, torch.from_numpy(sample.mask)[None], logits, logits.argmax(1), "a picture")
 
 
 def test_the_deliberate_maps_of_a_network(picture):

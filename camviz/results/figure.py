@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import matplotlib as mpl
@@ -59,16 +61,29 @@ def figure(finding: Finding, kind: Kind = "pdf", scale: float = 1, colormap: str
         raise ValueError(f"kind must be 'pdf' or 'png', got {kind!r}")
     if not 0.5 <= scale <= 4:
         raise ValueError(f"scale must be from 0.5 to 4, got {scale}")
-    stream = io.BytesIO()
-    with _LOCK, mpl.rc_context(_STYLE), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a character that the font lacks is drawn as a box
+    with paper_style():
         drawn = _drawn(finding, scale, colormap)
         if kind == "pdf":
-            FigureCanvasPdf(drawn)
-            drawn.savefig(stream, format="pdf", metadata={"Title": _heading(finding), "CreationDate": None})
-        else:
-            FigureCanvasAgg(drawn)
-            drawn.savefig(stream, format="png", dpi=DPI, metadata={"Software": None})
+            return as_pdf(drawn, Title=_heading(finding))
+        stream = io.BytesIO()
+        FigureCanvasAgg(drawn)
+        drawn.savefig(stream, format="png", dpi=DPI, metadata={"Software": None})
+        return stream.getvalue()
+
+
+@contextmanager
+def paper_style() -> Iterator[None]:
+    """Draw and save a figure with the lines and fonts of a paper; other threads wait."""
+    with _LOCK, mpl.rc_context(_STYLE), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a character that the font lacks is drawn as a box
+        yield
+
+
+def as_pdf(drawn: Figure, **metadata: str) -> bytes:
+    """A figure as a PDF, with metadata such as its Title; the same figure gives the same bytes."""
+    stream = io.BytesIO()
+    FigureCanvasPdf(drawn)
+    drawn.savefig(stream, format="pdf", metadata={**metadata, "CreationDate": None})
     return stream.getvalue()
 
 
@@ -95,7 +110,7 @@ def _drawn(finding: Finding, scale: float, colormap: str) -> Figure:
     merges = running_merges(finding)
     lower = _LARGE - 1
     for index in reversed(range(columns)):
-        _show(place(left, 1), over(finding.maps[index]), _cut(layers[index], 20), _arcc(finding, layers[index]))
+        _show(place(left, 1), over(finding.maps[index]), cut(layers[index], 20), _arcc(finding, layers[index]))
         _show(place(left, 1, lower), over(merges[index]), "merged so far" if index < columns - 1 else "deepest")
         left += 1 + _SPACE
     _show(place(left, _LARGE), over(finding.merged), _result_title(finding), _parts(finding))
@@ -103,7 +118,7 @@ def _drawn(finding: Finding, scale: float, colormap: str) -> Figure:
     drawn.text(
         _SPACE * cell / width,
         1 - 0.02 / height,
-        _cut(_heading(finding), int(12 * width)),
+        cut(_heading(finding), int(12 * width)),
         fontsize=_TITLE,
         va="top",
         weight="bold",
@@ -134,12 +149,12 @@ def _result_title(finding: Finding) -> str:
 
 def _heading(finding: Finding) -> str:
     method = METHODS[finding.settings.recipe.method].title
-    label = _cut(plain(finding.label), 40)
+    label = cut(plain(finding.label), 40)
     return f"{method} for “{label}” ({finding.probability:.1%})"
 
 
 def _view_title(finding: Finding) -> str:
-    name, noise = _cut(plain(finding.name), 40), finding.settings.noise
+    name, noise = cut(plain(finding.name), 40), finding.settings.noise
     return name if noise is None else f"{name}\n{KINDS[noise.kind].title}, {KINDS[noise.kind].strength(noise.level)}"
 
 
@@ -163,8 +178,9 @@ def _settings_line(finding: Finding) -> str:
     recipe = finding.settings.recipe
     merging = f"layers from deepest to finest, below each the {recipe.rule} so far; " if len(recipe.layers) > 1 else ""
     versions = ", ".join(f"{name} {finding.versions[name]}" for name in ("camviz", "torch") if name in finding.versions)
-    return f"{_cut(finding.settings.model, 30)}; {merging}fit {finding.settings.fit}, seed {recipe.seed}; {versions}."
+    return f"{cut(finding.settings.model, 30)}; {merging}fit {finding.settings.fit}, seed {recipe.seed}; {versions}."
 
 
-def _cut(text: str, length: int) -> str:
+def cut(text: str, length: int) -> str:
+    """Text with at most so many characters."""
     return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -190,7 +190,8 @@ def _measure(case: Case, step: str, recipes: Mapping[str, Recipe]) -> pd.DataFra
     mask = torch.from_numpy(case.mask)[None].to(cap.x.device)
     stage = Stage(step, 1, lambda _: makers_of(recipes), _SCORES[step])
     with host.working() as give_way:
-        return scored(Measured(of.net, cap.x, mask, cap.logits, cap.target, telling(None, give_way)), stage)
+        seen = Measured(of.net, cap.x, mask, cap.logits, cap.target, of.picture.title, telling(None, give_way))
+        return scored(seen, stage)
 
 
 _SCORES = {

@@ -87,6 +87,7 @@ class Picture:
         mask: what its maps should show, bool (1, h, w).
         logits: the network's logits (1, classes).
         target: the class that is explained (1,).
+        name: what messages call it.
         progress: see `Evidence`.
     """
 
@@ -95,6 +96,7 @@ class Picture:
     mask: Tensor
     logits: Tensor
     target: Tensor
+    name: str
     progress: Progress | None = None
 
     def evidence(self, makers: Sequence[ExplainOn]) -> Evidence:
@@ -123,9 +125,7 @@ class Stage:
 
 
 def run(part: Part, stage: Stage, net: Net, folder: Path, progress: Progress | None = None, first: int = FIRST) -> None:
-    """Add what is missing to a stage's file, picture by picture.
-
-    A picture's rows are the same, whichever were measured before it; they hold values of 5 decimals.
+    """Add what is missing to a stage's file: `complete` it for the first samples that are kept.
 
     Args:
         part: which network and samples.
@@ -137,15 +137,38 @@ def run(part: Part, stage: Stage, net: Net, folder: Path, progress: Progress | N
     """
     samples = judged(part, net, folder, first)
     kept = samples.loc[samples["left_out"] == "", "picture"].iloc[: stage.pictures].tolist()
-    file = folder / f"{part.name}-{stage.name}.parquet"
+    complete(part, stage, net, kept, folder, progress)
+
+
+def complete(
+    part: Part, stage: Stage, net: Net, pictures: Sequence[int], folder: Path, progress: Progress | None = None
+) -> None:
+    """Add the rows of these pictures that are missing to a stage's file, picture by picture.
+
+    A picture's rows are the same, whichever were measured before it; they hold values of 5 decimals.
+
+    Args:
+        part: which network and samples.
+        stage: what is measured.
+        net: the part's network.
+        pictures: the indices of kept samples.
+        folder: where the file is.
+        progress: called with (pictures done, all pictures); an exception from it stops the work.
+    """
+    file = rows_file(folder, part, stage)
     rows = [pd.read_parquet(file)] if file.exists() else []
     done = set(rows[0]["picture"]) if rows else set()
-    for count, index in enumerate(kept, 1):
+    for count, index in enumerate(pictures, 1):
         if index not in done:
             rows.append(measured(part, stage, net, index))
             write(pd.concat(rows, ignore_index=True), file)
         if progress is not None:
-            progress(count, len(kept))
+            progress(count, len(pictures))
+
+
+def rows_file(folder: Path, part: Part, stage: Stage) -> Path:
+    """The file of a stage's rows."""
+    return folder / f"{part.name}-{stage.name}.parquet"
 
 
 def judged(part: Part, net: Net, folder: Path, first: int = FIRST) -> pd.DataFrame:
@@ -162,7 +185,7 @@ def measured(part: Part, stage: Stage, net: Net, index: int) -> pd.DataFrame:
     if isinstance(seen, str):
         raise ValueError(f"sample {index} should have been left out: {seen}")
     x, mask, logits = seen
-    rows = scored(Picture(net, x, mask, logits, logits.argmax(1)), stage)
+    rows = scored(Picture(net, x, mask, logits, logits.argmax(1), f"picture {index} of {net.info.name}"), stage)
     rows.insert(0, "picture", index)
     return rows.astype({"picture": "int32"})
 
@@ -242,8 +265,9 @@ def _slow_and_controls(evidence: Evidence) -> Values:
 
 
 _ordinary_scores = partial(score_columns, _ORDINARY)
+ORDINARY = Stage("ordinary", PICTURES, _ranked, _ordinary_scores)
 STAGES = (
-    Stage("ordinary", PICTURES, _ranked, _ordinary_scores),
+    ORDINARY,
     Stage("deliberate", 60, _deliberate, _ordinary_scores),
     Stage("slow", 60, _ranked, _slow_and_controls),
     Stage("fading", 20, _fading, _ordinary_scores),

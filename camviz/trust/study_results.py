@@ -112,12 +112,16 @@ def load(folder: Path) -> StudyResults:
             file = folder / f"{part.name}{suffix}.parquet"
             if file.exists():
                 found.append(pd.read_parquet(file).assign(network=part.network, kind=part.kind))
-    tables = {stage: _with_derived(pd.concat(found, ignore_index=True)) for stage, found in rows.items() if found}
+    tables = {stage: with_derived(pd.concat(found, ignore_index=True)) for stage, found in rows.items() if found}
     return StudyResults(pd.concat(samples, ignore_index=True), tables)
 
 
-def _with_derived(rows: pd.DataFrame) -> pd.DataFrame:
-    """Add the scores that follow from others."""
+def with_derived(rows: pd.DataFrame) -> pd.DataFrame:
+    """Add the scores that follow from others.
+
+    Args:
+        rows: a stage's rows as its files hold them, with "network" and "kind".
+    """
     if "road_raw" not in rows:
         return rows
     return with_arcc(rows.assign(adcc=_harmonic(rows, 1 - rows["average_drop"])))
@@ -227,12 +231,12 @@ def contrasts(results: StudyResults) -> list[Contrast]:
     pairs += [(*names, _fit(results, names[0]) - _fit(results, names[1])) for names in MAP_CONTRASTS]
     tests = [sign_flip(difference.to_numpy()) for _, _, difference in pairs]
     return [
-        Contrast(first, second, interval(difference.to_numpy()), p, corrected, _means(difference))
+        Contrast(first, second, interval(difference.to_numpy()), p, corrected, network_means(difference))
         for (first, second, difference), p, corrected in zip(pairs, tests, holm(tests), strict=True)
     ]
 
 
-def _means(table: pd.DataFrame) -> dict[str, float]:
+def network_means(table: pd.DataFrame) -> dict[str, float]:
     """The mean of each network that has values."""
     return {str(network): float(mean) for network, mean in table.mean(axis=1).dropna().items()}
 
