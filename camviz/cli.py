@@ -1,4 +1,4 @@
-"""Explain a picture, or open a bundle, from a terminal."""
+"""Explain a picture, open a bundle, or bench a method, from a terminal."""
 
 from __future__ import annotations
 
@@ -32,10 +32,15 @@ from camviz.results.exports import csv, hotspots_csv, npz, panel_names, panels
 from camviz.results.figure import figure
 from camviz.results.finding import RESULT, Finding, KnownShape, Settings, as_png
 from camviz.results.output_folder import MANIFEST, OutputFolderError, reserve
+from camviz.trust import bench_files
+from camviz.trust.bench import NETWORKS, PICTURES, bench, pictures_of
+from camviz.trust.study_results import DECIDING
+from camviz.trust.user_method import MethodError, load_method
 from camviz.workbench.findings import find
 from camviz.workbench.pictures import known_shapes
 
 MAX_PICTURE = bundle.LIMITS[bundle.PICTURE]
+MAX_METHOD = 2**20  # bytes of a method's file
 BUNDLE = f"finding{bundle.SUFFIX}"
 # What `explain` writes besides the panels.
 _DOCUMENTS = ("maps.npz", "scores.csv", "hotspots.csv", "figure.pdf", "report.html", BUNDLE)
@@ -55,6 +60,10 @@ class UsageError(Exception):
     """The command line is invalid; the message says how to fix it."""
 
 
+# Their messages are one sentence.
+_FAILURES = (CannotError, OutputFolderError, ImageError, DownloadError, ModelError, MethodError, bundle.BundleError)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0 on success, 1 on failure, 2 for an invalid command line."""
     args = _parser().parse_args(arguments)
@@ -63,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(args.run(args))
     except UsageError as error:
         parser.error(str(error))
-    except (CannotError, OutputFolderError, ImageError, DownloadError, ModelError, bundle.BundleError) as error:
+    except _FAILURES as error:
         message = str(error)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
@@ -112,7 +121,27 @@ def _parser() -> argparse.ArgumentParser:
     add("bundle", type=Path, metavar="BUNDLE", help=f"a file such as {BUNDLE}")
     add("--model", metavar="PATH", help="the checkpoint, if the bundle's network is your own")
     add("--device", type=_device, help="such as cpu or cuda (default: the best available)")
+    _add_bench(commands)
     return parser
+
+
+def _add_bench(commands: Any) -> None:  # noqa: ANN401
+    benched = commands.add_parser("bench", help="score your own CAM method by the protocol of the metric study")
+    benched.set_defaults(run=_bench, parser=benched)
+    add = benched.add_argument
+    add(
+        "method",
+        type=Path,
+        metavar="FILE",
+        help="a Python file with a function explain(module, x, target, layers) -> maps (B, h, w); it is run as any "
+        "Python file is, so give only files that you trust",
+    )
+    of = f"some of {', '.join(NETWORKS)} (default {','.join(DECIDING)})"
+    add("--networks", type=_networks, default=DECIDING, metavar="A,B", help=of)
+    add("--pictures", type=_count, default=PICTURES, metavar="N", help=f"of each network (default {PICTURES})")
+    add("--name", help="the method's name in the tables (default: the file's)")
+    add("--out", type=Path, default=Path("camviz-bench"), metavar="DIR", help=f"{_OUT} (default camviz-bench)")
+    add("--force", action="store_true", help=_FORCE)
 
 
 def _explain(args: argparse.Namespace) -> int:
@@ -160,6 +189,28 @@ def _open(args: argparse.Namespace) -> int:
         raise CannotError(f"The bundle cannot be checked: {error}.") from error
     print(agreement.text)
     return 0 if agreement.agrees else 1
+
+
+def _bench(args: argparse.Namespace) -> int:
+    method = load_method(args.method, _bytes(args.method, MAX_METHOD), args.name)
+    pictures = min(args.pictures, pictures_of(args.networks))
+    if pictures < args.pictures:
+        print(
+            f"The study has measured {pictures} pictures of each network, so no more are used.",
+            file=sys.stderr,
+        )
+    torch.set_num_threads(1)  # as in the study: sums run in a fixed order
+    with reserve(args.out, args.force) as folder:
+        folder.check(bench_files.FILES)
+        found = bench(
+            method, args.networks, pictures, args.out / "rows", lambda name: _ProgressPrinter(f"pictures of {name}")
+        )
+        folder.write(bench_files.files(found))
+    print(bench_files.as_text(found))
+    if found.blank:
+        print(f"{found.blank} of {pictures * len(args.networks)} maps are constant and count as blank.")
+    print(f"written to {args.out}")
+    return 0
 
 
 def _find(net: Net, data: bytes, name: str, settings: Settings, scores: bool, shapes: Sequence[KnownShape]) -> Finding:
@@ -262,6 +313,20 @@ def _names(text: str) -> tuple[str, ...]:
     if not all(names):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of names separated by commas")
     return names
+
+
+def _networks(text: str) -> tuple[str, ...]:
+    names = _names(text)
+    read = _choice("network", NETWORKS)
+    if len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError(f"{text!r} names the same network twice")
+    return tuple(map(read, names))
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or not int(text[:10]) > 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text[:10])
 
 
 def _level(text: str) -> float:

@@ -317,14 +317,14 @@ def test_samples_that_are_none(tmp_path, capsys, image):
     assert "sample" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [[], ["explain"], ["explain", "a.png"], ["paint"], ["open"]])
+@pytest.mark.parametrize("arguments", [[], ["explain"], ["explain", "a.png"], ["paint"], ["open"], ["bench"]])
 def test_half_a_command(capsys, arguments):
     assert run(*arguments) == 2
     assert "usage: python -m camviz" in capsys.readouterr().err
 
 
 def test_help(capsys):
-    for arguments in (["--help"], ["explain", "--help"], ["open", "--help"]):
+    for arguments in (["--help"], ["explain", "--help"], ["open", "--help"], ["bench", "--help"]):
         assert run(*arguments) == 0
         assert "usage: python -m camviz" in capsys.readouterr().out
 
