@@ -15,6 +15,7 @@ import torch
 
 from camviz import shapes
 from camviz.html.report import report
+from camviz.html.words import counted
 from camviz.images import Fit, ImageError
 from camviz.merging import RULES
 from camviz.methods import METHODS
@@ -195,10 +196,8 @@ def _bench(args: argparse.Namespace) -> int:
     method = load_method(args.method, _bytes(args.method, MAX_METHOD), args.name)
     pictures = min(args.pictures, pictures_of(args.networks))
     if pictures < args.pictures:
-        print(
-            f"The study has measured {pictures} pictures of each network, so no more are used.",
-            file=sys.stderr,
-        )
+        measured = counted(pictures, "picture")
+        print(f"The study has measured {measured} of each network, so no more are used.", file=sys.stderr)
     torch.set_num_threads(1)  # as in the study: sums run in a fixed order
     with reserve(args.out, args.force) as folder:
         folder.check(bench_files.FILES)

@@ -46,7 +46,8 @@ def net():
 def picture(net):
     sample = draw("plain", 6)
     x = net.preprocess(sample.image)
-    return Picture(net, 6, x, torch.from_numpy(sample.mask)[None], net.module(x).detach())
+    logits = net.module(x).detach()
+    return Picture(net, x, torch.from_numpy(sample.mask)[None], logits, logits.argmax(1), "a picture")
 
 
 def method(text, name="mine.py"):

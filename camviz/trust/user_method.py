@@ -56,7 +56,7 @@ class UserMethod:
         Each call gets copies of the network, the picture and the class, so that nothing it does to them outlives it,
         nor any hook that it leaves. torch's generator starts with the study's seed.
         """
-        return partial(self._map, f"on picture {picture.index} of {picture.net.info.name}", picture.net.layers)
+        return partial(self._map, f"on {picture.name}", picture.net.layers)
 
     def _map(self, where: str, layers: tuple[str, ...], module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
         own = copy.deepcopy(module), x.detach().clone(), target.clone()
@@ -65,7 +65,7 @@ class UserMethod:
             try:
                 maps = self.explain(*own, layers)
             except (Exception, SystemExit) as error:
-                raise MethodError(f"{self.file.name} failed {where}: {_told(error, self.file)}.") from error
+                raise MethodError(f"{self.file.name} failed {where}: {_in_one_line(error, self.file)}.") from error
         if not _are_maps(maps, len(x)):
             raise MethodError(
                 f"{_FUNCTION} of {self.file.name} must return a tensor of {len(x)} x h x w real numbers, and {where} "
@@ -91,7 +91,7 @@ def load_method(file: Path, content: bytes, name: str | None = None) -> UserMeth
     try:
         code = compile(content, str(file), "exec", dont_inherit=True)  # not the __future__ of this file
     except (SyntaxError, ValueError) as error:
-        raise MethodError(f"{file.name} is not a Python file: {_told(error, file)}.") from error
+        raise MethodError(f"{file.name} is not a Python file: {_in_one_line(error, file)}.") from error
     module = ModuleType(_MODULE)
     module.__file__ = str(file)
     sys.modules[_MODULE] = module  # where a dataclass looks up its annotations
@@ -100,7 +100,7 @@ def load_method(file: Path, content: bytes, name: str | None = None) -> UserMeth
     try:
         exec(code, vars(module))  # noqa: S102 - running the user's file is what was asked for
     except (Exception, SystemExit) as error:
-        raise MethodError(f"{file.name} cannot be run: {_told(error, file)}.") from error
+        raise MethodError(f"{file.name} cannot be run: {_in_one_line(error, file)}.") from error
     explain = getattr(module, _FUNCTION, None)
     if not callable(explain):
         raise MethodError(
@@ -117,7 +117,7 @@ def _are_maps(found: object, count: int) -> bool:
     return found.ndim == 3 and len(found) == count and found.numel() > 0 and not found.is_complex()
 
 
-def _told(error: BaseException, file: Path) -> str:
+def _in_one_line(error: BaseException, file: Path) -> str:
     """An exception's type and message in one line, and the line of the file that it passed last."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
     message = " ".join(str(error).split())
