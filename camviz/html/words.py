@@ -111,6 +111,19 @@ removed, and still see it on another background. A network that follows a tag in
 The protocol, `docs/protocol.md`, was fixed before the first of these pictures was drawn.
 """
 
+ABOUT_PLAY = r"""
+**What changes.** The map is blurred (a Gaussian), shrunk around the centre of its heat, moved, and each value raised to a power, in this
+order; its highest value stays 1. The picture, the network and the class stay the same. Scores that run the method again run it with the
+same change, as if the changed method were a method of its own.
+
+**Who is right?** On a drawn shape the true mask is known: of the two maps, the one with the higher best IoU fits it better. A score that
+prefers the other one is fooled. Scores that differ by less than 0.005 count as equal. One picture proves nothing about a score:
+*Evaluate* counts how often each is right.
+
+**Things to try.** Move a map off the shape. Shrink one until only a spot is left: what do complexity and ARCC say? Sharpen a map of the
+finest layer. Choose the blind method *Centre*, and a shape that is not in the middle.
+"""
+
 ROBUSTNESS_GUIDE = (
     '<h1 class="cv-title" hidden>Does the explanation follow the prediction?<small>Each picture gets noise, from '
     "faint to strong. While the prediction stays the same, a good map stays too (<b>consistency</b>); when the "

@@ -78,6 +78,7 @@ class Evidence:
         progress: called with (passes done, total) by scores that run the network often; an exception from it stops the
             work.
         known: scores computed earlier, by name, which are not computed again.
+        shared: what `once` made earlier of the same picture, by the function that made it.
 
     Raises:
         ValueError: shapes that do not match, maps that are not within [0, 1], not one method per map, a network in
@@ -97,6 +98,7 @@ class Evidence:
     ties: Ties = "all"
     progress: Progress | None = field(default=None, repr=False)
     known: Mapping[str, Scored] = field(default_factory=dict, repr=False)
+    shared: Mapping[Callable[[Evidence], object], object] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         require_eval(self.module)
@@ -113,7 +115,7 @@ class Evidence:
         finite = torch.isfinite(self.maps).all(-1).all(-1)[..., None, None]
         self.maps = torch.where(finite, self.maps, 0.0)
         self._scored: dict[str, Scored] = dict(self.known)
-        self._shared: dict[Callable[[Evidence], object], object] = {}
+        self._shared: dict[Callable[[Evidence], object], object] = dict(self.shared)
 
     def scored(self, name: str) -> Scored:
         """One score of every map, computed once.

@@ -195,7 +195,12 @@ def _edges(length: int, shifted: bool) -> list[int]:
 
 
 def _shared(evidence: Evidence) -> PatchAgreement:
-    return _agreement(evidence.maps, _effects(evidence, "impute", shifted=False))
+    return _agreement(evidence.maps, evidence.once(imputed_effects))
+
+
+def imputed_effects(evidence: Evidence) -> Effects:
+    """What removing squares does, whatever the maps: `Evidence.once` computes or takes it."""
+    return _effects(evidence, "impute", shifted=False)
 
 
 def _effects(evidence: Evidence, fill: Fill, shifted: bool) -> Effects:

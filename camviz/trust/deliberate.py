@@ -51,8 +51,8 @@ def from_the_mask(mask: Tensor, grids: Sequence[tuple[int, int]]) -> dict[str, E
     maps = {"the mask": true}
     for height, width in grids:
         coarse = F.adaptive_avg_pool2d(true[None], (height, width))[0]
-        maps[f"the mask on {height} x {width}"] = _to_one(upsample(coarse, true.shape[-2:]))
-    maps["the mask, blurred"] = _to_one(_blurred(true))
+        maps[f"the mask on {height} x {width}"] = to_one(upsample(coarse, true.shape[-2:]))
+    maps["the mask, blurred"] = to_one(blurred(true, _SIGMA))
     maps["the mask, moved"] = _moved(true, 4)
     return {name: _always(map_) for name, map_ in maps.items()}
 
@@ -86,15 +86,15 @@ def _moved(maps: Tensor, part: int) -> Tensor:
     return maps.roll([side // part for side in maps.shape[-2:]], (-2, -1))
 
 
-def _to_one(maps: Tensor) -> Tensor:
-    """Scale maps (B, H, W) so that their highest value is 1; the lowest stays where it is."""
-    return maps / maps.amax((-2, -1), keepdim=True)
+def to_one(maps: Tensor) -> Tensor:
+    """Scale maps (B, H, W) so that their highest value is 1; the lowest stays where it is, and a blank map blank."""
+    return maps / maps.amax((-2, -1), keepdim=True).clamp(min=torch.finfo(maps.dtype).tiny)
 
 
-def _blurred(maps: Tensor) -> Tensor:
-    """Blur maps (B, H, W) by a Gaussian, with nothing beyond the border."""
-    reach = round(3 * _SIGMA)
-    weights = (-0.5 * (torch.arange(-reach, reach + 1) / _SIGMA) ** 2).exp()
-    kernel = (weights / weights.sum())[None, None, None]
+def blurred(maps: Tensor, sigma: float) -> Tensor:
+    """Blur maps (B, H, W) by a Gaussian of `sigma` pixels, with nothing beyond the border."""
+    reach = round(3 * sigma)
+    weights = (-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2).exp()
+    kernel = (weights / weights.sum())[None, None, None].to(maps)
     across = F.conv2d(maps[:, None], kernel, padding=(0, reach))
     return F.conv2d(across, kernel.mT, padding=(reach, 0))[:, 0]

@@ -220,7 +220,7 @@ def _refined(picture: Picture) -> ExplainOn:
     return makers_of({REFINED: default_recipes(picture.net)[REFINED]})[REFINED]
 
 
-def _deliberate(picture: Picture) -> dict[str, ExplainOn]:
+def deliberate(picture: Picture) -> dict[str, ExplainOn]:
     """RefineCAM itself, made wrong, the masks, and the map that has seen the answers."""
     refined = _refined(picture)
     # The effects do not depend on the map that they are computed with.
@@ -264,13 +264,13 @@ def _slow_and_controls(evidence: Evidence) -> Values:
     return found
 
 
-_ordinary_scores = partial(score_columns, _ORDINARY)
-ORDINARY = Stage("ordinary", PICTURES, _ranked, _ordinary_scores)
+ordinary_scores = partial(score_columns, _ORDINARY)
+ORDINARY = Stage("ordinary", PICTURES, _ranked, ordinary_scores)
 STAGES = (
     ORDINARY,
-    Stage("deliberate", 60, _deliberate, _ordinary_scores),
+    Stage("deliberate", 60, deliberate, ordinary_scores),
     Stage("slow", 60, _ranked, _slow_and_controls),
-    Stage("fading", 20, _fading, _ordinary_scores),
+    Stage("fading", 20, _fading, ordinary_scores),
     Stage(
         "randomisation",
         20,

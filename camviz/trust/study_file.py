@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -22,6 +22,8 @@ _DESCRIPTION, _SAMPLES = "study.json", "samples.csv"
 # Of a file, and of what it inflates to: a study of 300 pictures with six networks has 15 million bytes of text.
 _MOST, _MOST_INFLATED = 30_000_000, 80_000_000
 _KEYS: dict[str, Any] = {"network": str, "kind": str, "picture": "int64", "map": str, "equal_area": bool}
+# Stages whose maps are no method's.
+_OTHER_MAPS = ("deliberate", "fading")
 _SAVE_AGAIN = "download the study again"
 
 
@@ -68,9 +70,13 @@ def unpack(data: bytes) -> StudyResults:
     members = _members(data)
     description = _description(members)
     stages = [stage for stage in description["metrics"] if _name(stage) in members]
+    others = [stage for stage in _OTHER_MAPS if _name(stage) in members]
     if "ordinary" not in stages:
         raise StudyFileError(f"This study has no rows of the stage ordinary: {_SAVE_AGAIN}.")
     rows = {stage: _rows(members[_name(stage)], description["metrics"][stage]) for stage in stages}
+    for stage in stages:
+        _check_maps(rows[stage])
+    rows |= {stage: _rows(members[_name(stage)], METRICS["ordinary"]) for stage in others}
     missing = [truth for truth in description["truths"] if truth not in rows["ordinary"]]
     if missing:
         raise StudyFileError(f"This study's rows lack the truth {missing[0]!r}: {_SAVE_AGAIN}.")
@@ -121,20 +127,23 @@ def _description(members: Mapping[str, bytes]) -> dict[str, Any]:
     return found
 
 
-def _rows(data: bytes, metrics: list[str]) -> pd.DataFrame:
+def _rows(data: bytes, metrics: Sequence[str]) -> pd.DataFrame:
     table = _table(data, _KEYS)
     missing = [name for name in _KEYS if name not in table]
     if missing or table.empty:
         raise StudyFileError(f"This study's rows lack {missing[:1] or 'everything'}: {_SAVE_AGAIN}.")
-    methods = set(table["map"].str.partition(", ")[0])
-    if not methods <= set(METHODS):
-        raise StudyFileError(f"This study has maps of {min(methods - set(METHODS))!r}, a method unknown here.")
     values = [name for name in table if name in {*metrics, *TRUTHS, *EXACT}]
     if not all(pd.api.types.is_numeric_dtype(table[name]) for name in values):
         raise StudyFileError(f"This study's rows hold scores that are no numbers: {_SAVE_AGAIN}.")
     if table.duplicated(["network", "kind", "picture", "map", "equal_area"]).any():
         raise StudyFileError(f"This study has two rows for the same map: {_SAVE_AGAIN}.")
     return table[[*_KEYS, *values]]
+
+
+def _check_maps(table: pd.DataFrame) -> None:
+    methods = set(table["map"].str.partition(", ")[0])
+    if not methods <= set(METHODS):
+        raise StudyFileError(f"This study has maps of {min(methods - set(METHODS))!r}, a method unknown here.")
 
 
 def _table(data: bytes, types: Mapping[str, Any]) -> pd.DataFrame:

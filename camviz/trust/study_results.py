@@ -290,15 +290,28 @@ def wins_against_refined(results: StudyResults, *, equal_area: bool, kind: str =
     """
     rows = results.of("deliberate", equal_area=equal_area, kind=kind)
     found: dict[str, dict[str, float]] = {}
-    names = [name for name in (*METRICS["ordinary"], *EXACT, TRUTH) if name in rows]
+    names = [name for name in (*METRICS["ordinary"], *EXACT, *TRUTHS) if name in rows]
     for name in names:
-        wide = _side_by_side(rows, name)
-        higher = wide.sub(wide[REFINED], axis=0)
-        # A score that is undefined gives no answer.
-        wins = pd.DataFrame(np.where(higher.isna(), 0.5, (np.sign(higher) + 1) / 2), higher.index, higher.columns)
-        found[name] = {str(key): float(value) for key, value in wins.groupby("network").mean().mean().items()}
+        means = _wins(rows, name).groupby("network").mean().mean()
+        found[name] = {str(key): float(value) for key, value in means.items()}
     order = [name for name in rows["map"].unique() if name != REFINED]
     return pd.DataFrame(found).loc[order]
+
+
+def win_intervals(results: StudyResults, metric: str, *, equal_area: bool, kind: str = "plain") -> dict[str, Interval]:
+    """The same for one metric, with the interval over pictures of each map's share."""
+    rows = results.of("deliberate", equal_area=equal_area, kind=kind)
+    wins = _wins(rows, metric)
+    order = [name for name in rows["map"].unique() if name != REFINED]
+    return {name: interval(wins[name].unstack("picture").to_numpy()) for name in order}
+
+
+def _wins(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """1 where a map scores higher than RefineCAM, 0 where lower: a row for each network and picture, a column a map."""
+    wide = _side_by_side(rows, metric)
+    higher = wide.sub(wide[REFINED], axis=0)
+    # A score that is undefined gives no answer.
+    return pd.DataFrame(np.where(higher.isna(), 0.5, (np.sign(higher) + 1) / 2), higher.index, higher.columns)
 
 
 def blind_wins(results: StudyResults, metric: str, *, equal_area: bool = False) -> dict[str, float]:

@@ -25,6 +25,7 @@ def show_page() -> None:
             st.Page("pages/compare.py", title="Compare", icon=":material/grid_view:"),
             st.Page("pages/robustness.py", title="Robustness", icon=":material/grain:"),
             st.Page("pages/evaluate.py", title="Evaluate", icon=":material/fact_check:"),
+            st.Page("pages/play.py", title="Play", icon=":material/tune:"),
             reproduce,
             # Reproduce's former address, so that old links still work.
             st.Page(lambda: st.switch_page(reproduce), title="Bundle", url_path="bundle", visibility="hidden"),

@@ -336,6 +336,16 @@ def trust_uploads_key(times_forgotten: int, what: str) -> SessionKey[list[Upload
     return SessionKey(f"trust_{what}-{times_forgotten}")
 
 
+# Play.
+
+# The controls of how the map is changed: pixels, times smaller, a power, percent of a side.
+PLAY_BLUR: SessionKey[int] = SessionKey("play_blur")
+PLAY_SHRINK: SessionKey[float] = SessionKey("play_shrink")
+PLAY_SHARPEN: SessionKey[float] = SessionKey("play_sharpen")
+PLAY_RIGHT: SessionKey[int] = SessionKey("play_right")
+PLAY_DOWN: SessionKey[int] = SessionKey("play_down")
+
+
 # Reproduce.
 
 # The open bundle.

@@ -31,6 +31,8 @@ class Kind(Enum):
     SWEPT = auto()  # the same, for several
     RESULT = auto()  # of a bundle, computed again
     MASK = auto()  # of a picture, from a file
+    EFFECTS = auto()  # of removing squares of a picture
+    PLAYED = auto()  # the scores of a changed map
     EVALUATED = auto()  # the scores of a picture's maps, by a stage of an evaluation
 
 

@@ -9,12 +9,17 @@ import pandas as pd
 import streamlit as st
 
 from camviz.metrics import SCORES
+from camviz.trust.ordering import MARGIN
+from camviz.trust.sealed_study import DIGEST, PROTOCOL, VERSION
+from camviz.trust.study_figure import metrics_figure
 from camviz.trust.study_file import pack
 from camviz.trust.study_results import StudyResults
-from camviz.ui.evaluate.study import Shown, Study, metrics_table
+from camviz.ui.evaluate.study import Shown, Study, counts, metric_rows, metrics_table
 from camviz.ui.server.streamlit_internals import DeltaGenerator
+from camviz.versions import __version__
 
-_CSV, _PARQUET, _ZIP = "text/csv", "application/vnd.apache.parquet", "application/zip"
+_PDF, _CSV = "application/pdf", "text/csv"
+_PARQUET, _ZIP = "application/vnd.apache.parquet", "application/zip"
 
 
 def offer_study(place: DeltaGenerator, study: Study, shown: Shown) -> None:
@@ -22,6 +27,7 @@ def offer_study(place: DeltaGenerator, study: Study, shown: Shown) -> None:
     results, sealed = study.results, study.goal is not None
     with place.popover("Download", icon=":material/download:", width="stretch"):
         st.caption("The table of metrics as it is shown; and every map of the study, as it is and at equal area.")
+        _offer("Figure, PDF", lambda: figure(study, shown), "camviz-metrics.pdf", _PDF)
         _offer("Metrics, CSV", lambda: shown_csv(results, shown), "camviz-metrics.csv", _CSV)
         _offer("Every map, CSV", lambda: every_map(results).to_csv(index=False), "camviz-maps.csv", _CSV)
         _offer("Every map, Parquet", lambda: _parquet(every_map(results)), "camviz-maps.parquet", _PARQUET)
@@ -31,6 +37,23 @@ def offer_study(place: DeltaGenerator, study: Study, shown: Shown) -> None:
 
 def _offer(label: str, data: Callable[[], str | bytes], name: str, mime: str) -> None:
     st.download_button(label, data, name, mime, key=f"trust-{name}", on_click="ignore", width="stretch")
+
+
+def figure(study: Study, shown: Shown) -> bytes:
+    """The table of metrics as the page shows it, drawn for a paper."""
+    rows, networks = metric_rows(study.results, shown)
+    measured = counts(study.results, shown)
+    of = ", ".join(f"{number} pictures of {network}" for network, number in measured.items())
+    area = "at equal area" if shown.equal_area else "as they are"
+    blind = "with" if shown.blind else "without"
+    foot = [
+        f"{of}.",
+        f"Maps {area}, {blind} blind guesses; the better map by {SCORES[shown.truth].title}, a margin of {MARGIN}; "
+        f"samples: {shown.samples}, sizes: {shown.size}.",
+        f"camviz {__version__}" + (f"; protocol {PROTOCOL}, version {VERSION}, SHA-256 {DIGEST}" if study.goal else ""),
+    ]
+    values = {name: [value for _, value in found] for name, found in networks.items()}
+    return metrics_figure(rows, values, "Which metric finds the better of two maps?", foot)
 
 
 def shown_csv(results: StudyResults, shown: Shown) -> str:

@@ -18,7 +18,7 @@ from camviz.models import SHAPES, Net
 from camviz.samples import SAMPLES
 from camviz.trust.evaluation import default_recipes
 from camviz.trust.mosaics import SURE, groups_of_four, mosaic
-from camviz.trust.run import STEPS, Case, EvaluationRun, too_many_maps
+from camviz.trust.run import DELIBERATE, STEPS, Case, EvaluationRun, too_many_maps
 from camviz.trust.study_results import TRUTHS
 from camviz.ui.choose_one import choose_one
 from camviz.ui.escaping import as_text
@@ -54,7 +54,11 @@ _EXPLAINED = {
 }
 _COUNTS = {"shapes": 24, "mosaics": 24}
 _METHODS = ("gradcam++", "layercam", "eigencam")
-_STEPS = {"road": "ROAD and ARCC", "slow": "Insertion, deletion, sensitivity"}
+_STEPS = {
+    "road": "ROAD and ARCC",
+    "deliberate": "Wrong maps and masks",
+    "slow": "Insertion, deletion, sensitivity",
+}
 _POOL = 48  # shapes that mosaics are made of
 
 
@@ -153,8 +157,9 @@ def choose_run(wanted: Wanted, net: Net, fit: Fit, notices: DeltaGenerator) -> E
         key=TRUST_STEPS.name,
         persist_state="session",
         help="**First scores** (always): complexity, drop and gain, coherency, ADCC, the Faithfulness Estimate and its "
-        "relatives. **ROAD and ARCC** take about three times as long, and **insertion, deletion and sensitivity** ten "
-        "times. Each step is taken for all pictures before the next.",
+        "relatives. **ROAD and ARCC** take about three times as long. **Wrong maps and masks** (four times): maps that "
+        "are wrong on purpose, and the true mask as a map. **Insertion, deletion and sensitivity** take ten times as "
+        "long. Each step is taken for all pictures before the next.",
     )
     recipes = default_recipes(net, methods)
     problem = too_many_maps(list(recipes)) or ("" if methods else "Choose a method to measure.")
@@ -166,6 +171,9 @@ def choose_run(wanted: Wanted, net: Net, fit: Fit, notices: DeltaGenerator) -> E
         return None
     # A quarter of a mosaic is not what a map should fill: only the share of its heat there counts.
     truths = ("mass",) if wanted.kind == "mosaics" else TRUTHS
+    if len(net.layers) < 2 and DELIBERATE in steps:
+        notices.caption("This network has one layer and so no RefineCAM: wrong maps are left out.")
+        steps = [step for step in steps if step != DELIBERATE]
     return EvaluationRun(net, tuple(cases), recipes, ("ordinary", *(step for step in STEPS if step in steps)), truths)
 
 

@@ -71,4 +71,4 @@ def _left_out_html(run: EvaluationRun) -> str:
     if not reasons:
         return ""
     words = "; ".join(f"{escape(reason)} ({count})" for reason, count in reasons.most_common(3))
-    return f'<p class="cv-quiet">{counted(sum(reasons.values()), "picture")} left out: {words}.</p>'
+    return f'<p class="cv-note">{counted(sum(reasons.values()), "picture")} left out: {words}.</p>'

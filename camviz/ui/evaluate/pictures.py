@@ -120,7 +120,7 @@ def examples_html(study: Study, shown: Shown, metric: str) -> str:
     figures = [_example_html(gallery, shown, metric, pair, "Right: it prefers the first map") for pair in right]
     figures += [_example_html(gallery, shown, metric, pair, "Fooled: it prefers the second map") for pair in fooled]
     if not figures:
-        return f"<p class='cv-quiet'>{_why_none(study, shown, metric)}</p>"
+        return f"<p class='cv-note'>{_why_none(study, shown, metric)}</p>"
     area = "<p>Maps are drawn as they are; their scores are those at equal area.</p>" if shown.equal_area else ""
     return f'<div class="cv-examples" hidden>{"".join(figures)}{area}</div>'
 

@@ -10,6 +10,8 @@ from typing import Protocol
 import pandas as pd
 
 from camviz.metrics import SCORES
+from camviz.models import list_models
+from camviz.statistics import Interval
 from camviz.trust.evaluation import BLIND, TRUTH, oriented
 from camviz.trust.ordering import MARGIN
 from camviz.trust.sealed_study import SHIPPED
@@ -120,6 +122,19 @@ def counts(results: StudyResults, shown: Shown) -> pd.Series:
     """How many pictures of each network were measured."""
     rows = chosen(results, shown, results.of("ordinary", equal_area=shown.equal_area, kind=shown.samples))
     return rows.groupby("network")["picture"].nunique()
+
+
+def metric_rows(results: StudyResults, shown: Shown) -> tuple[dict[str, Interval], dict[str, list[tuple[str, float]]]]:
+    """Each metric's pair accuracy, best first, and that of each network, by the metric's title."""
+    table, names = metrics_table(results, shown), {info.name: info.title for info in list_models()}
+    networks = sorted(counts(results, shown).index)
+    rows: dict[str, Interval] = {}
+    dots: dict[str, list[tuple[str, float]]] = {}
+    for name in map(str, table.index):
+        row = table.loc[name].to_dict()
+        rows[metric_title(name)] = Interval(row["pair_accuracy"], row["low"], row["high"], int(row["pictures"]))
+        dots[metric_title(name)] = [(names.get(network, network), row[network]) for network in networks]
+    return rows, dots
 
 
 @lru_cache(maxsize=64)

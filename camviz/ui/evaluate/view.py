@@ -11,11 +11,10 @@ from camviz.html.interval_chart import intervals_html
 from camviz.html.words import counted
 from camviz.metrics import SCORES
 from camviz.models import list_models
-from camviz.statistics import Interval
 from camviz.trust.resampling import LEAST_FOR_WINNER
-from camviz.ui.evaluate import controls, dots, pictures
+from camviz.ui.evaluate import controls, dots, pictures, wrong
 from camviz.ui.evaluate.downloads import offer_study
-from camviz.ui.evaluate.study import Shown, Study, counts, maps_table, metric_title, metrics_table
+from camviz.ui.evaluate.study import Shown, Study, counts, maps_table, metric_rows, metric_title, metrics_table
 from camviz.ui.links.link_format import ALL_SIZES
 from camviz.ui.server.streamlit_internals import DeltaGenerator, Slot
 
@@ -72,16 +71,10 @@ def _percent(share: float) -> str:
 
 def metrics_html(study: Study, shown: Shown, metric: str) -> str:
     """A row for each metric, with a ring for each network."""
-    table, names = metrics_table(study.results, shown), titles()
-    networks = sorted(counts(study.results, shown).index)
-    rows: dict[str, Interval] = {}
-    dots: dict[str, list[tuple[str, float]]] = {}
-    for name in map(str, table.index):
-        row = table.loc[name].to_dict()
-        rows[metric_title(name)] = Interval(row["pair_accuracy"], row["low"], row["high"], int(row["pictures"]))
-        dots[metric_title(name)] = [(names.get(network, network), row[network]) for network in networks]
-    paint = {metric_title(name): _paint(name, metric) for name in table.index}
-    notes = {metric_title(name): SCORES[name].sentence for name in table.index}
+    names = list(map(str, metrics_table(study.results, shown).index))
+    rows, dots = metric_rows(study.results, shown)
+    paint = {metric_title(name): _paint(name, metric) for name in names}
+    notes = {metric_title(name): SCORES[name].sentence for name in names}
     return intervals_html({"How often the better map scores higher; 0.5 is a coin": rows}, paint, dots, notes)
 
 
@@ -109,6 +102,9 @@ def show_study(study: Study, main: DeltaGenerator, choices: DeltaGenerator, foot
         left.html(metrics_html(study, shown, metric))
         with right:
             examples = Slot(st.container())
+        if wrong.has_wrong_maps(study, shown, metric):
+            st.markdown("**Maps made wrong or right on purpose:** how often each beats RefineCAM")
+            st.html(wrong.wrong_html(study, shown, metric))
         st.markdown(f"**Every map as a dot:** {metric_title(metric)} against the truth")
         networks = sorted(maps_table(study.results, shown, metric)["network"].unique())
         with st.container(key="dots"):

@@ -30,6 +30,7 @@ _DIGEST = re.compile(r"[0-9a-f]{16,64}")
 _LAYER = re.compile(r"[A-Za-z0-9_.]{1,100}")
 _COUNT = re.compile(r"[0-9]{1,5}")
 _LEVEL = re.compile(r"[01](\.[0-9]{1,3})?")
+_ONE_DECIMAL = re.compile(r"[0-9]{1,2}(\.[0-9])?")
 _SWITCH = {"on": True, "off": False}
 MOST_SHAPES, MOST_DRAWS = 60, 10
 MOST_NUMBER = 99_999  # of a synthetic sample among those of its class and size
@@ -40,6 +41,8 @@ SOURCES = ("shipped", "own", "file")
 OWN_PICTURES = ("shapes", "mosaics", "masks")
 MOST_CASES = 300
 ALL_SIZES = "all"
+# How far the Play page changes a map: pixels of blur, times smaller, powers, and percent of a side.
+MOST_BLUR, MOST_SHRINK, SHARPEN, MOST_SHIFT = 32, 4.0, (0.5, 6.0), 60
 DIGITS = 16  # of a picture's SHA-256, in hexadecimal
 
 State = TypeVar("State", bound="PageState")
@@ -85,6 +88,26 @@ def _level(least: float, step: float) -> Callable[[str], float]:
         if not least <= level <= 1 or abs(level - float(text)) > 1e-9:
             raise ValueError(text)
         return round(level, 2)
+
+    return read
+
+
+def _number(least: float, most: float) -> Callable[[str], float]:
+    """A number with one decimal at most."""
+
+    def read(text: str) -> float:
+        if not _ONE_DECIMAL.fullmatch(text) or not least <= float(text) <= most:
+            raise ValueError(text)
+        return float(text)
+
+    return read
+
+
+def _signed(most: int) -> Callable[[str], int]:
+    """A whole number on either side of 0."""
+
+    def read(text: str) -> int:
+        return -_count(0, most)(text[1:]) if text.startswith("-") else _count(0, most)(text)
 
     return read
 
@@ -166,6 +189,17 @@ class Compared(Explored):
     models: tuple[str, ...] | None = _field("models", _each(_model), _joined)
     levels: tuple[float, ...] | None = _field("levels", _each(_level(0.1, 0.1)), _joined)
     sort: str | None = _field("sort", _sort)
+
+
+@dataclass(frozen=True)
+class Played(Explored):
+    """The Play page: one picture as above, and how its map is changed."""
+
+    blur: int | None = _field("blur", _count(0, MOST_BLUR))
+    shrink: float | None = _field("shrink", _number(1, MOST_SHRINK), "{:.1f}".format)
+    sharpen: float | None = _field("sharpen", _number(*SHARPEN), "{:.1f}".format)
+    right: int | None = _field("right", _signed(MOST_SHIFT))
+    down: int | None = _field("down", _signed(MOST_SHIFT))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,64 @@
+"""Maps made right or wrong on purpose: how often a metric scores them higher than RefineCAM."""
+
+from __future__ import annotations
+
+from camviz.html.interval_chart import intervals_html
+from camviz.metrics import SCORES
+from camviz.trust.study_results import win_intervals
+from camviz.ui.evaluate.study import Shown, Study, metric_title
+
+_KINDS = {"wrong": "Wrong maps", "masks": "The true mask as a map"}
+_WRONG = {
+    "inverted": "Inverted",
+    "moved": "Moved by half a side",
+    "another class": "Another class's map",
+    "the mask, moved": "The mask, moved",
+}
+_SAID = {
+    "inverted": "1 - RefineCAM: hot where it is cold.",
+    "moved": "RefineCAM, moved by half of both sides.",
+    "another class": "RefineCAM of the second most probable class.",
+    "the mask, moved": "The true mask, moved by a quarter of both sides.",
+    "the mask": "The true mask as a map of 0 and 1.",
+    "the mask, blurred": "The true mask, blurred by a Gaussian of 8 pixels.",
+}
+
+
+def has_wrong_maps(study: Study, shown: Shown, metric: str) -> bool:
+    """Whether such maps were scored by a metric."""
+    rows = study.results.rows.get("deliberate")
+    if rows is None or metric not in rows:
+        return False
+    return bool((rows["kind"] == shown.samples).any())
+
+
+def wrong_html(study: Study, shown: Shown, metric: str) -> str:
+    """For each such map, in how many pictures a metric scores it higher than RefineCAM, and whether it is better."""
+    wins, truths = (
+        win_intervals(study.results, name, equal_area=shown.equal_area, kind=shown.samples)
+        for name in (metric, shown.truth)
+    )
+    truth = SCORES[shown.truth].title
+    groups = {
+        _KINDS["wrong"]: [name for name in _WRONG if name in wins],
+        # The map that has seen the answers of one metric belongs to neither.
+        _KINDS["masks"]: [name for name in wins if name.startswith("the mask") and name not in _WRONG],
+    }
+    charts = "".join(
+        intervals_html(
+            {title: {_title(name): wins[name] for name in names}},
+            dict.fromkeys(map(_title, names), "var(--cv-accent)"),
+            {_title(name): [(f"{truth} prefers it", truths[name].value)] for name in names},
+            {_title(name): _SAID.get(name, "") for name in names},
+        )
+        for title, names in groups.items()
+    )
+    return (
+        f'<div class="cv-wrong">{charts}</div><p class="cv-note">Dot: in what share of pictures '
+        f"{metric_title(metric)} scores it higher than RefineCAM of Grad-CAM++. Ring: in what share it fits the mask "
+        f"better, by {truth}. The closer the two, the better. Equal scores count half.</p>"
+    )
+
+
+def _title(name: str) -> str:
+    return _WRONG.get(name, name.replace(" x ", " × ").capitalize())
