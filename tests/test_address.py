@@ -19,6 +19,7 @@ from camviz.ui.links.link_format import (
     Compared,
     Evaluated,
     Explored,
+    Played,
     Swept,
     code,
     left_out,
@@ -89,6 +90,17 @@ def swept(rng) -> Swept:
     )
 
 
+def played(rng) -> Played:
+    return Played(
+        **{name: value for name, value in vars(explored(rng)).items() if value is not None},
+        blur=int(rng.integers(33)),
+        shrink=round(1 + 0.1 * int(rng.integers(31)), 1),
+        sharpen=round(0.5 + 0.1 * int(rng.integers(56)), 1),
+        right=int(rng.integers(-60, 61)),
+        down=int(rng.integers(-60, 61)),
+    )
+
+
 def evaluated(rng) -> Evaluated:
     pick = lambda options: options[rng.integers(len(options))]  # noqa: E731
     return Evaluated(
@@ -109,7 +121,7 @@ def evaluated(rng) -> Evaluated:
     )
 
 
-@pytest.mark.parametrize("make", [explored, swept, evaluated])
+@pytest.mark.parametrize("make", [explored, played, swept, evaluated])
 def test_there_and_back_it_is_the_same(make):
     rng = np.random.default_rng(0)
     for _ in range(300):
@@ -119,7 +131,7 @@ def test_there_and_back_it_is_the_same(make):
         assert read(type(state), said) == (state, [])
 
 
-@pytest.mark.parametrize("kind", [Explored, Compared, Swept, Evaluated])
+@pytest.mark.parametrize("kind", [Explored, Compared, Played, Swept, Evaluated])
 def test_what_is_not_said_stays_open(kind):
     assert read(kind, {}) == (kind(), [])
     assert write(kind()) == {"v": "1"}
@@ -134,7 +146,7 @@ HOSTILE = [
     "\0",
     "None",
     "nan",
-    "-1",
+    "-1000",
     "1e9",
     "٣",
     "1_0",
@@ -143,7 +155,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-@pytest.mark.parametrize("kind", [Explored, Compared, Swept, Evaluated])
+@pytest.mark.parametrize("kind", [Explored, Compared, Played, Swept, Evaluated])
 def test_no_value_does_harm(kind, text):
     """Each field by itself: what cannot be is left out and named, what can be is read, and nothing raises."""
     for part in fields(kind):

@@ -1,5 +1,6 @@
 """The Evaluate page: what it says is what the study's rows say."""
 
+import io
 import re
 from urllib.parse import parse_qsl, urlsplit
 
@@ -15,13 +16,15 @@ from camviz import shapes
 from camviz.metrics.mask_scores import against_mask
 from camviz.trust.evaluation import accuracies, default_recipes
 from camviz.trust.sealed_samples import draw
-from camviz.trust.sealed_study import PICTURES
-from camviz.trust.study_results import StudyResults
+from camviz.trust.sealed_study import DIGEST, PICTURES
+from camviz.trust.study_results import StudyResults, win_intervals
 from camviz.ui.evaluate import view
-from camviz.ui.evaluate.dots import dots_figure
+from camviz.ui.evaluate.dots import dots_figure, dots_rows
+from camviz.ui.evaluate.downloads import every_map, figure, shown_csv
 from camviz.ui.evaluate.pictures import examples_html, gallery_of, link_html
 from camviz.ui.evaluate.study import Shown, Study, chosen, examples, maps_table, metrics_table, shipped
 from camviz.ui.evaluate.view import verdict_html
+from camviz.ui.evaluate.wrong import has_wrong_maps, wrong_html
 from camviz.ui.links.link_format import Explored, read
 
 SHIPPED = Study(shipped(), gallery_of, PICTURES)
@@ -128,7 +131,8 @@ def test_a_link_to_explore_leads_to_the_picture():
 
 
 def test_every_map_is_a_dot():
-    chart, rows = dots_figure(shipped(), Shown(), "arcc", "shapes-resnet18")
+    rows = dots_rows(shipped(), Shown(), "arcc", "shapes-resnet18")
+    chart = dots_figure(rows, Shown(), "arcc")
     assert sum(len(trace.x) for trace in chart.data) == len(rows)
     assert rows["picture"].nunique() <= 60
     trace = chart.data[0]
@@ -158,3 +162,103 @@ def test_other_controls_show_another_study():
     app.run()
     assert not app.exception
     assert [body for body in html(app) if 'class="cv-intervals' in body] != before
+
+
+def own(**link):
+    return visit(study="own", model="shapes-textured", methods="gradcam", steps="", **link)
+
+
+def texts(app):
+    return [*(one.value for one in (*app.warning, *app.info, *app.caption)), *html(app)]
+
+
+def test_own_shapes_are_shown_before_they_are_measured():
+    app = own(pictures="shapes", count="3")
+    (pictures,) = [body for body in html(app) if 'class="cv-pictures"' in body]
+    assert pictures.count("<figure>") == 3
+    assert app.query_params["count"] == "3"
+    assert not [body for body in html(app) if 'cv-verdict">' in body]
+
+
+def test_shapes_need_a_network_that_knows_them():
+    app = visit(study="own", pictures="shapes", count="3", model="efficientnet-lite0")
+    assert any("does not know these shapes" in words for words in texts(app))
+
+
+def test_too_many_maps_are_refused():
+    app = own(pictures="shapes", count="2")
+    app.session_state["trust_methods"] = ["gradcam", "gradcam++", "layercam", "eigencam"]
+    app.run()
+    assert any("22 maps of each picture, and the limit is 17" in words for words in texts(app))
+    app.session_state["trust_methods"] = []
+    app.run()
+    assert any("Choose a method to measure" in words for words in texts(app))
+
+
+def test_methods_that_a_run_does_not_offer_are_dropped():
+    app = visit(study="own", pictures="shapes", count="2", model="shapes-textured", methods="centre~gradcam~scorecam")
+    assert app.session_state["trust_methods"] == ["gradcam"]
+
+
+def test_mosaics_of_shapes():
+    app = own(pictures="mosaics", count="5")
+    (pictures,) = [body for body in html(app) if 'class="cv-pictures"' in body]
+    assert pictures.count("<figure>") == 5
+    assert pictures.count(" · ") == 3 * 5  # four classes each
+
+
+def test_mosaics_need_four_classes():
+    app = visit(study="own", pictures="mosaics", count="5", model="efficientnet-lite0")
+    assert any("Mosaics need four classes" in words for words in texts(app)) or [
+        body for body in html(app) if 'class="cv-pictures"' in body
+    ]
+
+
+def test_an_own_run_is_measured_and_shown():
+    app = own(pictures="shapes", count="2")
+    next(button for button in app.button if button.label == "Start").click().run()
+    for _ in range(20):
+        if not any(button.label == "Stop" for button in app.button):
+            break
+        app.run()
+    assert not app.exception
+    (verdict,) = [body for body in html(app) if 'cv-verdict">' in body]
+    assert "On 2 pictures with 1 network" in verdict
+    assert "ARCC" not in verdict  # without ROAD there is none
+    # Both circles and squares are so large that removing a square changes nothing: undefined is said, not hidden.
+    assert [body for body in html(app) if "Faithfulness Estimate is undefined for every map" in body]
+    assert any("No map of this network has a score here" in words for words in texts(app))
+    (chart,) = [body for body in html(app) if 'class="cv-intervals"' in body]
+    assert "Undefined on 14 of 14 maps, where it counts as a coin." in chart
+    app.session_state["trust_metric"] = "coherency"
+    app.run()
+    assert [body for body in html(app) if 'class="cv-examples"' in body]
+
+
+def test_wrong_maps_are_the_studys():
+    wins = win_intervals(shipped(), "arcc", equal_area=True)
+    assert wins["moved"].value < 0.1
+    words = wrong_html(SHIPPED, Shown(), "arcc")
+    assert f"Moved by half a side: {wins['moved'].value:.2f}" in words
+    assert "Best IoU prefers it: 1.00" in words  # the mask
+    assert "cheats" not in words
+    assert not has_wrong_maps(SHIPPED, Shown(), "insertion")
+
+
+def test_what_is_downloaded_is_what_is_shown():
+    shown = Shown(equal_area=False)
+    table = pd.read_csv(io.StringIO(shown_csv(shipped(), shown)), index_col="metric")
+    assert table.loc["arcc", "pair_accuracy"] == pytest.approx(
+        metrics_table(shipped(), shown).loc["arcc", "pair_accuracy"]
+    )
+    assert (table["equal_area"] == False).all()  # noqa: E712
+    rows = every_map(shipped())
+    assert len(rows) == len(shipped().rows["ordinary"])
+    row = rows[(rows["map"] == "centre") & rows["equal_area"]].iloc[0]
+    same = shipped().rows["ordinary"]
+    keys = ["network", "kind", "picture", "map", "equal_area"]
+    assert row["arcc"] == same[(same[keys] == row[keys]).all(axis=1)]["arcc"].item()
+    pdf = figure(SHIPPED, shown)
+    assert pdf.startswith(b"%PDF")
+    assert pdf == figure(SHIPPED, shown)
+    assert DIGEST.encode() in pdf

@@ -12,6 +12,8 @@ PAGES = {
         ".stMultiSelect [data-tag]",
     ),
     "evaluate": ("/evaluate", ".cv-examples img"),
+    "an evaluation to come": ("/evaluate?v=1&study=own&count=4&model=shapes-textured", ".cv-pictures img"),
+    "play": ("/play?v=1&shape=circle&size=medium&model=shapes-textured&layers=layer4", ".cv-played"),
     "a sweep to come": ("/robustness?v=1&photos=Coffee", ".stMultiSelect [data-tag]"),
     "reproduce": ("/reproduce", ".cv-lead"),
 }

@@ -24,6 +24,8 @@ PRINTED = {
     "[data-testid=stDataFrame]",
     "evaluate": "h1, .cv-verdict, .cv-intervals :is(h4, [role=rowheader], [role=cell], .cv-ticks), "
     ".cv-examples :is(h4, .cv-pic, figcaption, a), .js-plotly-plot",
+    "own": "h1, .cv-pictures :is(.cv-pic, figcaption), [data-testid=stProgress]",
+    "play": "h1, .cv-pair :is(.cv-pic, figcaption), .cv-played :is(th, td), .stSlider",
     "report": ".cv-title, .cv-tools, .cv-strip :is(h4, .cv-pic, figcaption), .cv-below p, "
     ".cv-scores :is([role=columnheader], [role=rowheader], [role=cell]), td, th, caption",
     "reproduce": ".cv-title, .cv-tools, .cv-panes :is(h4, .cv-pic, figcaption), .cv-opened :is(h4, th, td, dt, dd)",
@@ -139,6 +141,18 @@ def test_evaluate(small):
     expect(page.locator(".cv-examples img")).to_have_count(8)
     expect(page.locator(".js-plotly-plot")).to_be_visible()
     on_both(page, "evaluate", ".cv-verdict", tools=False)
+
+
+def test_an_evaluation_of_ones_own(small):
+    page = small("/evaluate?v=1&study=own&count=4&model=shapes-textured")
+    expect(page.locator(".cv-pictures .cv-pic")).to_have_count(4)
+    on_both(page, "own", "[data-testid=stProgress]", tools=False)
+
+
+def test_play(small):
+    page = small("/play?v=1&shape=circle&size=medium&model=shapes-textured&layers=layer4")
+    expect(page.locator(".cv-played")).to_be_visible()
+    on_both(page, "play", ".cv-pair", tools=False)
 
 
 def test_reproduce(small):

@@ -21,13 +21,16 @@ from camviz.ui.robustness.charts import COLOURS
 _DOTS = 60  # pictures whose maps are dots
 
 
-def dots_figure(results: StudyResults, shown: Shown, metric: str, network: str) -> tuple[go.Figure, pd.DataFrame]:
-    """Every map of the first pictures as a dot: the metric against the truth; blind guesses are rings."""
+def dots_rows(results: StudyResults, shown: Shown, metric: str, network: str) -> pd.DataFrame:
+    """The maps that are dots: those of a network's first pictures."""
     rows = maps_table(results, shown, metric)
     rows = rows[rows["network"] == network]
-    rows = rows[rows["picture"].isin(rows["picture"].unique()[:_DOTS])].reset_index(drop=True)
-    chart = go.Figure()
-    methods = rows["map"].str.partition(", ")[0]
+    return rows[rows["picture"].isin(rows["picture"].unique()[:_DOTS])].reset_index(drop=True)
+
+
+def dots_figure(rows: pd.DataFrame, shown: Shown, metric: str) -> go.Figure:
+    """Every map as a dot: the metric against the truth; blind guesses are rings."""
+    chart, methods = go.Figure(), rows["map"].str.partition(", ")[0]
     for colour, method in zip(COLOURS, methods.unique(), strict=False):
         part = rows[methods == method]
         chart.add_scatter(
@@ -62,14 +65,17 @@ def dots_figure(results: StudyResults, shown: Shown, metric: str, network: str) 
         yaxis={"title": {"text": SCORES[metric].title, "standoff": 4}},
         dragmode=False,
     )
-    return chart, rows
+    return chart
 
 
 def show_dots(study: Study, shown: Shown, metric: str, network: str) -> None:
     """Draw the dots; a click shows the map."""
-    chart, rows = dots_figure(study.results, shown, metric, network)
+    rows = dots_rows(study.results, shown, metric, network)
+    if rows.empty:
+        st.caption("No map of this network has a score here.")
+        return
     event = st.plotly_chart(
-        chart,
+        dots_figure(rows, shown, metric),
         key=f"dots-{metric}-{network}",
         on_select="rerun",
         selection_mode="points",

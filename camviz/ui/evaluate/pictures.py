@@ -17,7 +17,7 @@ from camviz.render import data_uri, overlay
 from camviz.trust.evaluation import default_recipes
 from camviz.trust.run import EvaluationRun
 from camviz.trust.sealed_samples import KINDS, Kind, draw
-from camviz.ui.evaluate.study import Example, Gallery, Shown, Study, examples
+from camviz.ui.evaluate.study import Example, Gallery, Shown, Study, examples, rows_of
 from camviz.ui.links.link_format import Explored, write
 from camviz.ui.server.full_memory import gpu_memory
 from camviz.ui.server.sharing import shared_host
@@ -127,8 +127,10 @@ def examples_html(study: Study, shown: Shown, metric: str) -> str:
 
 def _why_none(study: Study, shown: Shown, metric: str) -> str:
     """Why there is no pair that the metric orders."""
-    rows = study.results.of("ordinary", equal_area=shown.equal_area, kind=shown.samples)
-    if metric in rows and rows.groupby(["network", "picture"])[metric].nunique().le(1).all():
+    rows = rows_of(study.results, shown, metric)
+    if rows[metric].isna().all():
+        return f"{SCORES[metric].title} is undefined for every map of these pictures."
+    if rows.groupby(["network", "picture"])[metric].nunique().le(1).all():
         return (
             "At equal area, every map of a picture gets the same score from this metric: it sees only how large a map "
             "is. So it is a coin here."

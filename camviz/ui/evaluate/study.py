@@ -112,10 +112,15 @@ def chosen(results: StudyResults, shown: Shown, rows: pd.DataFrame) -> pd.DataFr
 
 @lru_cache(maxsize=64)
 def maps_table(results: StudyResults, shown: Shown, metric: str) -> pd.DataFrame:
-    """A row for each map: "network", "picture", "map", the truth and the metric."""
-    rows = results.of(results.stage_of(metric), equal_area=shown.equal_area, kind=shown.samples)
+    """A row for each map where both are defined: "network", "picture", "map", the truth and the metric."""
     columns = list(dict.fromkeys(["network", "picture", "map", shown.truth, metric]))
-    return chosen(results, shown, rows)[columns].dropna()
+    return rows_of(results, shown, metric)[columns].dropna()
+
+
+def rows_of(results: StudyResults, shown: Shown, metric: str) -> pd.DataFrame:
+    """The rows that are shown of the stage that measured a metric."""
+    rows = results.of(results.stage_of(metric), equal_area=shown.equal_area, kind=shown.samples)
+    return chosen(results, shown, rows)
 
 
 def counts(results: StudyResults, shown: Shown) -> pd.Series:

@@ -14,7 +14,7 @@ from camviz.models import list_models
 from camviz.trust.resampling import LEAST_FOR_WINNER
 from camviz.ui.evaluate import controls, dots, pictures, wrong
 from camviz.ui.evaluate.downloads import offer_study
-from camviz.ui.evaluate.study import Shown, Study, counts, maps_table, metric_rows, metric_title, metrics_table
+from camviz.ui.evaluate.study import Shown, Study, counts, maps_table, metric_rows, metric_title, metrics_table, rows_of
 from camviz.ui.links.link_format import ALL_SIZES
 from camviz.ui.server.streamlit_internals import DeltaGenerator, Slot
 
@@ -74,8 +74,16 @@ def metrics_html(study: Study, shown: Shown, metric: str) -> str:
     names = list(map(str, metrics_table(study.results, shown).index))
     rows, dots = metric_rows(study.results, shown)
     paint = {metric_title(name): _paint(name, metric) for name in names}
-    notes = {metric_title(name): SCORES[name].sentence for name in names}
+    notes = {metric_title(name): f"{SCORES[name].sentence}{_undefined(study, shown, name)}" for name in names}
     return intervals_html({"How often the better map scores higher; 0.5 is a coin": rows}, paint, dots, notes)
+
+
+def _undefined(study: Study, shown: Shown, metric: str) -> str:
+    """On how many maps a metric is undefined, if on any."""
+    total, defined = len(rows_of(study.results, shown, metric)), len(maps_table(study.results, shown, metric))
+    if total == defined:
+        return ""
+    return f" Undefined on {total - defined:,} of {total:,} maps, where it counts as a coin."
 
 
 def _paint(name: str, metric: str) -> str:
@@ -106,7 +114,7 @@ def show_study(study: Study, main: DeltaGenerator, choices: DeltaGenerator, foot
             st.markdown("**Maps made wrong or right on purpose:** how often each beats RefineCAM")
             st.html(wrong.wrong_html(study, shown, metric))
         st.markdown(f"**Every map as a dot:** {metric_title(metric)} against the truth")
-        networks = sorted(maps_table(study.results, shown, metric)["network"].unique())
+        networks = sorted(counts(study.results, shown).index)
         with st.container(key="dots"):
             network = controls.choose_network(networks, titles())
             dots.show_dots(study, shown, metric, network)
