@@ -215,7 +215,7 @@ def test_mosaics_need_four_classes():
 
 
 def test_an_own_run_is_measured_and_shown():
-    app = own(pictures="shapes", count="2")
+    app = own(pictures="shapes", count="2", metric="faithfulness")
     next(button for button in app.button if button.label == "Start").click().run()
     for _ in range(20):
         if not any(button.label == "Stop" for button in app.button):

@@ -8,7 +8,7 @@ from camviz import shapes
 from camviz.metrics import SCORES
 from camviz.trust.sealed_samples import KINDS
 from camviz.ui.choose_one import choose_one
-from camviz.ui.evaluate.study import Shown, Study, metric_title, metrics_table
+from camviz.ui.evaluate.study import Shown, Study, maps_table, metric_title, metrics_table
 from camviz.ui.links.link_format import ALL_SIZES, AREAS, SOURCES
 from camviz.ui.session import (
     TRUST_AREA,
@@ -97,7 +97,8 @@ def choose_shown(study: Study) -> Shown:
 def choose_metric(study: Study, shown: Shown) -> str:
     """Ask which metric is looked at closely."""
     names = list(map(str, metrics_table(study.results, shown).index))
-    settle(TRUST_METRIC, names, next((name for name in _FIRST_METRICS if name in names), None))
+    defined = (name for name in _FIRST_METRICS if name in names and len(maps_table(study.results, shown, name)))
+    settle(TRUST_METRIC, names, next(defined, None))
     return st.selectbox(
         "Metric looked at",
         names,
