@@ -35,7 +35,7 @@ def main() -> None:
     for part in (part for part in PARTS if part.name in args.parts):
         for stage in (stage for stage in STAGES if stage.name in args.stages):
             measure(part, replace(stage, pictures=min(stage.pictures, args.pictures)), args.folder)
-    metric_trust_report.write(load(args.folder), Path(__file__).with_suffix(".md"))
+    metric_trust_report.write(load(args.folder), Path(__file__).with_suffix(".md"), args.folder)
 
 
 def measure(part: Part, stage: Stage, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pandas as pd
 
 from benchmarks.tables import table
 from camviz import shapes
+from camviz.html.measured_trust import SUMMARY
 from camviz.metrics import SCORES
 from camviz.statistics import Interval
 from camviz.trust.evaluation import BLIND, TRUTH
@@ -42,8 +44,36 @@ _TITLES = {
 Chosen = Callable[[pd.DataFrame], pd.DataFrame]
 
 
-def write(results: StudyResults, file: Path) -> None:
-    """Write the report, whatever the results."""
+def summary(results: StudyResults) -> dict[str, float]:
+    """What the app says of ARCC beside its values: shares, as the maps are unless the name says otherwise."""
+    plain, equal = (trust_of_metrics(results, equal_area=area)["pair_accuracy"] for area in (False, True))
+    found = {
+        "pictures": _fewest(results),
+        "networks": results.of("ordinary", equal_area=False)["network"].nunique(),
+        "arcc": plain["arcc"],
+        "complexity": plain["complexity"],
+        "arcc_equal_area": equal["arcc"],
+        "centre": blind_wins(results, "arcc")["centre"],
+    }
+    if "deliberate" in results.rows:
+        wins = wins_against_refined(results, equal_area=False)
+        found |= {
+            "another_class": wins.loc["another class", "arcc"],
+            "mask": wins.loc["the mask", "arcc"],
+            "mask_exact": wins.loc["the mask", "arcc_exact"],
+        }
+    return {name: round(float(value), 4) for name, value in found.items()}
+
+
+def _fewest(results: StudyResults) -> int:
+    """How many pictures the deciding network with the fewest has."""
+    rows = results.of("ordinary", equal_area=True)
+    return int(rows.groupby("network")["picture"].nunique().reindex(list(DECIDING), fill_value=0).min())
+
+
+def write(results: StudyResults, file: Path, folder: Path) -> None:
+    """Write the report, whatever the results, and the summary that the app reads, to a folder."""
+    (folder / SUMMARY.name).write_text(json.dumps(summary(results), indent=2) + "\n", encoding="utf-8")
     head = (
         f"# Which metric can be trusted?\n\n{PROTOCOL}, version {VERSION} ([docs/protocol.md](../docs/protocol.md), "
         f"SHA-256 `{DIGEST[:16]}…`). Written by `python -m benchmarks.metric_trust` from the rows in "
@@ -101,8 +131,7 @@ def _number(value: float) -> str:
 
 
 def _verdict(results: StudyResults) -> str:
-    rows = results.of("ordinary", equal_area=True)
-    fewest = int(rows.groupby("network")["picture"].nunique().reindex(list(DECIDING), fill_value=0).min())
+    fewest = _fewest(results)
     outcome = holds(results)
     if outcome is None:
         return f"**No verdict yet**: a network that decides has {fewest} pictures, and {LEAST_FOR_WINNER} are needed."

@@ -6,7 +6,7 @@ from html import escape
 import streamlit as st
 
 from camviz.html.comparison import MODES, question, too_many
-from camviz.html.words import ABOUT_ARCC, percent
+from camviz.html.words import about_arcc, percent
 from camviz.ui.compare import controls as comparecontrols
 from camviz.ui.compare import link as comparelink
 from camviz.ui.compare.downloads import offer_grid
@@ -34,7 +34,7 @@ heading = HeadingPlaces(main)
 pinned, grid_place = main.container(), main.container()
 if first:  # reserve the space until there is something to show
     heading.hold()
-show_limits(ABOUT_ARCC)
+show_limits(about_arcc())
 show_queue(Slot(st.container()))
 
 with st.sidebar:

@@ -6,7 +6,7 @@ import streamlit as st
 
 from camviz.html.layer_strip import strip_skeleton
 from camviz.html.score_chart import chart_scores
-from camviz.html.words import ABOUT_ARCC, ABOUT_ROBUSTNESS, guide_html, scores_table
+from camviz.html.words import ABOUT_ROBUSTNESS, about_arcc, guide_html, scores_table
 from camviz.results.finding import result_title
 from camviz.ui.explore import link as explorelink
 from camviz.ui.explore.curve import show_curve
@@ -44,7 +44,7 @@ if first:  # reserve the space until there is something to show
     scores.hold(layers=4)
 st.html(guide_html())
 all_scores = st.container()
-show_limits(ABOUT_ARCC, ABOUT_ROBUSTNESS)
+show_limits(about_arcc(), ABOUT_ROBUSTNESS)
 show_queue(Slot(st.container()))
 
 with st.sidebar:

@@ -4,8 +4,9 @@ import pandas as pd
 from server import ROOT
 
 from benchmarks.metric_trust_report import write
+from camviz.html.measured_trust import SUMMARY, measured_trust
 from camviz.statistics import Interval
-from camviz.trust.sealed_study import SHIPPED
+from camviz.trust.sealed_study import REFINED, SHIPPED
 from camviz.trust.study_results import DECIDING, contrasts, load, trust_of_metrics
 
 REPORT = ROOT / "benchmarks" / "metric_trust.md"
@@ -23,9 +24,10 @@ def shown(found):
 
 def test_the_report_is_that_of_the_rows(tmp_path):
     results = load(SHIPPED)
-    write(results, tmp_path / "report.md")
+    write(results, tmp_path / "report.md", tmp_path)
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert text == REPORT.read_text(encoding="utf-8"), "run python -m benchmarks.metric_trust"
+    assert (tmp_path / SUMMARY.name).read_text(encoding="utf-8") == SUMMARY.read_text(encoding="utf-8")
     row = trust_of_metrics(results, equal_area=True).loc["arcc"]
     found = Interval(row["pair_accuracy"], row["low"], row["high"], int(row["pictures"]))
     assert cells(text, "ARCC")[1] == shown(found)
@@ -33,10 +35,19 @@ def test_the_report_is_that_of_the_rows(tmp_path):
     assert cells(text, "Faithfulness Estimate | ARCC")[2] == shown(first.difference)
 
 
+def test_what_stands_beside_arcc_is_in_the_rows():
+    results, words = load(SHIPPED), measured_trust()
+    rows = results.of("ordinary", equal_area=False).set_index(["network", "picture", "map"])["arcc"].unstack("map")
+    centre = (rows["centre"] > rows[REFINED]).groupby("network").mean().mean()
+    assert f"A blind spot in the centre beats RefineCAM on {100 * centre:.0f} % of" in words
+    counts = rows.groupby("network").size()
+    assert f"On {counts.min()} drawn shapes for each of {len(counts)} networks" in words
+
+
 def test_without_enough_pictures_there_is_no_verdict(tmp_path):
     results = load(SHIPPED)
     few = {stage: rows[~rows["network"].eq(DECIDING[0])] for stage, rows in results.rows.items()}
-    write(type(results)(results.samples, few), tmp_path / "report.md")
+    write(type(results)(results.samples, few), tmp_path / "report.md", tmp_path)
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "**No verdict yet**: a network that decides has 0 pictures" in text
 

@@ -16,11 +16,11 @@ def row(kind, label, **scores):
     return ScoreRow(label, "", kind, MapScores(scores, note))
 
 
-def words(arcc, layers=(), centre=0.3, probability=0.9, **scores):
+def words(arcc, layers=(), centre=0.3, probability=0.9, floor=None, **scores):
     """The verdict on a result with this ARCC, on layers from the deepest to the finest, and on the blind guesses."""
     rows = [row("layer", size, arcc=value) for size, value in zip(SIZES, layers, strict=False)]
     baselines = [row("baseline", METHODS[name].title, arcc=v) for name, v in (("centre", centre), ("random", 0.0))]
-    return " ".join(verdict(row("result", "RefineCAM", arcc=arcc, **scores), rows, baselines, probability))
+    return " ".join(verdict(row("result", "RefineCAM", arcc=arcc, **scores), rows, baselines, probability, floor))
 
 
 def test_against_the_best_blind_guess():
@@ -58,6 +58,10 @@ def test_a_layer_whose_score_is_not_known_yet_is_not_compared():
 def test_confidence():
     assert "The model is 90.0% sure, so there is enough to test." in words(0.5)
     assert "only 7.0% sure, which leaves little to test" in words(0.5, probability=0.07)
+    left = "90.0% sure (1.0% with nothing left of the picture), so there is enough to test"
+    assert left in words(0.5, floor=0.01)
+    whatever = "90.0% sure (85.0% with nothing left of the picture), which leaves little to test: it prefers this class"
+    assert whatever in words(0.5, floor=0.85)
     nothing = words(0.0, (0.0, 0.004), centre=0.001, probability=0.07)  # all shown as 0.00
     assert "**No map can be scored here**: the model is only 7.0% sure." in nothing
     assert "blind" not in nothing

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
+from camviz.html.measured_trust import measured_trust
 from camviz.html.score_chart import ROUNDING, ScoreRow
 from camviz.methods import METHODS
 from camviz.metrics import SCORES
@@ -51,7 +52,7 @@ MIXED = {
 # Shown under a model that had to leave the GPU.
 MOVED = "The GPU ran out of memory, so this network now runs on the CPU: slower, with the same result."
 
-ABOUT_ARCC = r"""
+_ABOUT_ARCC = r"""
 | part | formula | better | source |
 |---|---|---|---|
 | Coherency | (Pearson(map of x, map of x · map) + 1) / 2 | high | [2104.10252](https://arxiv.org/abs/2104.10252) |
@@ -67,6 +68,11 @@ scores near 0. The network is asked about filled-in pictures unlike anything it 
 well need not be right: a blob in the middle often does well, because photographers centre their subjects. That is
 why the chart includes two blind **baselines**: a score means something only above them.
 """
+
+
+def about_arcc() -> str:
+    """What ARCC is, what it cannot tell, and how often it was right where the truth is known."""
+    return f"{_ABOUT_ARCC}\n{measured_trust()}\n"
 
 
 ABOUT_ROBUSTNESS = r"""
@@ -173,10 +179,16 @@ def scores_table(scores: MapScores, title: str) -> str:
     return "\n".join([f"| score | {title} | | question |", "|---|---|---|---|", *rows])
 
 
-def conclusion(finding: Finding, rows: Sequence[ScoreRow]) -> list[str]:
-    """What a result's finished chart means, in paragraphs (Markdown)."""
+def conclusion(finding: Finding, rows: Sequence[ScoreRow], floor: float | None = None) -> list[str]:
+    """What a result's finished chart means, in paragraphs (Markdown).
+
+    Args:
+        finding: the result.
+        rows: the chart's.
+        floor: the class's probability with nothing left of the picture; None if unknown.
+    """
     layers, baselines = ([row for row in rows if row.kind == kind] for kind in ("layer", "baseline"))
-    paragraphs = verdict(rows[0], layers, baselines, finding.probability)
+    paragraphs = verdict(rows[0], layers, baselines, finding.probability, floor)
     shape = shape_to_show(finding.shapes, finding.label)
     if shape is not None and rows[0].value("mass") is not None:
         explained = shape.label == finding.label
@@ -215,7 +227,13 @@ def on_truth(result: ScoreRow, layers: list[ScoreRow], shape: str, explained: bo
     return sentence
 
 
-def verdict(result: ScoreRow, layers: list[ScoreRow], baselines: list[ScoreRow], probability: float) -> list[str]:
+def verdict(
+    result: ScoreRow,
+    layers: list[ScoreRow],
+    baselines: list[ScoreRow],
+    probability: float,
+    floor: float | None = None,
+) -> list[str]:
     """Say in a few sentences what the finished scores of one picture mean.
 
     Args:
@@ -223,6 +241,7 @@ def verdict(result: ScoreRow, layers: list[ScoreRow], baselines: list[ScoreRow],
         layers: the rows of the merged layers, from the deepest to the finest.
         baselines: the rows of the blind guesses.
         probability: of the target class.
+        floor: the same with nothing left of the picture; None if unknown.
     """
     everything = [result, *layers, *baselines]
     all_are_0 = _all_known(everything, "arcc") and max(map(_arcc, everything)) < ROUNDING
@@ -234,7 +253,7 @@ def verdict(result: ScoreRow, layers: list[ScoreRow], baselines: list[ScoreRow],
             "them apart. Look at the parts."
         ]
     else:
-        sentences = [*_on_arcc(result, layers, baselines), _on_confidence(probability)]
+        sentences = [*_on_arcc(result, layers, baselines), _on_confidence(probability, floor)]
     if result.scores.note:
         sentences.append(f":gray[Note: {result.scores.note}.]")
     return [*sentences, ":gray[Compare only maps of one picture, model and class.]"]
@@ -309,13 +328,20 @@ def _against_baselines(result: ScoreRow, best: ScoreRow) -> str:
     return f"{start}, no better than {guess} ({blind:.2f})."
 
 
-def _on_confidence(probability: float) -> str:
+def _on_confidence(probability: float, floor: float | None) -> str:
+    """Whether removing pixels can show anything, which lowers the probability to its floor at most."""
+    left = "" if floor is None else f" ({percent(floor)} with nothing left of the picture)"
     if probability < UNSURE:
         return (
-            f"The model is only {percent(probability)} sure, which leaves little to test: a low score says more about the "
-            "model's doubt than about the map."
+            f"The model is only {percent(probability)} sure{left}, which leaves little to test: a low score says more "
+            "about the model's doubt than about the map."
         )
-    return f"The model is {percent(probability)} sure, so there is enough to test."
+    if floor is not None and probability - floor < UNSURE:
+        return (
+            f"The model is {percent(probability)} sure{left}, which leaves little to test: it prefers this class whatever "
+            "it sees."
+        )
+    return f"The model is {percent(probability)} sure{left}, so there is enough to test."
 
 
 def _against_layers(score: float, layers: list[ScoreRow]) -> str:

@@ -129,7 +129,11 @@ def mixed(maps: Tensor, cap: Capture) -> Tensor:
     With the maps P and LayerCAM's L of four layers, 3 the deepest: P3 P2 sqrt(L0 L1 L2). Of n layers, the deepest half
     are (n + 1) // 2; one layer alone is its own map.
     """
-    second = cam_with_notes(cap, "layercam")[0].float().flip(0)
+    return mixed_with(maps, cam_with_notes(cap, "layercam")[0].float().flip(0))
+
+
+def mixed_with(maps: Tensor, second: Tensor) -> Tensor:
+    """`mixed`, given the second method's maps, (L, B, H, W) from the deepest layer as well."""
     so_far = range(1, len(maps) + 1)
     return torch.stack([maps[: (n + 1) // 2].prod(0) * second[1:n].prod(0).sqrt() for n in so_far])
 
@@ -169,12 +173,16 @@ def sharpened(maps: Tensor, cap: Capture) -> Tensor:
 
     The guide is the input stretched to [0, 1]; the radius is 32 pixels at 224 and in proportion.
     """
-    x = cap.x.float()
+    return torch.stack([to_edges(part, cap.x) for part in stretched(product(maps))])
+
+
+def to_edges(maps: Tensor, x: Tensor) -> Tensor:
+    """Filter maps (B, H, W) along the edges of the network's input x (B, 3, H, W); at least 0, not stretched."""
+    x = x.float()
     low, high = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
     guides = (x - low) / torch.where(high > low, high - low, 1.0)
     radius = max(1, round(min(x.shape[-2:]) * RADIUS))
-    merged = stretched(product(maps))
-    return torch.stack([guided_filter(part, guides, radius, EPSILON).clamp(min=0) for part in merged])
+    return guided_filter(maps, guides, radius, EPSILON).clamp(min=0)
 
 
 def _log_mean_exp(maps: Tensor) -> Tensor:

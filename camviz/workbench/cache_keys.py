@@ -20,6 +20,7 @@ class Kind(Enum):
     SHAPES = auto()
     SEGMENTS = auto()
     PROBABILITIES = auto()
+    FLOOR = auto()  # the probabilities with nothing left of a picture
     CAPTURE = auto()  # of that, and a class
     MAP = auto()
     TWINS = auto()

@@ -19,9 +19,9 @@ from camviz.network.batching import run_network
 from camviz.network.capture import Capture, capture
 from camviz.recipe import Recipe
 from camviz.render import data_uri
-from camviz.workbench.cache_keys import Kind
+from camviz.workbench.cache_keys import Key, Kind
 from camviz.workbench.host import telling
-from camviz.workbench.pictures import Explained, SeenPicture, fitted
+from camviz.workbench.pictures import Explained, SeenPicture, fitted, network_key
 
 
 def extra_layers(net: Net, recipes: Iterable[Recipe]) -> tuple[str, ...]:
@@ -80,6 +80,17 @@ def predict(of: SeenPicture) -> NDArray[np.float32]:
             return _probabilities(run_network(of.net.module, x))
 
     return of.host.kept(of.seen_cache_key(Kind.PROBABILITIES), compute)
+
+
+def floor(of: Explained) -> float:
+    """The class's probability with nothing left of the picture: for the mean colour, 0 in normalised units."""
+
+    def compute() -> NDArray[np.float32]:
+        with of.host.working(), torch.inference_mode():
+            return _probabilities(run_network(of.net.module, torch.zeros_like(_input(of))))
+
+    key = Key(Kind.FLOOR, network=network_key(of.net))
+    return float(of.host.kept(key, compute)[of.target])
 
 
 def is_predicted(of: SeenPicture) -> bool:

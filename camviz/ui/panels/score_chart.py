@@ -21,7 +21,7 @@ from camviz.ui.server.streamlit_internals import DeltaGenerator, Slot
 from camviz.ui.session import SLOW_SCORES
 from camviz.ui.sidebar import model_and_method
 from camviz.workbench.findings import alone, baselines
-from camviz.workbench.maps import sizes
+from camviz.workbench.maps import floor, sizes
 from camviz.workbench.networks import expected_seconds
 from camviz.workbench.pictures import Explained
 from camviz.workbench.scores import are_known, compute_scores, known_scores, runs_slow_method, score_names, stages
@@ -89,7 +89,7 @@ def show_scores(places: ScorePlaces, of: Explained, recipe: Recipe, clean: Expla
                 if row != rows[index]:  # computed now, or meanwhile by another user's page
                     rows[index] = row
                     places.chart.html(scores_html(rows, names))
-        sentences = conclusion(unscored(of, recipe), rows)
+        sentences = conclusion(unscored(of, recipe), rows, floor(of))
         places.words.markdown("\n\n".join(sentences))
     _speak(places, of, recipe, rows, clean, sentences[0].replace("**", ""))
 
