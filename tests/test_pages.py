@@ -77,10 +77,11 @@ def test_robustness():
 
 def test_evaluate():
     app = visit("evaluate", metric="coherency", area="plain", blind="off")
-    (chart,) = [body for body in html(app) if 'class="cv-intervals' in body]
+    chart, wrong = [body for body in html(app) if 'class="cv-intervals' in body]
     table = trust_of_metrics(load(SHIPPED), equal_area=False, chosen=lambda rows: rows[~rows["map"].isin(BLIND)])
     assert chart.count('<div role="row"') == len(table)
     assert f'aria-label="{table.loc["arcc", "pair_accuracy"]:.2f}, 95 %: {table.loc["arcc", "low"]:.2f} to' in chart
+    assert wrong.count('<div role="row"') == 10  # four wrong maps; the mask, on four grids, and blurred
     (pairs,) = [body for body in html(app) if 'class="cv-examples' in body]
     assert pairs.count("Right: it prefers the first map") == pairs.count("Fooled: it prefers the second map") == 2
     assert pairs.count("Coherency 0.") + pairs.count("Coherency 1.") == 8
