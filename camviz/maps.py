@@ -53,6 +53,11 @@ def _remedy(low: float, high: float) -> str:
     return "normalise each map, for instance with (map - min) / (max - min)"
 
 
+def as_float64(values: Tensor) -> Tensor:
+    """Values as float64; on the CPU if their device has no such numbers (MPS)."""
+    return values.cpu().double() if values.device.type == "mps" else values.double()
+
+
 def normalise(maps: Tensor) -> Tensor:
     """Stretch each map to [0, 1]: (map - min) / (max - min) over its last two dimensions.
 

@@ -24,8 +24,12 @@ from camviz.network.capture import captures
 from camviz.network.layouts import channels_last
 from camviz.noise.measure import Perturbation
 from camviz.results.finding import RESULT, Settings, as_png
+from camviz.trust.play import Change, scores_of_both
+from camviz.trust.run import Case, EvaluationRun
 from camviz.workbench.findings import find
+from camviz.workbench.host import PlainHost
 from camviz.workbench.noisy_copies import robustness
+from camviz.workbench.pictures import SeenPicture, draw_picture
 
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
 RECIPE = camviz.Recipe("gradcam++", LAYERS)
@@ -494,3 +498,29 @@ def test_find(device, net):
     for key, score in found.scores.items():
         assert score["arcc"] == pytest.approx(expected.scores[key]["arcc"], abs=2e-3)
         assert score.note == expected.scores[key].note
+
+
+# Evaluating and playing
+
+
+def test_an_evaluation_of_ones_own(device, net):
+    """A step of a picture, and a changed map: nothing is mixed, and the CPU's numbers."""
+    (rows, scores), (rows_there, scores_there) = (_evaluated(each) for each in (net, device.net(net)))
+    for name, column in rows.items():
+        if column.dtype.kind == "f":
+            np.testing.assert_allclose(column, rows_there[name], atol=1e-4, err_msg=name)
+    for name, both in scores.items():
+        np.testing.assert_allclose(both, scores_there[name], atol=1e-4, err_msg=name)
+
+
+def _evaluated(net):
+    host, sample = PlainHost(), shapes.sample(6)
+    picture = draw_picture(host, "a circle", "one shape 6", lambda: sample)
+    seen = SeenPicture(host, picture, net, "squeeze")
+    case = Case(seen, net.view(sample.mask, "squeeze"))
+    run = EvaluationRun(net, (case,), {"RefineCAM": RECIPE}, ("ordinary", "road"))
+    run.go_on(1e9)
+    rows = run.results().of("road", equal_area=True, kind="own")
+    sharp = replace(RECIPE, rule="sharpened")
+    assert np.isfinite(scores_of_both(case.explained, sharp, Change(right=0.1))["best_iou"]).all()
+    return rows, scores_of_both(case.explained, RECIPE, Change(blur=2, shrink=1.5, sharpen=2, right=0.2))

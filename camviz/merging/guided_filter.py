@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from camviz.maps import as_float64
+
 
 def guided_filter(maps: Tensor, guides: Tensor, radius: int, epsilon: float) -> Tensor:
     """Filter maps so that each is, in every window, the best linear function of the picture's colours.
@@ -20,9 +22,9 @@ def guided_filter(maps: Tensor, guides: Tensor, radius: int, epsilon: float) -> 
         epsilon: how much contrast counts as an edge: regularises the colours' covariance.
 
     Returns:
-        (N, H, W), of the type of the maps.
+        (N, H, W), of the type of the maps, on their device.
     """
-    kind, maps, guides = maps.dtype, maps.double()[:, None], guides.double()
+    like, maps, guides = maps, as_float64(maps)[:, None], as_float64(guides)
     pairs = guides[:, :, None] * guides[:, None]  # (N, 3, 3, H, W)
     mean_guide, mean_map = _box_mean(guides, radius), _box_mean(maps, radius)
     together = _box_mean(guides * maps, radius) - mean_guide * mean_map
@@ -31,7 +33,7 @@ def guided_filter(maps: Tensor, guides: Tensor, radius: int, epsilon: float) -> 
     slope = torch.linalg.solve(regular, together.permute(0, 2, 3, 1)[..., None])[..., 0].permute(0, 3, 1, 2)
     offset = mean_map - (slope * mean_guide).sum(1, keepdim=True)
     filtered = (_box_mean(slope, radius) * guides).sum(1) + _box_mean(offset, radius)[:, 0]
-    return filtered.to(kind)
+    return filtered.to(like)
 
 
 def _box_mean(values: Tensor, radius: int) -> Tensor:

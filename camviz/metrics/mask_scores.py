@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from camviz.maps import require_unit_range
+from camviz.maps import as_float64, require_unit_range
 from camviz.metrics.evidence import Evidence
 from camviz.metrics.registry import SCORES, Better, score
 
@@ -86,7 +86,8 @@ def against_mask(name: str, maps: Tensor, masks: Tensor) -> Tensor:
     flat = masks.flatten(-2)
     if bool((flat.all(-1) | ~flat.any(-1)).any()):
         raise ValueError("a mask must contain some pixels, but not all")
-    return _FORMULAS[name](maps.flatten(-2).double(), flat)
+    values = as_float64(maps.flatten(-2))
+    return _FORMULAS[name](values, flat.to(values.device))
 
 
 @mask_score(

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from camviz import shapes
+from camviz.maps import as_float64
 from camviz.models import Net
 from camviz.network.batching import forward
 from camviz.shapes.drawn import Sample
@@ -119,7 +120,7 @@ def _judged(net: Net, sample: SealedSample) -> dict[str, object]:
     images = [image for image in (sample.image, sample.without, sample.elsewhere) if image is not None]
     with torch.no_grad():
         logits = forward(net.module, torch.cat([net.preprocess(image) for image in images]))
-    own, without, *rest = logits.double().softmax(1)[:, sample.label].tolist()
+    own, without, *rest = as_float64(logits).softmax(1)[:, sample.label].tolist()
     elsewhere = rest[0] if rest else math.nan
     reasons = (
         seen if isinstance(seen, str) else "",

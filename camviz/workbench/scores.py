@@ -134,9 +134,11 @@ def is_spread_known(of: Explained, recipe: Recipe) -> bool:
 
 def _on_cpu(values: list[Tensor]) -> list[Tensor]:
     """Move the values (M, B) of several scores to the CPU, waiting for a GPU only once."""
-    if all(value.device.type == "cpu" for value in values):
+    there = [number for number, value in enumerate(values) if value.device.type != "cpu"]
+    if not there:
         return values
-    return list(torch.stack([value.float() for value in values]).cpu())
+    fetched = dict(zip(there, torch.stack([values[number].float() for number in there]).cpu(), strict=True))
+    return [fetched.get(number, value) for number, value in enumerate(values)]
 
 
 def _again(module: nn.Module, recipe: Recipe, progress: Progress, x: Tensor, target: Tensor) -> Tensor:
