@@ -27,11 +27,12 @@ with st.sidebar:
     source = controls.choose_source()
     choices, foot = st.container(), st.container()
 if source == "own":
-    show_own(main, choices, foot, link)
+    show_own(main, choices, foot, link)  # which keeps the link
 elif source == "shipped":
     show_study(Study(shipped(), gallery_of, PICTURES), main, choices, foot)
 elif opened := choose_file(choices):
     show_study(Study(opened, gallery_of), main, choices, foot)
 else:
     main.info("Choose a study file on the left. The page offers one under *Download*.", icon=":material/upload_file:")
-link.keep(foot)
+if source != "own":
+    link.keep(foot)

@@ -14,6 +14,7 @@ from streamlit_messages import html
 import camviz
 from camviz import shapes
 from camviz.metrics.mask_scores import against_mask
+from camviz.results.exports import as_safe_csv
 from camviz.trust.evaluation import accuracies, default_recipes
 from camviz.trust.sealed_samples import draw
 from camviz.trust.sealed_study import DIGEST, PICTURES
@@ -262,3 +263,42 @@ def test_what_is_downloaded_is_what_is_shown():
     assert pdf.startswith(b"%PDF")
     assert pdf == figure(SHIPPED, shown)
     assert DIGEST.encode() in pdf
+
+
+def test_without_a_better_map_there_is_no_verdict():
+    rows = example_rows([("n", 1, (0.8, 0.9, 0.1))])
+    results = StudyResults(pd.DataFrame(), {"ordinary": rows.assign(best_iou=0.5)})
+    words = verdict_html(Study(results, gallery_of), Shown())
+    assert "On 1 picture with 1 network, no two maps of a picture fit its mask differently enough yet." in words
+    assert "nan" not in words
+
+
+def test_a_verdict_of_a_single_metric():
+    rows = example_rows([("n", picture, (0.8, 0.3, 0.1)) for picture in range(3)])
+    study = Study(StudyResults(pd.DataFrame(), {"ordinary": rows}, {"ordinary": ("arcc",)}), gallery_of)
+    assert "<b>ARCC</b> gets <b>100 %</b> right." in verdict_html(study, Shown())
+
+
+def test_a_link_with_uploads_asks_for_them():
+    app = own(pictures="mosaics", count="4", uploads="on")
+    assert any("Uploads are not kept here" in words for words in texts(app))
+
+
+def test_the_links_metric_waits_until_it_is_measured():
+    app = own(pictures="shapes", count="2", metric="arcc")
+    for button in [button for button in app.button if button.label in ("Start", "Resume")]:
+        button.click().run()
+    assert not app.exception
+    assert app.session_state["trust_metric"] != "arcc"
+    assert app.session_state["trust_link_metric"] == "arcc"
+
+
+def test_more_methods_than_colours():
+    names = ["gradcam", "gradcam++", "layercam", "eigencam", "hirescam", "xgradcam", "eigengradcam", "centre", "random"]
+    rows = pd.DataFrame({"map": names, "picture": 1, "best_iou": 0.5, "arcc": 0.5})
+    assert len(dots_figure(rows, Shown(), "arcc").data) == len(names)
+
+
+def test_a_formula_stays_text():
+    rows = example_rows([("=cmd()", 1, (0.8, 0.3, 0.1))])
+    assert "'=cmd()" in as_safe_csv(every_map(StudyResults(pd.DataFrame(), {"ordinary": rows})))

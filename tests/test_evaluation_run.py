@@ -10,7 +10,8 @@ from camviz import shapes
 from camviz.recipe import Recipe
 from camviz.trust.evaluation import default_recipes, trust
 from camviz.trust.run import STEPS, Case, EvaluationRun, too_many_maps
-from camviz.trust.study_results import trust_of_metrics
+from camviz.trust.study_results import trust_of_metrics, win_intervals
+from camviz.workbench.cache_keys import Kind
 from camviz.workbench.host import PlainHost
 from camviz.workbench.pictures import SeenPicture, draw_picture, pixels_as_picture
 
@@ -158,3 +159,25 @@ def test_nothing_is_lost_if_the_cache_is_small(net):
     assert run.done == 0
     assert run.results().rows == {}
     assert torch.is_grad_enabled()
+
+
+def test_without_the_truths_there_are_no_results(net):
+    """The cache drops first what was used first: the step that holds the truths."""
+    host = PlainHost()
+    run = EvaluationRun(net, (case_of(net, 6, host),), {"centre": RECIPES["centre"]}, ("ordinary", "road"))
+    run.go_on(1e9)
+    (ordinary,) = [key for key in host.results.holdings() if key.kind == Kind.EVALUATED and "ordinary" in key.settings]
+    host.results.forget(lambda key: key == ordinary)
+    assert run.results().rows == {}
+    run.go_on(1e9)
+    assert set(run.results().rows) == {"ordinary", "road"}
+
+
+def test_wrong_maps_are_those_of_the_study(net):
+    host = PlainHost()
+    run = EvaluationRun(net, (case_of(net, 6, host),), {"centre": RECIPES["centre"]}, ("ordinary", "deliberate"))
+    run.go_on(1e9)
+    wins = win_intervals(run.results(), "best_iou", equal_area=False, kind="own")
+    assert (wins["the mask"].value, wins["inverted"].value) == (1, 0)
+    assert set(run.results().metrics) == {"ordinary"}
+    assert run.results().rows["deliberate"]["arcc"].notna().all()

@@ -1,6 +1,7 @@
 """Masks from files: what is read, and that everything else is refused in a sentence."""
 
 import io
+import zipfile
 
 import numpy as np
 import pytest
@@ -75,6 +76,7 @@ COLOURS[0, 0] = (200, 10, 0)
         ("m.npz", b"PK\3\4 and nothing else", "damaged"),
         ("m.npz", packed({"a.npy": b"\x93NUMPY\x01\x00"}), "damaged"),
         ("m.npz", packed({"a.npy": npz(MASK)}), "damaged"),
+        ("m.npz", packed({"a.npy": bytes(2000)}, zipfile.ZIP_BZIP2), "in a way that NumPy does not use"),
     ],
 )
 def test_everything_else_is_refused(name, data, words):
@@ -90,8 +92,6 @@ def test_a_header_that_promises_too_much_makes_no_array():
 
 
 def test_an_array_that_inflates_too_much_is_not_read():
-    import zipfile
-
     large = packed({"a.npy": bytes(50_000_000)}, zipfile.ZIP_DEFLATED)
     with pytest.raises(MaskError, match="50,000,000 bytes and the limit is"):
         read_mask(HOST, large, "m.npz")

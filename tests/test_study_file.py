@@ -10,7 +10,7 @@ from zip_files import members, packed
 
 from camviz.trust.sealed_study import DIGEST, SHIPPED
 from camviz.trust.study_file import StudyFileError, pack, unpack
-from camviz.trust.study_results import StudyResults, load, trust_of_metrics
+from camviz.trust.study_results import StudyResults, load, trust_of_metrics, win_intervals
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_a_study_of_ones_own_there_and_back(small):
 
 def changed(data, name, edit):
     parts = members(data)
-    parts[name] = edit(parts[name])
+    parts[name] = edit(parts.get(name, b""))
     return packed({key: content for key, content in parts.items() if content is not None}, zipfile.ZIP_DEFLATED)
 
 
@@ -65,6 +65,19 @@ def described(edit):
         return json.dumps(found).encode()
 
     return change
+
+
+def _without_areas(text):
+    return b"\n".join(line for line in text.splitlines() if b",True," not in line)
+
+
+def _many_maps(text):
+    head, *lines = text.splitlines()
+    more = [line.replace(b"layer4", str(index).encode()) for index in range(70) for line in lines if b"layer4" in line]
+    return b"\n".join([head, *lines, *more])
+
+
+DELIBERATE = b"network,kind,picture,map,equal_area,coherency\nn,own,0,inverted,True,0.5\nn,own,0,inverted,False,0.5\n"
 
 
 @pytest.mark.parametrize(
@@ -87,6 +100,21 @@ def described(edit):
         ("rows-ordinary.csv", lambda text: text.replace(b"0.2,", b"x,").replace(b",0.2", b",x"), "no numbers"),
         ("rows-ordinary.csv", lambda text: text.replace(b"n,own,0", b"n,own,z"), "tables are damaged"),
         ("rows-ordinary.csv", lambda text: text + text.splitlines()[1] + b"\n", "two rows for the same map"),
+        ("rows-ordinary.csv", lambda text: text.replace(b"n,own", b"low,own"), "impossible names"),
+        ("rows-ordinary.csv", lambda text: text.replace(b"n,own", b"=cmd(),own"), "impossible names"),
+        ("rows-ordinary.csv", lambda text: text.replace(b"n,own", b",own", 1), "rows without a name"),
+        ("rows-ordinary.csv", lambda text: text.replace(b"n,own,1", b"n,foo,1"), "kinds of samples that are unknown"),
+        (
+            "rows-ordinary.csv",
+            _without_areas,
+            "lacks the maps",
+        ),
+        ("rows-ordinary.csv", lambda text: text.replace(b",0.2", b",inf"), "no numbers"),
+        ("rows-ordinary.csv", lambda text: b"," * 1000 + text, "more than 100 columns"),
+        ("rows-ordinary.csv", lambda text: text.replace(b"coherency", b"coherence"), "lack \\['coherency'\\]"),
+        ("rows-ordinary.csv", _many_maps, "at most 64 maps"),
+        ("study.json", described(lambda found: found["metrics"].update(slow=["coherency"])), "unknown here"),
+        ("rows-deliberate.csv", lambda _: DELIBERATE, "lacks RefineCAM"),
     ],
 )
 def test_what_a_stranger_changed_is_refused(small, name, edit, words):
@@ -105,6 +133,21 @@ def test_a_file_that_inflates_too_much_is_refused(small):
     assert len(bomb) < 1_000_000
     with pytest.raises(StudyFileError, match="inflates to more than"):
         unpack(bomb)
+
+
+def test_other_ways_of_packing_are_refused(small):
+    """Zipfile inflates bzip2 and LZMA without a limit."""
+    parts = members(pack(small, sealed=False))
+    with pytest.raises(StudyFileError, match="packed again"):
+        unpack(packed(parts, zipfile.ZIP_BZIP2))
+
+
+def test_maps_wrong_on_purpose_there_and_back(shipped):
+    again = unpack(pack(shipped, sealed=True))
+    before, after = (win_intervals(study, "arcc", equal_area=True) for study in (shipped, again))
+    assert {name: found.value for name, found in after.items()} == pytest.approx(
+        {name: found.value for name, found in before.items()}, abs=1e-6
+    )
 
 
 def test_too_large_a_file_is_not_looked_into():

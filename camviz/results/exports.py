@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -65,6 +66,12 @@ def csv(finding: Finding) -> bytes:
         numbers = ("" if score[name] is None else repr(score[name]) for name in names)
         table.writerow([*map(as_cell, (*texts, finding.label)), *numbers, as_cell(score.note)])
     return stream.getvalue().encode()
+
+
+def as_safe_csv(table: pd.DataFrame) -> str:
+    """A table as CSV, in which no spreadsheet takes a stranger's text for a formula."""
+    safe = table.map(lambda cell: as_cell(cell) if isinstance(cell, str) else cell)
+    return safe.rename(columns=as_cell).to_csv(index=False)
 
 
 def hotspots_of(finding: Finding, share: float) -> dict[str, Hotspots]:

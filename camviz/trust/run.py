@@ -154,7 +154,10 @@ class EvaluationRun:
                 if is_predicted(case.seen)
             ]
         )
+        metrics = {step: STEPS[step] for step in self.steps if step != DELIBERATE}
         rows = {step: self._rows(step) for step in self.steps}
+        if rows["ordinary"].empty:  # without the truths that it holds, other steps say nothing
+            return StudyResults(samples, {}, metrics, self.truths)
         if "road" in rows and not rows["road"].empty:
             keys = ["network", "kind", "picture", "map", "equal_area"]
             parts = rows["ordinary"][[*keys, "coherency", "complexity"]]
@@ -162,7 +165,6 @@ class EvaluationRun:
         known = {step: table for step, table in rows.items() if not table.empty}
         if DELIBERATE in known:
             known[DELIBERATE] = with_derived(known[DELIBERATE])
-        metrics = {step: STEPS[step] for step in self.steps if step != DELIBERATE}
         return StudyResults(samples, known, metrics, self.truths)
 
     def _rows(self, step: str) -> pd.DataFrame:
@@ -182,7 +184,8 @@ class EvaluationRun:
         return case.seen.host.results.has(self._cache_key(case, step))
 
     def _cache_key(self, case: Case, step: str) -> Key:
-        return case.explained.cache_key(Kind.EVALUATED, step, tuple(self.recipes.items()), case.mask_key)
+        recipes = () if step == DELIBERATE else tuple(self.recipes.items())  # its maps are always the same
+        return case.explained.cache_key(Kind.EVALUATED, step, recipes, case.mask_key)
 
     def _values(self, case: Case, step: str) -> dict[str, NDArray[np.generic]]:
         """The columns of a picture's rows."""

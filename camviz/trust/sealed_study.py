@@ -224,7 +224,9 @@ def deliberate(picture: Picture) -> dict[str, ExplainOn]:
     """RefineCAM itself, made wrong, the masks, and the map that has seen the answers."""
     refined = _refined(picture)
     # The effects do not depend on the map that they are computed with.
-    effects = patch_agreement(picture.net.module, picture.x, picture.mask[None].float(), picture.target).effects
+    effects = patch_agreement(
+        picture.net.module, picture.x, picture.mask[None].float(), picture.target, progress=picture.progress
+    ).effects
     return {
         REFINED: refined,
         **wrong_maps(refined, picture.logits),

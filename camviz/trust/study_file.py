@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from camviz.methods import METHODS
 from camviz.metrics import SCORES
-from camviz.trust.sealed_study import DIGEST, PROTOCOL, VERSION
-from camviz.trust.study_results import EXACT, METRICS, TRUTHS, StudyResults
+from camviz.trust.sealed_samples import KINDS
+from camviz.trust.sealed_study import DIGEST, PROTOCOL, REFINED, VERSION
+from camviz.trust.study_results import AS_THEY_ARE, EXACT, METRICS, TRUTHS, StudyResults
 from camviz.versions import versions
 
 FORMAT = "camviz-study"
@@ -22,8 +25,14 @@ _DESCRIPTION, _SAMPLES = "study.json", "samples.csv"
 # Of a file, and of what it inflates to: a study of 300 pictures with six networks has 15 million bytes of text.
 _MOST, _MOST_INFLATED = 30_000_000, 80_000_000
 _KEYS: dict[str, Any] = {"network": str, "kind": str, "picture": "int64", "map": str, "equal_area": bool}
-# Stages whose maps are no method's.
-_OTHER_MAPS = ("deliberate", "fading")
+# Stages of maps that are no method's.
+_OTHER_MAPS = ("deliberate",)
+_STAGES = (*METRICS, "road")
+_SAMPLE_TEXTS = ("network", "kind", "left_out", "band")
+_MOST_COLUMNS, _MOST_MAPS, _MOST_NETWORKS, _MOST_PICTURES = 100, 64, 16, 2000
+_NETWORK = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
+# Columns of the table of metrics, beside which each network has one.
+_RESERVED = ("pair_accuracy", "low", "high", "pictures", "rank_low", "rank_high", "title")
 _SAVE_AGAIN = "download the study again"
 
 
@@ -46,7 +55,8 @@ def pack(results: StudyResults, *, sealed: bool) -> bytes:
         "truths": list(results.truths),
         "metrics": {stage: list(names) for stage, names in results.metrics.items()},
     }
-    tables = {_SAMPLES: results.samples, **{_name(stage): rows for stage, rows in results.rows.items()}}
+    kept = {stage: rows for stage, rows in results.rows.items() if stage in results.metrics or stage in _OTHER_MAPS}
+    tables = {_SAMPLES: results.samples, **{_name(stage): rows for stage, rows in kept.items()}}
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(_DESCRIPTION, json.dumps(description, indent=2))
@@ -68,20 +78,21 @@ def unpack(data: bytes) -> StudyResults:
     if len(data) > _MOST:
         raise StudyFileError(f"This file has {len(data):,} bytes and a study at most {_MOST:,}: choose another file.")
     members = _members(data)
-    description = _description(members)
-    stages = [stage for stage in description["metrics"] if _name(stage) in members]
-    others = [stage for stage in _OTHER_MAPS if _name(stage) in members]
-    if "ordinary" not in stages:
-        raise StudyFileError(f"This study has no rows of the stage ordinary: {_SAVE_AGAIN}.")
-    rows = {stage: _rows(members[_name(stage)], description["metrics"][stage]) for stage in stages}
-    for stage in stages:
-        _check_maps(rows[stage])
-    rows |= {stage: _rows(members[_name(stage)], METRICS["ordinary"]) for stage in others}
-    missing = [truth for truth in description["truths"] if truth not in rows["ordinary"]]
+    metrics, truths = _description(members)
+    rows = {stage: _rows(members, stage, names) for stage, names in metrics.items()}
+    missing = [truth for truth in truths if truth not in rows["ordinary"]]
     if missing:
         raise StudyFileError(f"This study's rows lack the truth {missing[0]!r}: {_SAVE_AGAIN}.")
-    samples = _table(members.get(_SAMPLES, b""), {"network": str, "kind": str, "left_out": str, "band": str})
-    return StudyResults(samples, rows, description["metrics"], tuple(description["truths"]))
+    kinds = set(rows["ordinary"]["kind"])
+    if len(kinds) > 1 and not kinds <= set(KINDS):
+        raise StudyFileError(f"This study has kinds of samples that are unknown here: {_SAVE_AGAIN}.")
+    for stage, table in rows.items():
+        _check_maps(stage, table, set(rows["ordinary"]["network"]))
+    for stage in (stage for stage in _OTHER_MAPS if _name(stage) in members):
+        rows[stage] = _rows(members, stage, METRICS["ordinary"])
+        if REFINED not in set(rows[stage]["map"]):
+            raise StudyFileError(f"This study's stage {stage} lacks RefineCAM: {_SAVE_AGAIN}.")
+    return StudyResults(_samples(members), rows, metrics, truths)
 
 
 def _members(data: bytes) -> dict[str, bytes]:
@@ -91,6 +102,9 @@ def _members(data: bytes) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             for entry in archive.infolist()[:20]:
+                if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    # zipfile would inflate more of these than is read.
+                    raise StudyFileError(f"This study was packed again: {_SAVE_AGAIN}.")
                 with archive.open(entry) as stream:
                     content = stream.read(left + 1)
                 left -= len(content)
@@ -105,50 +119,82 @@ def _members(data: bytes) -> dict[str, bytes]:
     return members
 
 
-def _description(members: Mapping[str, bytes]) -> dict[str, Any]:
-    """What the study was made with, checked."""
+def _description(members: Mapping[str, bytes]) -> tuple[dict[str, list[str]], tuple[str, ...]]:
+    """The metrics of each stage whose rows are in the file, and the truths."""
     try:
         found = json.loads(members[_DESCRIPTION])
-        known = found["format"] == FORMAT
-        version = found["version"]
+        known, version = found["format"] == FORMAT, found["version"]
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise StudyFileError("This zip file isn't a camviz study: choose another file.") from error
     if not known or version != _FORMAT_VERSION:
         raise StudyFileError(f"This study has the format {version!r}, which this version of camviz does not read.")
     try:
-        unknown = [truth for truth in found["truths"] if truth not in TRUTHS]
-        unknown += [stage for stage in found["metrics"] if stage not in (*METRICS, "road")]
-        unknown += [name for names in found["metrics"].values() for name in names if name not in SCORES]
-        some = bool(found["truths"]) and bool(found["metrics"])
+        truths, stages = list(found["truths"]), {stage: list(names) for stage, names in found["metrics"].items()}
+        names = [name for each in stages.values() for name in each]
+        unknown = [each for each in truths if each not in TRUTHS] + [each for each in stages if each not in _STAGES]
+        unknown += [each for each in names if each not in SCORES]
     except (KeyError, TypeError, AttributeError) as error:
         raise StudyFileError(f"This study's description is damaged: {_SAVE_AGAIN}.") from error
-    if unknown or not some:
+    if unknown or not truths or not names or len(set(names)) < len(names):
         raise StudyFileError(f"This study's description names {unknown[:1]}, unknown here: {_SAVE_AGAIN}.")
-    return found
+    present = {stage: names for stage, names in stages.items() if names and _name(stage) in members}
+    if "ordinary" not in present:
+        raise StudyFileError(f"This study has no rows of the stage ordinary: {_SAVE_AGAIN}.")
+    return present, tuple(truths)
 
 
-def _rows(data: bytes, metrics: Sequence[str]) -> pd.DataFrame:
-    table = _table(data, _KEYS)
+def _rows(members: Mapping[str, bytes], stage: str, metrics: Sequence[str]) -> pd.DataFrame:
+    """A stage's rows: its keys, and the columns of known scores."""
+    wanted = {*_KEYS, *metrics, *TRUTHS, *EXACT}
+    table = _table(members[_name(stage)], _KEYS, wanted)
     missing = [name for name in _KEYS if name not in table]
+    missing += [name for name in metrics if name not in table and stage not in _OTHER_MAPS]
     if missing or table.empty:
         raise StudyFileError(f"This study's rows lack {missing[:1] or 'everything'}: {_SAVE_AGAIN}.")
-    values = [name for name in table if name in {*metrics, *TRUTHS, *EXACT}]
-    if not all(pd.api.types.is_numeric_dtype(table[name]) for name in values):
+    if table[list(_KEYS)].isna().any(axis=None):
+        raise StudyFileError(f"This study has rows without a name: {_SAVE_AGAIN}.")
+    values = table[[name for name in table if name not in _KEYS]]
+    if not all(pd.api.types.is_numeric_dtype(kind) for kind in values.dtypes) or np.isinf(values.to_numpy(float)).any():
         raise StudyFileError(f"This study's rows hold scores that are no numbers: {_SAVE_AGAIN}.")
-    if table.duplicated(["network", "kind", "picture", "map", "equal_area"]).any():
+    if table.duplicated(list(_KEYS)).any():
         raise StudyFileError(f"This study has two rows for the same map: {_SAVE_AGAIN}.")
-    return table[[*_KEYS, *values]]
+    if table["equal_area"].nunique() < 2 and stage not in AS_THEY_ARE:
+        raise StudyFileError(f"This study lacks the maps at equal area or those as they are: {_SAVE_AGAIN}.")
+    return table
 
 
-def _check_maps(table: pd.DataFrame) -> None:
-    methods = set(table["map"].str.partition(", ")[0])
-    if not methods <= set(METHODS):
-        raise StudyFileError(f"This study has maps of {min(methods - set(METHODS))!r}, a method unknown here.")
+def _check_maps(stage: str, table: pd.DataFrame, networks: set[str]) -> None:
+    """Refuse unknown methods and networks, and more of anything than a study has."""
+    unknown = sorted(set(table["map"].str.partition(", ")[0]) - set(METHODS))
+    if unknown:
+        raise StudyFileError(f"This study has maps of {unknown[0][:60]!r}, a method unknown here.")
+    odd = [name for name in set(table["network"]) if not _NETWORK.fullmatch(name) or name in _RESERVED]
+    if odd or not set(table["network"]) <= networks:
+        raise StudyFileError(f"This study's stage {stage} has networks with impossible names: {_SAVE_AGAIN}.")
+    pictures = table.groupby(["network", "kind"])["picture"].nunique().max()
+    if table["map"].nunique() > _MOST_MAPS or len(networks) > _MOST_NETWORKS or pictures > _MOST_PICTURES:
+        raise StudyFileError(
+            f"A study has at most {_MOST_MAPS} maps of each of {_MOST_PICTURES:,} pictures, and {_MOST_NETWORKS} "
+            "networks: this one has more."
+        )
 
 
-def _table(data: bytes, types: Mapping[str, Any]) -> pd.DataFrame:
+def _samples(members: Mapping[str, bytes]) -> pd.DataFrame:
+    """The samples; without sizes if they are not whole."""
+    table = _table(members.get(_SAMPLES, b""), dict.fromkeys(_SAMPLE_TEXTS, str), {*_SAMPLE_TEXTS, "picture"})
+    if not {"network", "kind", "picture", "band"} <= set(table.columns):
+        return table.drop(columns="band", errors="ignore")
+    return table
+
+
+def _table(data: bytes, types: Mapping[str, Any], wanted: set[str]) -> pd.DataFrame:
+    """The wanted columns of a table."""
+    if data.partition(b"\n")[0].count(b",") > _MOST_COLUMNS:
+        raise StudyFileError(f"This study's tables have more than {_MOST_COLUMNS} columns: {_SAVE_AGAIN}.")
     try:
-        return pd.read_csv(io.BytesIO(data), dtype=dict(types), keep_default_na=False, na_values=[""])
+        return pd.read_csv(
+            io.BytesIO(data), dtype=dict(types), usecols=wanted.__contains__, keep_default_na=False, na_values=[""]
+        )
     except pd.errors.EmptyDataError:
         return pd.DataFrame()
     except Exception as error:

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from camviz.metrics.arcc import harmonic_mean
@@ -62,6 +64,8 @@ class StudyResults:
     rows: Mapping[str, pd.DataFrame] = field(repr=False)
     metrics: Mapping[str, Sequence[str]] = field(default_factory=lambda: METRICS)
     truths: tuple[str, ...] = TRUTHS
+    # What was made of these results; it goes with them.
+    remembered: LRUCache[Any, Any] = field(default_factory=lambda: LRUCache(64), repr=False)
 
     def stage_of(self, metric: str) -> str:
         """The stage that measures a metric."""

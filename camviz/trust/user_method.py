@@ -39,7 +39,7 @@ class UserMethod:
     Attributes:
         name: its name in tables.
         file: its file.
-        sha256: the SHA-256 of the file's content, in hexadecimal digits.
+        sha256: the SHA-256 of the file's content and of the modules beside it that it imports, in hexadecimal digits.
         explain: (module, x, target, layers) -> maps. x is float (B, 3, H, W), normalised, target long (B,), and layers
             are the network's layers from the finest to the deepest. Maps are real numbers (B, h, w) of any grid and
             scale.
@@ -97,6 +97,7 @@ def load_method(file: Path, content: bytes, name: str | None = None) -> UserMeth
     sys.modules[_MODULE] = module  # where a dataclass looks up its annotations
     if (folder := str(file.resolve().parent)) not in sys.path:
         sys.path.insert(0, folder)
+    before = set(sys.modules)
     try:
         exec(code, vars(module))  # noqa: S102 - running the user's file is what was asked for
     except (Exception, SystemExit) as error:
@@ -107,7 +108,17 @@ def load_method(file: Path, content: bytes, name: str | None = None) -> UserMeth
             f"{file.name} has no function {_FUNCTION}: write explain(module, x, target, layers), which returns maps "
             "(B, h, w)."
         )
-    return UserMethod(plain(name or file.stem), file, hashlib.sha256(content).hexdigest(), explain)
+    return UserMethod(plain(name or file.stem), file, _digest(content, file.resolve().parent, before), explain)
+
+
+def _digest(content: bytes, folder: Path, before: set[str]) -> str:
+    """The SHA-256 of a file's content and of the modules beside it that it has imported."""
+    imported = [module for name, module in sys.modules.items() if name not in before]
+    files = {Path(found).resolve() for module in imported if (found := getattr(module, "__file__", None))}
+    digest = hashlib.sha256(content)
+    for beside in sorted(each for each in files if each.parent == folder and each.is_file()):
+        digest.update(beside.read_bytes())
+    return digest.hexdigest()
 
 
 def _are_maps(found: object, count: int) -> bool:

@@ -68,6 +68,10 @@ class SessionKey(Generic[Value]):
         value: Value | None = st.session_state.pop(self.name, None)
         return value
 
+    def forget(self) -> None:
+        """Remove the value, if there is one: for callbacks."""
+        self.pop()
+
     def is_set(self) -> bool:
         """Whether there is a value."""
         return self.name in st.session_state
@@ -310,6 +314,14 @@ TRUST_METHODS: SessionKey[list[str]] = SessionKey("trust_methods")
 TRUST_STEPS: SessionKey[list[str]] = SessionKey("trust_steps")
 # How often the user deleted the uploads: a new number makes new, empty upload widgets.
 TRUST_TIMES_FORGOTTEN: SessionKey[int] = SessionKey("trust_times_forgotten")
+# The ids of the mosaics that were made of uploads.
+TRUST_MOSAICS: SessionKey[set[str]] = SessionKey("trust_mosaics")
+# Whether the link's pictures were uploaded, and are not here yet.
+TRUST_LINK_UPLOADS: SessionKey[bool] = SessionKey("trust_link_uploads")
+# The metric that a link looks at, until it has been measured.
+TRUST_LINK_METRIC: SessionKey[str] = SessionKey("trust_link_metric")
+# The last results of one's own evaluation, with the run's key and the number of pieces done.
+TRUST_RESULTS: SessionKey[tuple[Hashable, int, StudyResults]] = SessionKey("trust_results")
 # The running evaluation, by its key, and when it started, with the number of pieces done by then.
 TRUST_RUNNING: SessionKey[Hashable] = SessionKey("trust_running")
 TRUST_BEGUN: SessionKey[tuple[float, int]] = SessionKey("trust_begun")

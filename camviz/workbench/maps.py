@@ -86,8 +86,9 @@ def floor(of: Explained) -> float:
     """The class's probability with nothing left of the picture: for the mean colour, 0 in normalised units."""
 
     def compute() -> NDArray[np.float32]:
+        nothing = torch.zeros_like(_input(of))
         with of.host.working(), torch.inference_mode():
-            return _probabilities(run_network(of.net.module, torch.zeros_like(_input(of))))
+            return _probabilities(run_network(of.net.module, nothing))
 
     key = Key(Kind.FLOOR, network=network_key(of.net))
     return float(of.host.kept(key, compute)[of.target])

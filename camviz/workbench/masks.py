@@ -120,7 +120,11 @@ def _array_of(data: bytes) -> NDArray[Any]:
             names = archive.namelist()
             if len(names) != 1:
                 raise MaskError(f"This NPZ file holds {len(names)} arrays: a mask's holds one.")
-            size = archive.getinfo(names[0]).file_size
+            entry = archive.getinfo(names[0])
+            size = entry.file_size
+            # Of other kinds, zipfile would inflate more than is read.
+            if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise MaskError("This NPZ file is packed in a way that NumPy does not use: save it again.")
             if size > _MOST:
                 raise MaskError(f"This array has {size:,} bytes and the limit is {_MOST:,}: save it as bool.")
             with archive.open(names[0]) as stream:

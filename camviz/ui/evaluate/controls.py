@@ -13,6 +13,7 @@ from camviz.ui.links.link_format import ALL_SIZES, AREAS, SOURCES
 from camviz.ui.session import (
     TRUST_AREA,
     TRUST_BLIND,
+    TRUST_LINK_METRIC,
     TRUST_METRIC,
     TRUST_NETWORK,
     TRUST_SAMPLES,
@@ -98,12 +99,16 @@ def choose_metric(study: Study, shown: Shown) -> str:
     """Ask which metric is looked at closely."""
     names = list(map(str, metrics_table(study.results, shown).index))
     defined = (name for name in _FIRST_METRICS if name in names and len(maps_table(study.results, shown, name)))
+    if (linked := TRUST_LINK_METRIC.get()) in names:
+        TRUST_METRIC.set(linked)
+        TRUST_LINK_METRIC.pop()
     settle(TRUST_METRIC, names, next(defined, None))
     return st.selectbox(
         "Metric looked at",
         names,
         format_func=metric_title,
         key=TRUST_METRIC.name,
+        on_change=TRUST_LINK_METRIC.forget,
         persist_state="session",
         help="Its hits and misses are shown as pictures, and every map as a dot.",
     )

@@ -16,7 +16,7 @@ from camviz.trust.evaluation import BLIND
 from camviz.trust.study_results import StudyResults
 from camviz.ui.evaluate.pictures import link_html, map_title, picture_html
 from camviz.ui.evaluate.study import Gallery, Shown, Study, maps_table
-from camviz.ui.robustness.charts import COLOURS
+from camviz.ui.robustness.charts import colours
 
 _DOTS = 60  # pictures whose maps are dots
 
@@ -31,7 +31,7 @@ def dots_rows(results: StudyResults, shown: Shown, metric: str, network: str) ->
 def dots_figure(rows: pd.DataFrame, shown: Shown, metric: str) -> go.Figure:
     """Every map as a dot: the metric against the truth; blind guesses are rings."""
     chart, methods = go.Figure(), rows["map"].str.partition(", ")[0]
-    for colour, method in zip(COLOURS, methods.unique(), strict=False):
+    for method, colour in colours(list(methods.unique())).items():
         part = rows[methods == method]
         chart.add_scatter(
             x=part[shown.truth],

@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from camviz.metrics import SCORES
+from camviz.results.exports import as_safe_csv
 from camviz.trust.ordering import MARGIN
 from camviz.trust.sealed_study import DIGEST, PROTOCOL, VERSION
 from camviz.trust.study_figure import metrics_figure
@@ -29,7 +30,7 @@ def offer_study(place: DeltaGenerator, study: Study, shown: Shown) -> None:
         st.caption("The table of metrics as it is shown; and every map of the study, as it is and at equal area.")
         _offer("Figure, PDF", lambda: figure(study, shown), "camviz-metrics.pdf", _PDF)
         _offer("Metrics, CSV", lambda: shown_csv(results, shown), "camviz-metrics.csv", _CSV)
-        _offer("Every map, CSV", lambda: every_map(results).to_csv(index=False), "camviz-maps.csv", _CSV)
+        _offer("Every map, CSV", lambda: as_safe_csv(every_map(results)), "camviz-maps.csv", _CSV)
         _offer("Every map, Parquet", lambda: _parquet(every_map(results)), "camviz-maps.parquet", _PARQUET)
         _offer("Study file", lambda: pack(results, sealed=sealed), "study.camviz-study.zip", _ZIP)
         st.caption("A study file opens again on this page, under *A file*. It holds numbers, not pictures.")
@@ -61,7 +62,9 @@ def shown_csv(results: StudyResults, shown: Shown) -> str:
     table = metrics_table(results, shown)
     titles = [SCORES[str(name)].title for name in table.index]
     said = {"samples": shown.samples, "equal_area": shown.equal_area, "truth": shown.truth, "sizes": shown.size}
-    return table.assign(title=titles, **said, blind_guesses=shown.blind).rename_axis("metric").to_csv()
+    return as_safe_csv(
+        table.assign(title=titles, **said, blind_guesses=shown.blind).rename_axis("metric").reset_index()
+    )
 
 
 def every_map(results: StudyResults) -> pd.DataFrame:

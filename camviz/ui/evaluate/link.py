@@ -14,6 +14,8 @@ from camviz.ui.session import (
     TRUST_AREA,
     TRUST_BLIND,
     TRUST_COUNT,
+    TRUST_LINK_METRIC,
+    TRUST_LINK_UPLOADS,
     TRUST_METHODS,
     TRUST_METRIC,
     TRUST_NETWORK,
@@ -55,14 +57,19 @@ class Link:
 
     place: DeltaGenerator
 
-    def keep(self, where: DeltaGenerator) -> None:
-        """Write the choices into the address, offer it to copy, and list the link's invalid parts."""
+    def keep(self, where: DeltaGenerator, uploads: bool = False) -> None:
+        """Write the choices into the address, offer it to copy, and list the link's invalid parts.
+
+        Args:
+            where: where to offer it.
+            uploads: whether the pictures are the user's own, which a link does not hold.
+        """
         own = TRUST_SOURCE.get() == "own"
         chosen: dict[str, Any] = {name: key.get() for name, key in (_CONTROLS | (_OWN if own else {})).items()}
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()
         }
-        now = Evaluated(**values, model=MODEL.get() if own else None)
+        now = Evaluated(**values, model=MODEL.get() if own else None, uploads=uploads or None)
         tell(self.place, now)
         keep(now, _PAGE, where)
 
@@ -73,5 +80,9 @@ def open_link() -> Link:
     if linked is not None:
         set_controls(linked, _CONTROLS | _OWN)
         if linked.model is not None:
-            model_and_method.settle_model(linked.pictures != "masks", linked.model)
+            model_and_method.settle_model(linked.pictures != "masks", linked.model, whatever=True)
+        if linked.uploads:
+            TRUST_LINK_UPLOADS.set(True)
+        if linked.metric is not None:
+            TRUST_LINK_METRIC.set(linked.metric)
     return Link(place_of_notices())

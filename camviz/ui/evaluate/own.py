@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import streamlit as st
@@ -29,8 +31,11 @@ from camviz.ui.server.streamlit_internals import DeltaGenerator, UploadedFile
 from camviz.ui.session import (
     TRUST_BEGUN,
     TRUST_COUNT,
+    TRUST_LINK_UPLOADS,
     TRUST_METHODS,
+    TRUST_MOSAICS,
     TRUST_PICTURES,
+    TRUST_RESULTS,
     TRUST_RUNNING,
     TRUST_STEPS,
     TRUST_TIMES_FORGOTTEN,
@@ -97,6 +102,13 @@ def choose_pictures() -> Wanted:
         return Wanted(kind, count, (), ())
     pictures = tuple(_read(_upload("pictures", "A folder of pictures" if kind == "mosaics" else "Pictures", kind)))
     masks = tuple(_upload("masks", "Masks", kind)) if kind == "masks" else ()
+    if pictures:
+        TRUST_LINK_UPLOADS.pop()
+    elif TRUST_LINK_UPLOADS.get():
+        st.info(
+            "This link was made with uploaded pictures. Uploads are not kept here: upload them again.",
+            icon=":material/upload_file:",
+        )
     if pictures or masks:
         st.caption("Your files stay in this server's memory. They are not written to disk or shared.")
         st.button("Forget my files", icon=":material/delete:", on_click=_forget, args=(pictures,), width="stretch")
@@ -128,8 +140,9 @@ def _read(uploads: Sequence[UploadedFile]) -> Iterator[Picture]:
 
 
 def _forget(pictures: Sequence[Picture]) -> None:
-    for picture in pictures:
-        forget(shared_host(), picture.id)
+    for picture_id in {picture.id for picture in pictures} | (TRUST_MOSAICS.pop() or set()):
+        forget(shared_host(), picture_id)
+    TRUST_RESULTS.pop()
     TRUST_TIMES_FORGOTTEN.set(TRUST_TIMES_FORGOTTEN.get(0) + 1)
     st.toast("Your files and everything computed from them are deleted.", icon=":material/delete:")
 
@@ -216,22 +229,34 @@ def _shapes(wanted: Wanted, net: Net, fit: Fit) -> list[Case]:  # noqa: ARG001  
 
 def _masked(wanted: Wanted, net: Net, fit: Fit) -> list[Case]:
     """The pictures with a mask of the same name; what is wrong with the others is said."""
-    masks = {stem(mask.name): mask for mask in wanted.masks}
+    counts = Counter(stem(picture.title) for picture in wanted.pictures)
+    masks = {name: list(same) for name, same in groupby(sorted(wanted.masks, key=_stem), _stem)}
     cases = []
-    for picture in wanted.pictures:
-        mask, of = masks.pop(stem(picture.title), None), SeenPicture(shared_host(), picture, net, fit)
-        if mask is None:
-            _say(picture.title, f"It has no mask. Upload {stem(picture.title)}.png or {stem(picture.title)}.npz.")
+    for picture in wanted.pictures[:MOST_CASES]:
+        name, of = stem(picture.title), SeenPicture(shared_host(), picture, net, fit)
+        found = masks.pop(name, [])
+        if counts[name] > 1 or len(found) > 1:
+            _say(
+                picture.title, "More than one picture or mask has this name: rename them so that each pair has its own."
+            )
             continue
+        if not found:
+            _say(picture.title, f"It has no mask. Upload {as_text(name)}.png or {as_text(name)}.npz.")
+            continue
+        (mask,) = found
         try:
             cases.append(Case(of, seen_mask(of, mask.getvalue(), mask.name)))
         except MaskError as error:
-            _say(mask.name, str(error))
-    for mask in masks.values():
+            _say(mask.name, as_text(str(error)))
+    for mask in (mask for same in masks.values() for mask in same if not counts[_stem(mask)]):
         _say(mask.name, "No picture has this name. Rename one of the two so that both are named alike.")
     if not wanted.pictures:
         st.info("Upload pictures, and a mask for each of the same name.", icon=":material/upload_file:")
     return cases
+
+
+def _stem(upload: UploadedFile) -> str:
+    return stem(upload.name)
 
 
 def _say(name: str, problem: str) -> None:
@@ -239,7 +264,7 @@ def _say(name: str, problem: str) -> None:
 
 
 def _mosaics(wanted: Wanted, net: Net, fit: Fit) -> list[Case]:
-    pool = [SeenPicture(shared_host(), picture, net, fit) for picture in wanted.pictures or _pool(net)]
+    pool = [SeenPicture(shared_host(), picture, net, fit) for picture in wanted.pictures[:MOST_CASES] or _pool(net)]
     with st.spinner("Which pictures does the network recognise?", show_time=True):
         likely = [(of, predict(of)) for of in pool]
     sure = [(of, int(found.argmax())) for of, found in likely if found.max() >= SURE]
@@ -258,7 +283,10 @@ def _mosaics(wanted: Wanted, net: Net, fit: Fit) -> list[Case]:
             icon=":material/checklist:",
         )
         return []
-    return [_mosaic_case(group, number, net) for number, group in enumerate(groups)]
+    cases = [_mosaic_case(group, number, net) for number, group in enumerate(groups)]
+    if wanted.pictures:
+        TRUST_MOSAICS.set(TRUST_MOSAICS.get(set()) | {case.seen.picture.id for case in cases})
+    return cases
 
 
 def _pool(net: Net) -> list[Picture]:

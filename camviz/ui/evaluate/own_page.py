@@ -9,6 +9,7 @@ import streamlit as st
 
 from camviz.html.words import counted
 from camviz.trust.run import EvaluationRun
+from camviz.trust.study_results import StudyResults
 from camviz.ui.evaluate import own, view
 from camviz.ui.evaluate.link import Link
 from camviz.ui.evaluate.pictures import RunGallery
@@ -17,6 +18,7 @@ from camviz.ui.page_frame import require_net
 from camviz.ui.panels.run_bar import show_run_bar
 from camviz.ui.server.full_memory import gpu_memory
 from camviz.ui.server.streamlit_internals import DeltaGenerator, Slot
+from camviz.ui.session import TRUST_RESULTS
 from camviz.ui.sidebar import model_and_method
 from camviz.ui.sidebar.picture import choose_fit
 from camviz.workbench.maps import is_predicted, view_uri
@@ -30,12 +32,14 @@ def show_own(main: DeltaGenerator, choices: DeltaGenerator, foot: DeltaGenerator
         wanted = own.choose_pictures()
         fit = "squeeze" if wanted.synthetic else choose_fit(None)
         info = model_and_method.choose_model(wanted.synthetic)
-    net = require_net(link.place, info, lambda: link.keep(foot))
+    own_files = bool(wanted.pictures)
+    net = require_net(link.place, info, lambda: link.keep(foot, own_files))
     with gpu_memory(net):
         notices = main.container()
         with choices:
             run = own.choose_run(wanted, net, fit, notices)
         if run is None:
+            link.keep(foot, own_files)
             return
         with main:
             bar, shown = Slot(st.container()), st.container()
@@ -43,14 +47,25 @@ def show_own(main: DeltaGenerator, choices: DeltaGenerator, foot: DeltaGenerator
             go_on = show_run_bar(own.work_of(run), own.KEYS)
             if left_out := _left_out_html(run):
                 st.html(left_out)
-        results = run.results()
+        results = _results(run)
         if results.rows and (own.KEYS.has_begun() or run.done == run.total):
             view.show_study(Study(results, lambda _: RunGallery(run)), shown, choices, foot)
         else:
             shown.html(_pictures_html(run))
         if go_on:
-            link.keep(foot)  # the next slice ends this run of the page
+            link.keep(foot, own_files)  # the next slice ends this run of the page
             go_on()
+    link.keep(foot, own_files)
+
+
+def _results(run: EvaluationRun) -> StudyResults:
+    """The results so far; those of the last run of the page, if nothing has been measured since."""
+    last = TRUST_RESULTS.get()
+    if last is not None and last[:2] == (run.key, run.done):
+        return last[2]
+    results = run.results()
+    TRUST_RESULTS.set((run.key, run.done, results))
+    return results
 
 
 def _pictures_html(run: EvaluationRun) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Protocol
+from functools import lru_cache, partial, wraps
+from typing import Any, Protocol, TypeVar, cast
 
 import pandas as pd
+from cachetools import cached
 
 from camviz.metrics import SCORES
 from camviz.models import list_models
@@ -86,8 +88,22 @@ def shipped() -> StudyResults:
     return load(SHIPPED)
 
 
-# As many tables as one visitor looks at in a while; most look at the shipped study.
-@lru_cache(maxsize=64)
+F = TypeVar("F", bound=Callable[..., Any])
+_LOCK = threading.Lock()
+
+
+def _remembered(function: F) -> F:
+    """Keep what a function makes of results with them, as long as they live."""
+
+    @wraps(function)
+    def wrapped(results: StudyResults, *args: object) -> object:
+        compute = cached(results.remembered, lambda *key: (function.__name__, *key), _LOCK)
+        return compute(partial(function, results))(*args)
+
+    return cast(F, wrapped)
+
+
+@_remembered
 def metrics_table(results: StudyResults, shown: Shown) -> pd.DataFrame:
     """`trust_of_metrics` of what is shown."""
     return trust_of_metrics(
@@ -110,7 +126,7 @@ def chosen(results: StudyResults, shown: Shown, rows: pd.DataFrame) -> pd.DataFr
     return rows
 
 
-@lru_cache(maxsize=64)
+@_remembered
 def maps_table(results: StudyResults, shown: Shown, metric: str) -> pd.DataFrame:
     """A row for each map where both are defined: "network", "picture", "map", the truth and the metric."""
     columns = list(dict.fromkeys(["network", "picture", "map", shown.truth, metric]))
@@ -142,7 +158,7 @@ def metric_rows(results: StudyResults, shown: Shown) -> tuple[dict[str, Interval
     return rows, dots
 
 
-@lru_cache(maxsize=64)
+@_remembered
 def examples(results: StudyResults, shown: Shown, metric: str, count: int) -> tuple[list[Example], list[Example]]:
     """The pairs that the metric orders rightly and wrongly and whose truths differ most, each of another picture."""
     right: list[Example] = []

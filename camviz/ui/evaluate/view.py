@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from html import escape
 
@@ -38,18 +39,17 @@ def verdict_html(study: Study, shown: Shown) -> str:
     table = found["pair_accuracy"]
     # No winner from a few pictures, as long as other metrics were measured on more.
     best = str(found[found["pictures"] >= min(LEAST_FOR_WINNER, found["pictures"].max())].index[0])
-    others = [
-        f"{_named(name)} {_percent(table[name])}"
-        for name in ("faithfulness", "arcc", _TO_BEAT)
-        if name != best and name in table
-    ]
     numbers = counts(study.results, shown)
-    across = counted(len(numbers), "network")
+    on = f"On {counted(int(numbers.sum()), 'picture')} with {counted(len(numbers), 'network')}"
+    if math.isnan(table[best]):
+        words = f"{on}, no two maps of a picture fit its mask differently enough yet."
+        return f'<p class="cv-lead cv-verdict">{words}</p>'
+    compared = [name for name in ("faithfulness", "arcc", _TO_BEAT) if name != best and name in table]
+    others = "".join(f", {_named(name)} {_percent(table[name])}" for name in compared if not math.isnan(table[name]))
     few = " That is too few to name a winner." if numbers.min() < LEAST_FOR_WINNER else ""
     growing = " The study is still growing: its protocol asks for more pictures." if _is_growing(study, shown) else ""
     return (
-        f'<p class="cv-lead cv-verdict">On {counted(int(numbers.sum()), "picture")} with {across}, '
-        f"<b>{_named(best)}</b> gets <b>{_percent(table[best])}</b> right, {', '.join(others[:-1])} and {others[-1]}."
+        f'<p class="cv-lead cv-verdict">{on}, <b>{_named(best)}</b> gets <b>{_percent(table[best])}</b> right{others}.'
         f"{few}{growing}</p>"
     )
 

@@ -234,6 +234,7 @@ class Evaluated(PageState):
     source: str | None = _field("study", _one_of(lambda: SOURCES))
     pictures: str | None = _field("pictures", _one_of(lambda: OWN_PICTURES))
     count: int | None = _field("count", _count(1, MOST_CASES))
+    uploads: bool | None = _field("uploads", _switch, _switched)
     fit: str | None = _field("fit", _one_of(lambda: get_args(Fit)))
     model: str | None = _field("model", _model)
     methods: tuple[str, ...] | None = _field("methods", _each(_method), _joined)

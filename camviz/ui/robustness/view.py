@@ -12,7 +12,7 @@ from camviz.html.interval_chart import intervals_html
 from camviz.html.words import MEASURES, ROBUSTNESS_STEPS
 from camviz.noise import KINDS
 from camviz.noise.rank_overlap import chance
-from camviz.results.exports import as_cell
+from camviz.results.exports import as_safe_csv
 from camviz.statistics import Interval, bootstrap, compare, in_words
 from camviz.study import per_image
 from camviz.ui.choose_one import choose_one
@@ -130,18 +130,16 @@ def _show_numbers(table: pd.DataFrame, values: pd.DataFrame) -> None:
         },
     )
     copies, pictures = st.columns(2)
-    copies.download_button("Every copy, CSV", _csv(table), "camviz-robustness-copies.csv", "text/csv", width="stretch")
+    copies.download_button(
+        "Every copy, CSV", as_safe_csv(table), "camviz-robustness-copies.csv", "text/csv", width="stretch"
+    )
     pictures.download_button(
         "By picture, CSV",
-        _csv(values.reset_index()),
+        as_safe_csv(values.reset_index()),
         "camviz-robustness-pictures.csv",
         "text/csv",
         width="stretch",
     )
-
-
-def _csv(table: pd.DataFrame) -> str:
-    return table.map(lambda cell: as_cell(cell) if isinstance(cell, str) else cell).to_csv(index=False)
 
 
 def _number(title: str, form: str, hint: str, width: int = 46) -> ColumnConfig:
