@@ -144,9 +144,9 @@ def test_tables_hold_no_formula():
     """A sweep's tables of pictures whose names begin like one."""
     import pandas as pd
 
-    from camviz.ui.robustness.view import _csv
+    from camviz.results.exports import as_safe_csv
 
     table = pd.DataFrame({"image": ["=1+1", "+a", "-b", "@c", "fine"], "overlap": [-0.5, 1.0, 0.0, 2.0, 3.0]})
-    rows = list(csv.reader(io.StringIO(_csv(table))))
+    rows = list(csv.reader(io.StringIO(as_safe_csv(table))))
     assert [row[0] for row in rows] == ["image", "'=1+1", "'+a", "'-b", "'@c", "fine"]
     assert rows[1][1] == "-0.5"
