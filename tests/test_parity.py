@@ -1,6 +1,6 @@
 """Agreement with grad-cam 1.5.7 on real photographs: maps, RefineCAM, coherency, complexity, ROAD and ARCC.
 
-Where torchcam 0.5.0 is installed, its RefineCAM is held against the reading "torch-cam", too.
+The reading "torch-cam" of RefineCAM is compared with torchcam 0.5.0.
 
 grad-cam adds 1e-7 where it divides by a map's maximum. On the untrained networks many raw maps are below 1e-4,
 where that alone costs 1e-3, so their logits are multiplied by 1000 for both sides: then one tolerance serves
@@ -33,6 +33,7 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget, 
 from pytorch_grad_cam.utils.svd_on_activations import get_2d_projection
 from small_networks import seeded
 from torch import nn
+from torchcam import methods
 
 import camviz
 from camviz.methods import cam_with_notes
@@ -164,7 +165,6 @@ def test_merging_as_grad_cam_does(kind):
 
 def test_refinecam_of_torch_cam(subject, inputs):
     """With LayerCAM, whose weights are the same there; its Grad-CAM++ divides by another sum."""
-    methods = pytest.importorskip("torchcam.methods")
     module, layers, targets, side = subject
     x = inputs("chelsea", "coffee", side=side)
     raw = camviz.raw_maps(camviz.capture(module, x, targets, layers), "layercam")

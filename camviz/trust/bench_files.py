@@ -14,6 +14,7 @@ from camviz.results.exports import as_cell
 from camviz.results.figure import WIDTH, as_pdf, cut, paper_style
 from camviz.statistics import Interval
 from camviz.trust.bench import COLUMNS, FIT, Bench, Column, Row
+from camviz.trust.study_figure import MARKS, draw_row
 
 FILES = ("bench.csv", "bench.tex", "bench.pdf")
 _CHART = tuple(column for column in COLUMNS if column.name in (FIT.name, "faithfulness", "arcc"))
@@ -27,7 +28,7 @@ _LATEX = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
 }
-_OWN, _OTHERS, _RING = "#b2182b", "#222222", "#888888"
+_OWN, _OTHERS = "#b2182b", "#222222"
 _TEXT, _SMALL = 7, 5.5  # points
 _ROW, _ABOVE, _BELOW, _LEFT, _GAP, _EDGE = 0.2, 0.5, 0.75, 1.45, 0.2, 0.06  # inches
 _NAME = 26  # characters of a row's title in the chart
@@ -141,8 +142,7 @@ def _drawn(bench: Bench) -> Figure:
         _panel(axes, bench, column, named=number == 0)
     head = f"{cut(bench.method, 2 * _NAME)} on {bench.pictures} pictures of each network"
     drawn.text(_EDGE / WIDTH, 1 - _EDGE / height, head, fontsize=_TEXT + 1, va="top", weight="bold")
-    words = "Dot: mean over networks; whisker: 95 % interval over pictures; ring: one network."
-    foot = "\n".join((words, *_provenance(bench)))
+    foot = "\n".join((MARKS, *_provenance(bench)))
     drawn.text(_EDGE / WIDTH, _EDGE / height, foot, fontsize=_SMALL, va="bottom")
     return drawn
 
@@ -150,12 +150,8 @@ def _drawn(bench: Bench) -> Figure:
 def _panel(axes: Axes, bench: Bench, column: Column, named: bool) -> None:
     """One score of every map, the first map on top."""
     for place, row in enumerate(bench.rows):
-        mean, colour = row.means[column.key], _OTHERS if place else _OWN
-        axes.plot((mean.low, mean.high), (place, place), color=colour, linewidth=1)
-        rings = list(row.networks[column.key].values())
-        ring = {"markersize": 3, "markerfacecolor": "none", "markeredgewidth": 0.5, "color": _RING}
-        axes.plot(rings, [place] * len(rings), "o", **ring)
-        axes.plot(mean.value, place, "o", markersize=4, color=colour)
+        networks = list(row.networks[column.key].values())
+        draw_row(axes, place, row.means[column.key], networks, _OTHERS if place else _OWN)
     axes.margins(x=0.08)
     axes.set_ylim(len(bench.rows) - 0.5, -0.5)
     axes.set_yticks(range(len(bench.rows)), [cut(row.title, _NAME) for row in bench.rows] if named else [])

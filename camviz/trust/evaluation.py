@@ -103,20 +103,49 @@ def evaluate(
     recipes = default_recipes(net) if recipes is None else recipes
     names = list(DEFAULT_SCORES if scores is None else scores)
     _check(names)
-    rows: list[dict[str, object]] = []
+
+    def rows_of(x: Tensor, mask: Tensor, logits: Tensor) -> Rows:
+        return _rows(net, x, mask, logits, recipes, names, seed, same_area)
+
+    rows, left_out = rows_of_cases(net, cases, rows_of, fit, progress)
+    columns = ["network", "picture", "map", "method", "layers", "rule", "probability", *_with_masks(names)]
+    table = pd.DataFrame(rows, columns=columns)
+    return Evaluation(table, trust(table, names, seed=seed), left_out)
+
+
+Rows = list[dict[str, object]]
+
+
+def rows_of_cases(
+    net: Net,
+    cases: Sequence[Case],
+    rows_of: Callable[[Tensor, Tensor, Tensor], Rows],
+    fit: Fit,
+    progress: Progress | None,
+) -> tuple[Rows, list[tuple[int, str]]]:
+    """The rows of every case, each with its number as "picture"; and the numbers of those left out, with the reason.
+
+    Args:
+        net: the network.
+        cases: the pictures.
+        rows_of: (x, mask, logits) as `seen_by` returns them -> the rows of a case.
+        fit: how pictures and masks are fitted into the network's view.
+        progress: called with (cases done, all cases).
+
+    Raises:
+        ValueError: as for `seen_by`.
+    """
+    rows: Rows = []
     left_out: list[tuple[int, str]] = []
     for number, case in enumerate(cases):
         seen = seen_by(net, case, fit, f"case {number}: ")
         if isinstance(seen, str):
             left_out.append((number, seen))
         else:
-            common = {"network": net.info.name, "picture": number}
-            rows += [common | row for row in _rows(net, *seen, recipes, names, seed, same_area)]
+            rows += [{"picture": number} | row for row in rows_of(*seen)]
         if progress is not None:
             progress(number + 1, len(cases))
-    columns = ["network", "picture", "map", "method", "layers", "rule", "probability", *_with_masks(names)]
-    table = pd.DataFrame(rows, columns=columns)
-    return Evaluation(table, trust(table, names, seed=seed), left_out)
+    return rows, left_out
 
 
 def default_recipes(net: Net, methods: Sequence[str] = _METHODS) -> dict[str, Recipe]:
@@ -232,6 +261,7 @@ def _rows(
     values = {name: evidence.values(name)[:, 0].tolist() for name in _with_masks(names)}
     return [
         {
+            "network": net.info.name,
             "map": name,
             "method": recipe.method,
             "layers": ", ".join(recipe.layers),

@@ -16,7 +16,7 @@ from camviz.metrics.mask_scores import against_mask
 from camviz.models import Net
 from camviz.network.capture import capture, layer_names
 from camviz.statistics import Interval
-from camviz.trust.evaluation import MERGED, Case, seen_by
+from camviz.trust.evaluation import MERGED, Case, Rows, rows_of_cases
 from camviz.trust.resampling import LEAST_FOR_WINNER, interval
 
 _SCORES = ("auc", "best_iou")
@@ -84,16 +84,11 @@ def layer_check(
     names = layer_names(net.layers if layers is None else layers)
     if len(names) < 2:
         raise ValueError(f"a layer can only be left out of a merge of two or more, got {list(names)}")
-    rows: list[dict[str, object]] = []
-    left_out: list[tuple[int, str]] = []
-    for number, case in enumerate(cases):
-        seen = seen_by(net, case, fit, f"case {number}: ")
-        if isinstance(seen, str):
-            left_out.append((number, seen))
-        else:
-            rows += [{"picture": number} | row for row in _rows(net, *seen, method, names, rule, seed)]
-        if progress is not None:
-            progress(number + 1, len(cases))
+
+    def rows_of(x: Tensor, mask: Tensor, logits: Tensor) -> Rows:
+        return _rows(net, x, mask, logits, method, names, rule, seed)
+
+    rows, left_out = rows_of_cases(net, cases, rows_of, fit, progress)
     found = pd.DataFrame(rows, columns=["picture", "map", *_SCORES, "blank"])
     table, merged = _summary(found, names, seed)
     return LayerCheck(_verdict(table, merged), table, merged, found, left_out)

@@ -57,6 +57,7 @@ class Case:
         target: the class that is explained; None for the predicted one.
         label: the class that the network has to predict, or the picture is left out; None for any.
         shape: the index of a single drawn shape in the test split; None for another picture.
+        mask_key: what identifies the mask.
     """
 
     seen: SeenPicture
@@ -64,11 +65,11 @@ class Case:
     target: int | None = None
     label: int | None = None
     shape: int | None = None
+    mask_key: str = field(init=False, repr=False)
 
-    @property
-    def mask_key(self) -> str:
-        """What identifies the mask."""
-        return hashlib.sha256(self.mask.tobytes()).hexdigest()
+    def __post_init__(self) -> None:
+        # Every look into the cache needs it.
+        object.__setattr__(self, "mask_key", hashlib.sha256(self.mask.tobytes()).hexdigest())
 
     @property
     def explained(self) -> Explained:

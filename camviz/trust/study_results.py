@@ -1,8 +1,8 @@
 """What the rows of the sealed study say: how far each metric can be trusted, and the tests that the protocol declares.
 
-Tables have columns "network", "picture", "map", "equal_area" and one for each score, those that are a formula of others
-included. Besides the scores' names there are "arcc_exact" and "road_exact", under the rule that removes exact shares,
-for the maps as they are.
+Tables have columns "network", "picture", "map", "equal_area" and one for each score, also for those that follow from
+others. In addition, "arcc_exact" and "road_exact" hold ARCC and ROAD under the rule that removes exact shares, for the
+maps as they are.
 """
 
 from __future__ import annotations

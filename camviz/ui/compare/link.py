@@ -7,7 +7,7 @@ from typing import Any
 from camviz.models import ModelInfo, list_models
 from camviz.ui.compare.controls import models_for
 from camviz.ui.explore.link import Link, apply, count_classes
-from camviz.ui.links.address_bar import arrived, leave_out, place_of_notices, set_controls
+from camviz.ui.links.address_bar import arrived, get_controls, leave_out, place_of_notices, set_controls
 from camviz.ui.links.link_format import Compared, Explored, shown
 from camviz.ui.session import (
     COMPARE_LEVELS,
@@ -58,14 +58,12 @@ def _known(values: tuple[Any, ...], known: Any, name: str) -> list[Any]:  # noqa
 
 def _also(explored: Explored, info: ModelInfo, target: SessionKey[int]) -> Compared:
     """Everything chosen on the page."""
-    chosen: dict[str, Any] = {name: key.get() for name, key in _CONTROLS.items()}
-    if chosen["mode"] == "classes":
-        chosen["classes"] = several_classes_key(target).get()
-    if chosen["mode"] == "models":
-        chosen["models"] = models_key(info.data).get()
-    values: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()
-    }
+    mode, controls = COMPARE_MODE.get(), dict(_CONTROLS)
+    if mode == "classes":
+        controls["classes"] = several_classes_key(target)
+    if mode == "models":
+        controls["models"] = models_key(info.data)
+    values = get_controls(controls)
     if values["levels"]:
         values["levels"] = tuple(sorted(values["levels"]))
     fields: dict[str, Any] = {**vars(explored), **values}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from camviz.ui.links.address_bar import arrived, keep, place_of_notices, set_controls, tell
+from camviz.ui.links.address_bar import arrived, get_controls, keep, place_of_notices, set_controls, tell
 from camviz.ui.links.link_format import Evaluated
 from camviz.ui.server.streamlit_internals import DeltaGenerator
 from camviz.ui.session import (
@@ -65,10 +65,7 @@ class Link:
             uploads: whether the pictures are the user's own, which a link does not hold.
         """
         own = TRUST_SOURCE.get() == "own"
-        chosen: dict[str, Any] = {name: key.get() for name, key in (_CONTROLS | (_OWN if own else {})).items()}
-        values: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()
-        }
+        values = get_controls(_CONTROLS | (_OWN if own else {}))
         now = Evaluated(**values, model=MODEL.get() if own else None, uploads=uploads or None)
         tell(self.place, now)
         keep(now, _PAGE, where)

@@ -57,7 +57,7 @@ _EXPLAINED = {
     "folder of pictures; without one, mosaics are made of shapes or of the sample photographs.",
     "masks": "Pictures with a mask each, PNG or NPZ, of the same file name. The predicted class is explained.",
 }
-_COUNTS = {"shapes": 24, "mosaics": 24}
+_COUNT = 24  # of shapes or mosaics, unless another number is asked for
 _METHODS = ("gradcam++", "layercam", "eigencam")
 _STEPS = {
     "road": "ROAD and ARCC",
@@ -94,9 +94,9 @@ def choose_pictures() -> Wanted:
     kind = choose_one("Pictures", TRUST_PICTURES, OWN_PICTURES, _PICTURES.__getitem__, width="stretch")
     st.caption(_EXPLAINED[kind])
     count = 0
-    if kind in _COUNTS:
+    if kind != "masks":
         if not TRUST_COUNT.is_set():
-            TRUST_COUNT.set(_COUNTS[kind])
+            TRUST_COUNT.set(_COUNT)
         count = st.number_input("How many", 1, MOST_CASES, key=TRUST_COUNT.name, persist_state="session")
     if kind == "shapes":
         return Wanted(kind, count, (), ())

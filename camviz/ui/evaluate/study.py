@@ -25,7 +25,7 @@ class Gallery(Protocol):
     """The pictures behind a study's rows."""
 
     def overlay(self, network: str, picture: int, name: str) -> str:
-        """A map over its picture, as a data URI; "" if it is not at hand."""
+        """A map over its picture, as a data URI; "" if it is not available."""
 
     def address(self, network: str, picture: int, name: str) -> str:
         """The address that opens a map in Explore; "" if there is none."""
@@ -147,7 +147,7 @@ def counts(results: StudyResults, shown: Shown) -> pd.Series:
 
 def metric_rows(results: StudyResults, shown: Shown) -> tuple[dict[str, Interval], dict[str, list[tuple[str, float]]]]:
     """Each metric's pair accuracy, best first, and that of each network, by the metric's title."""
-    table, names = metrics_table(results, shown), {info.name: info.title for info in list_models()}
+    table, names = metrics_table(results, shown), titles()
     networks = sorted(counts(results, shown).index)
     rows: dict[str, Interval] = {}
     dots: dict[str, list[tuple[str, float]]] = {}
@@ -193,6 +193,11 @@ def _spread(pairs: list[Example], count: int) -> list[Example]:
     first_of_each = list({pair.network: pair for pair in reversed(ordered)}.values())
     firsts = sorted(first_of_each, key=_gap, reverse=True)
     return [*firsts, *(pair for pair in ordered if pair not in firsts)][:count]
+
+
+def titles() -> dict[str, str]:
+    """The networks' names."""
+    return {info.name: info.title for info in list_models()}
 
 
 def metric_title(name: str) -> str:

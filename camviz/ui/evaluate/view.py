@@ -11,20 +11,24 @@ import streamlit as st
 from camviz.html.interval_chart import intervals_html
 from camviz.html.words import counted
 from camviz.metrics import SCORES
-from camviz.models import list_models
 from camviz.trust.resampling import LEAST_FOR_WINNER
 from camviz.ui.evaluate import controls, dots, pictures, wrong
 from camviz.ui.evaluate.downloads import offer_study
-from camviz.ui.evaluate.study import Shown, Study, counts, maps_table, metric_rows, metric_title, metrics_table, rows_of
+from camviz.ui.evaluate.study import (
+    Shown,
+    Study,
+    counts,
+    maps_table,
+    metric_rows,
+    metric_title,
+    metrics_table,
+    rows_of,
+    titles,
+)
 from camviz.ui.links.link_format import ALL_SIZES
 from camviz.ui.server.streamlit_internals import DeltaGenerator, Slot
 
 _TO_BEAT = "complexity"
-
-
-def titles() -> dict[str, str]:
-    """The networks' names."""
-    return {info.name: info.title for info in list_models()}
 
 
 HEADING = (

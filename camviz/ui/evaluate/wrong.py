@@ -7,7 +7,6 @@ from camviz.metrics import SCORES
 from camviz.trust.study_results import win_intervals
 from camviz.ui.evaluate.study import Shown, Study, metric_title
 
-_KINDS = {"wrong": "Wrong maps", "masks": "The true mask as a map"}
 _WRONG = {
     "inverted": "Inverted",
     "moved": "Moved by half a side",
@@ -40,9 +39,9 @@ def wrong_html(study: Study, shown: Shown, metric: str) -> str:
     )
     truth = SCORES[shown.truth].title
     groups = {
-        _KINDS["wrong"]: [name for name in _WRONG if name in wins],
+        "Wrong maps": [name for name in _WRONG if name in wins],
         # The map that has seen the answers of one metric belongs to neither.
-        _KINDS["masks"]: [name for name in wins if name.startswith("the mask") and name not in _WRONG],
+        "The true mask as a map": [name for name in wins if name.startswith("the mask") and name not in _WRONG],
     }
     charts = "".join(
         intervals_html(

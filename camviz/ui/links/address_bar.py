@@ -43,6 +43,12 @@ def set_controls(linked: PageState, controls: Mapping[str, SessionKey[Any]]) -> 
             key.set(list(value) if isinstance(value, tuple) else value)
 
 
+def get_controls(controls: Mapping[str, SessionKey[Any]]) -> dict[str, Any]:
+    """What the controls hold, as a link's fields: the opposite of `set_controls`."""
+    held = {name: key.get() for name, key in controls.items()}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in held.items()}
+
+
 def leave_out(what: str) -> None:
     """Add a part of the link that this page does not know to the parts reported as left out."""
     LINK_LEFT_OUT.set([*LINK_LEFT_OUT.get([]), what])

@@ -23,10 +23,6 @@ class RunKeys:
     running: SessionKey[Hashable]
     begun: SessionKey[tuple[float, int]]
 
-    def stop(self) -> None:
-        """Stop after the current slice."""
-        self.running.pop()
-
     def has_begun(self) -> bool:
         """Whether this visit has begun one; until then, others' unfinished results are none of its own."""
         return self.begun.is_set()
@@ -75,7 +71,7 @@ def show_run_bar(work: Work, keys: RunKeys) -> Callable[[], None] | None:
         icon=":material/stop:" if running else ":material/play_arrow:",
         key=f"{keys.running.name}-button",
         type="secondary" if running else "primary",
-        on_click=keys.stop if running else partial(_start, work, keys),
+        on_click=keys.running.forget if running else partial(_start, work, keys),
         width="stretch",
     )
     st.caption(
@@ -87,7 +83,7 @@ def show_run_bar(work: Work, keys: RunKeys) -> Callable[[], None] | None:
 
 def _work(work: Work, keys: RunKeys) -> None:
     if not work.go_on(_SLICE):
-        keys.stop()
+        keys.running.forget()
     st.rerun()
 
 

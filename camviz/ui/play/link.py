@@ -6,7 +6,7 @@ from typing import Any
 
 from camviz.models import ModelInfo
 from camviz.ui.explore.link import Link, apply
-from camviz.ui.links.address_bar import arrived, place_of_notices, set_controls
+from camviz.ui.links.address_bar import arrived, get_controls, place_of_notices, set_controls
 from camviz.ui.links.link_format import Explored, Played
 from camviz.ui.session import PLAY_BLUR, PLAY_DOWN, PLAY_RIGHT, PLAY_SHARPEN, PLAY_SHRINK, SessionKey
 
@@ -32,5 +32,4 @@ def open_link() -> Link:
 
 def _also(explored: Explored, *_: ModelInfo | SessionKey[int]) -> Played:
     """Everything chosen on the page."""
-    chosen: dict[str, Any] = {**vars(explored), **{name: key.get() for name, key in _CONTROLS.items()}}
-    return Played(**chosen)
+    return Played(**vars(explored), **get_controls(_CONTROLS))

@@ -10,7 +10,7 @@ import streamlit as st
 from camviz.models import ModelInfo
 from camviz.samples import SAMPLES
 from camviz.ui.escaping import code
-from camviz.ui.links.address_bar import arrived, keep, place_of_notices, set_controls, tell
+from camviz.ui.links.address_bar import arrived, get_controls, keep, place_of_notices, set_controls, tell
 from camviz.ui.links.link_format import DIGITS, Swept, plain
 from camviz.ui.server.streamlit_internals import DeltaGenerator
 from camviz.ui.session import (
@@ -116,10 +116,7 @@ def _apply(linked: Swept) -> None:
 
 def _now(uploads: dict[str, str], info: ModelInfo) -> Swept:
     """Everything chosen on the page."""
-    chosen: dict[str, Any] = {name: key.get() for name, key in _CONTROLS.items()}
-    values: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()
-    }
+    values = get_controls(_CONTROLS)
     values["picture"] = values["picture"] and plain(values["picture"])
     if values["levels"]:
         values["levels"] = tuple(sorted(values["levels"]))
