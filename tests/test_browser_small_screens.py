@@ -146,6 +146,7 @@ def test_evaluate(small):
 def test_an_evaluation_of_ones_own(small):
     page = small("/evaluate?v=1&study=own&count=4&model=shapes-textured")
     expect(page.locator(".cv-pictures .cv-pic")).to_have_count(4)
+    expect(page.get_by_test_id("stProgress")).to_be_visible()  # they come in any order
     on_both(page, "own", "[data-testid=stProgress]", tools=False)
 
 
