@@ -104,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--method", default="gradcam++", type=_choice("method", METHODS), help=f"one of {', '.join(METHODS)}")
     add("--layers", type=_names, metavar="A,B", help="names of the network's modules (default: one per stage)")
     add("--rule", default="product", type=_choice("rule", RULES), help=f"one of {', '.join(RULES)}")
+    add("--mirrored", action="store_true", help="average each map with that of the mirrored picture: one more pass")
     add("--class", dest="target", metavar="CLASS", help="its label or number (default: the predicted class)")
     add("--fit", choices=get_args(Fit), help="how to fit a picture that is not square (default crop)")
     add("--noise", type=_choice("noise", KINDS), metavar="KIND", help=f"one of {', '.join(KINDS)}")
@@ -157,7 +158,7 @@ def _explain(args: argparse.Namespace) -> int:
             folder.check(panel_names(layers))
         settings = Settings(
             model=net.info.name,
-            recipe=Recipe(args.method, layers, args.rule, args.seed),
+            recipe=Recipe(args.method, layers, args.rule, args.seed, args.mirrored),
             fit=args.fit or given.fit,
             target=None if args.target is None else _class(net, args.target),
             noise=None if args.noise is None else Perturbation(args.noise, args.level, args.seed),

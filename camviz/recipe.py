@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
 from camviz.merging import refine
 from camviz.methods import Progress, cam_with_notes
-from camviz.network.capture import Capture, capture, layer_names
+from camviz.network.capture import Capture, capture, layer_names, mirror_of
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a map is made: a method, the layers (or the layer) it is merged from, the merging rule, and a seed."""
+    """How a map is made.
+
+    Attributes:
+        method: a name in `camviz.METHODS`.
+        layers: the layers it is merged from, from finest to deepest; or the one layer, also as a name.
+        rule: the merging rule, a name in `camviz.RULES`.
+        seed: for the methods that draw random numbers.
+        mirrored: whether each layer's map is averaged with that of the mirrored picture: one more pass.
+    """
 
     method: str
     layers: tuple[str, ...]
     rule: str = "product"
     seed: int = 0
+    mirrored: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", layer_names(self.layers))
@@ -46,12 +55,21 @@ class SharedCaptures:
         last = self._last
         if last is None or any(now is not then for now, then in zip((module, x, target), last, strict=False)):
             self._last = None  # its memory is needed
-            self._last = last = (module, x, target, capture(module, x, target, self._layers))
-        return explain_capture(last[3], recipe)
+            last = (module, x, target, capture(module, x, target, self._layers))
+        self._last = (module, x, target, ready_for(last[3], [recipe]))
+        return explain_capture(self._last[3], recipe)
+
+
+def ready_for(cap: Capture, recipes: Iterable[Recipe]) -> Capture:
+    """The capture, with its mirror if one of the recipes needs it."""
+    missing = cap.mirror is None and any(recipe.mirrored for recipe in recipes)
+    return replace(cap, mirror=mirror_of(cap)) if missing else cap
 
 
 def explain_capture(cap: Capture, recipe: Recipe, progress: Progress | None = None) -> Tensor:
     """Like `explain`, from a capture that includes the recipe's layers, so the capture pass is not repeated."""
-    chosen = cap.select(recipe.layers)
+    chosen = ready_for(cap.select(recipe.layers), [recipe])
+    if not recipe.mirrored:
+        chosen = replace(chosen, mirror=None)
     maps, _ = cam_with_notes(chosen, recipe.method, recipe.seed, progress)
     return refine(maps, recipe.rule, chosen)

@@ -75,6 +75,7 @@ def test_the_first_address_says_all_defaults():
         method="gradcam++",
         layers=LITE0,
         rule="product",
+        mirrored=False,
         noise="gaussian",
         level=0.0,
         draw=0,
@@ -90,6 +91,7 @@ CAT = Explored(
     method="layercam",
     layers=LITE0[::3],
     rule="mean",
+    mirrored=True,
     noise="impulse",
     level=0.15,
     draw=2,
@@ -113,6 +115,7 @@ def test_a_link_sets_every_control_and_stays_as_it_is():
     assert app.selectbox(key="method").value == "layercam"
     assert set(app.pills(key="layers-efficientnet-lite1").value) == set(chosen)
     assert app.selectbox(key="rule").value == "mean"
+    assert app.checkbox(key="mirrored").value is True
     assert app.selectbox(key="noise_kind").value == "impulse"
     assert app.slider(key="noise_level").value == pytest.approx(0.15)
     assert "repeat 3" in " ".join(caption.value for caption in app.sidebar.caption)

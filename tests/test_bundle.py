@@ -134,7 +134,8 @@ def test_what_a_bundle_is_made_of(found, good):
     np.testing.assert_array_equal(np.load(io.BytesIO(parts[MERGED])), found.merged)
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(parts[VIEW]))), found.view)
     raw = json.loads(parts[MANIFEST])
-    assert raw["settings"]["recipe"] == {"method": "gradcam++", "layers": list(LAYERS), "rule": "product", "seed": 0}
+    recipe = {"method": "gradcam++", "layers": list(LAYERS), "rule": "product", "seed": 0, "mirrored": False}
+    assert raw["settings"]["recipe"] == recipe
     assert raw["sha256"] == {name: hashlib.sha256(parts[name]).hexdigest() for name in list(parts)[1:]}
 
 
@@ -448,7 +449,7 @@ def test_manifests_that_are_none(good, text):
     refused(packed({**members(good), MANIFEST: text}), "manifest")
 
 
-@pytest.mark.parametrize("version", [0, 3, "1", 1.0, True, None, [1], 10**30])
+@pytest.mark.parametrize("version", [0, 4, "1", 1.0, True, None, [1], 10**30])
 def test_another_version(good, version):
     refused(signed(good, edit=lambda raw: raw.update(version=version)), "format version")
 
@@ -551,6 +552,16 @@ def test_a_bundle_of_version_1_still_opens():
     assert agreement.agrees
     assert agreement.score_difference < 1e-3
     same(bundle.read(bundle.write(stored)), stored)
+
+
+def test_a_bundle_of_version_2_still_opens(good, found):
+    """It knew no maps averaged with those of the mirrored picture."""
+
+    def older(raw):
+        raw["version"] = 2
+        del raw["settings"]["recipe"]["mirrored"]
+
+    same(bundle.read(signed(good, edit=older)), found)
 
 
 def test_scores_that_are_unknown_here_are_kept_as_stored(found):

@@ -113,9 +113,12 @@ def by_the_library(net, source, photo, recipe, noise, scores) -> bytes:
 
 def by_the_command_line(net, source, photo, recipe, noise, scores, out) -> bytes:
     command = ["explain", SHAPE if source == SHAPE else str(photo), "--out", str(out), "--model", net.info.name]
-    command += ["--method", recipe.method, "--layers", ",".join(recipe.layers), "--device", "cpu"]
+    command += ["--method", recipe.method, "--layers", ",".join(recipe.layers), "--rule", recipe.rule]
+    command += ["--device", "cpu"]
     if noise:
         command += ["--noise", noise.kind, "--level", str(noise.level)]
+    if recipe.mirrored:
+        command.append("--mirrored")
     if not scores:
         command.append("--no-scores")
     assert cli.main(command) == 0
@@ -174,6 +177,17 @@ def test_a_photograph_and_a_bundled_network_with_scores(host, resnet18, photo, t
     monkeypatch.setattr(cli, "load_model", lambda *args: resnet18)
     recipe = Recipe("gradcam", resnet18.layers[-1:])
     check(three_bundles(host, resnet18, "coffee.png", photo, recipe, None, tmp_path), "coffee.png", scores=True)
+
+
+@pytest.mark.usefixtures("quick_files")
+@pytest.mark.parametrize("method", ["gradcam++", "scorecam"])
+def test_averaged_with_the_mirrored_picture(host, small, photo, tmp_path, monkeypatch, method):
+    monkeypatch.setattr(cli, "load_model", lambda *args: small)
+    recipe = Recipe(method, small.layers, "mixed", mirrored=True)
+    bundles = three_bundles(host, small, SHAPE, photo, recipe, NOISE, tmp_path)
+    check(bundles, SHAPE, scores=True)
+    assert bundle.read(bundles[0]).settings.recipe.mirrored
+    assert cli.main(["open", str(tmp_path / cli.BUNDLE), "--model", small.info.name]) == 0
 
 
 def test_every_merging_rule_and_every_file(host, small, photo, tmp_path, monkeypatch):

@@ -14,9 +14,9 @@ from camviz.merging.guided_filter import guided_filter
 from camviz.methods import cam_with_notes
 from camviz.network.capture import Capture
 
-# What a rule reads: only the layers' maps, or also the maps of a second method, another pass through the network, or
-# the picture. Everything but the layers' maps comes from a capture.
-Need = Literal["maps", "second method", "another pass", "picture"]
+# What a rule reads: only the layers' maps, or also the maps of a second method, or the picture. Everything but the
+# layers' maps comes from a capture.
+Need = Literal["maps", "second method", "picture"]
 # Maps (L, B, H, W) from the deepest layer to the finest -> the merge down to each of them (L, B, H, W).
 MapsMerge = Callable[[Tensor], Tensor]
 # Like `MapsMerge`, for a rule that also reads the capture the maps came from.

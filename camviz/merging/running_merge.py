@@ -12,7 +12,6 @@ from camviz.network.capture import Capture
 
 _MISSING = {
     "second method": "maps of a second method",
-    "another pass": "another pass through the network",
     "picture": "the picture",
 }
 

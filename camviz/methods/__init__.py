@@ -9,7 +9,7 @@ from itertools import compress
 import torch
 from torch import Tensor
 
-from camviz.maps import normalise, upsample
+from camviz.maps import normalise, stretched, upsample
 from camviz.methods import baselines as _baselines  # noqa: F401  (importing a file registers its methods)
 from camviz.methods import channel_sweeps as _channel_sweeps  # noqa: F401
 from camviz.methods import gradient as _gradient  # noqa: F401
@@ -19,6 +19,7 @@ from camviz.network.capture import Capture
 __all__ = ["METHODS", "BlankMapWarning", "Method", "Progress", "cam", "cam_with_notes", "raw_maps", "twins"]
 
 Notes = list[list[str]]
+_SAME = "the map is the same everywhere, so it singles out no region"
 
 
 class BlankMapWarning(UserWarning):
@@ -28,7 +29,8 @@ class BlankMapWarning(UserWarning):
 def cam(cap: Capture, method: str = "gradcam++", seed: int = 0, progress: Progress | None = None) -> Tensor:
     """Turn a capture into one map per layer: ReLU, bilinear upsampling, stretching to [0, 1].
 
-    A map that would be constant or not finite becomes zeros, and a `BlankMapWarning` says why.
+    A map that would be constant or not finite becomes zeros, and a `BlankMapWarning` says why. With the capture's
+    mirror, each map is averaged with that of the mirrored image, mirrored back, and stretched again.
 
     Args:
         cap: what `camviz.capture` returned.
@@ -56,6 +58,22 @@ def cam_with_notes(
 ) -> tuple[Tensor, Notes]:
     """Like `cam`, with a note for each layer and image that says why its map is blank, or "" if it is not."""
     chosen = get_method(method)
+    if cap.mirror is None:
+        return _maps_with_notes(cap, chosen, seed, progress)
+    runs = sum(chosen.runs(a) for a in cap.activations)
+    maps, notes = _maps_with_notes(cap, chosen, seed, shifted(progress, 0, 2 * runs))
+    mirrored, others = _maps_with_notes(cap.mirror, chosen, seed, shifted(progress, runs, 2 * runs))
+    averaged = stretched((maps + mirrored.flip(-1)) / 2)
+    reasons = [[a or b or _SAME for a, b in zip(*layer, strict=True)] for layer in zip(notes, others, strict=True)]
+    shows = (averaged.amax((2, 3)) > 0).tolist()
+    return averaged, [
+        ["" if fine else reason for reason, fine in zip(*layer, strict=True)]
+        for layer in zip(reasons, shows, strict=True)
+    ]
+
+
+def _maps_with_notes(cap: Capture, chosen: Method, seed: int, progress: Progress | None) -> tuple[Tensor, Notes]:
+    """`cam_with_notes` of the images themselves, whether or not there is a mirror."""
     runs = [chosen.runs(a) for a in cap.activations]
     raws = chosen.raw(cap, seed, [shifted(progress, sum(runs[:index]), sum(runs)) for index in range(len(runs))])
     if chosen.finished:
@@ -145,4 +163,4 @@ def _why_blank(cut: str, finite: bool, depends: bool, varies: bool, positive: bo
         return "the class score does not depend on this layer: every gradient is 0"
     if varies and not positive:
         return "nothing in this layer supports the class: the map is nowhere positive, and ReLU removes the rest"
-    return "the map is the same everywhere, so it singles out no region"
+    return _SAME

@@ -37,6 +37,7 @@ class Capture:
         calls: per layer, how often it was called in one forward pass.
         reached: per layer, seconds from the start of the forward pass to the layer's output.
         seconds: duration of the forward pass; only a guide on a GPU, which runs asynchronously.
+        mirror: the capture of the mirrored images, if each map is to be averaged with theirs; see `mirror_of`.
     """
 
     module: nn.Module
@@ -51,6 +52,7 @@ class Capture:
     calls: tuple[int, ...]
     reached: tuple[float, ...]
     seconds: float
+    mirror: Capture | None = None
 
     @cached_property
     def checksums(self) -> list[int]:
@@ -66,6 +68,7 @@ class Capture:
             target=self.target[which],
             activations=tuple(a[which] for a in self.activations),
             gradients=tuple(g[which] for g in self.gradients),
+            mirror=self.mirror and self.mirror.images(which),
         )
 
     def select(self, layers: Sequence[str] | str) -> Capture:
@@ -88,6 +91,7 @@ class Capture:
             cuts=tuple(self.cuts[i] for i in picks),
             calls=tuple(self.calls[i] for i in picks),
             reached=tuple(self.reached[i] for i in picks),
+            mirror=self.mirror and self.mirror.select(layers),
         )
 
 
@@ -165,6 +169,11 @@ def captures(
     )
     others = zip(classes[1:], gradients[1:], strict=True)
     return first, *(replace(first, target=target, gradients=slopes) for target, slopes in others)
+
+
+def mirror_of(cap: Capture) -> Capture:
+    """The capture of the mirrored images (left and right swapped), with the same classes and layers: one more pass."""
+    return capture(cap.module, cap.x.flip(-1), cap.target, cap.layers)
 
 
 def layer_names(layers: Sequence[str] | str) -> tuple[str, ...]:

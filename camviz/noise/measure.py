@@ -25,7 +25,7 @@ from camviz.network.batching import chunk_size, in_chunks, in_fast_order
 from camviz.network.capture import Capture, captures
 from camviz.noise.rank_overlap import overlaps
 from camviz.noise.segments import segment_means
-from camviz.recipe import Recipe, explain_capture
+from camviz.recipe import Recipe, explain_capture, ready_for
 
 _NOT_COMPARED = Likeness(math.nan, math.nan, math.nan)
 
@@ -207,16 +207,18 @@ def _outcomes(
     class_specific = any(METHODS[recipe.method].class_specific for recipe in recipes.values())
     targets = [None, of.target] if class_specific else [None]
     cap, *again = _captures(of.net, _perturbed(of, points), targets, _layers(recipes))
+    cap = ready_for(cap, recipes.values())
     probabilities, predicted = cap.logits.float().softmax(1).cpu(), cap.target.tolist()
     flipped = [index for index, target in enumerate(predicted) if target != of.target]
+    places = torch.tensor(flipped, device=cap.x.device)
+    same_class = [ready_for(each.images(places), recipes.values()) for each in again if flipped]
     rows: list[dict[str, Outcome]] = [{} for _ in points]
     for name, clean in of.clean.items():
         maps = explain_capture(cap, clean.recipe, progress)
         overlap = _overlap(clean, maps, of)
         same = overlap.clone()
         if METHODS[clean.recipe.method].class_specific and flipped:
-            places = torch.tensor(flipped, device=same.device)
-            same[places] = _overlap(clean, explain_capture(again[0].images(places), clean.recipe, progress), of)
+            same[places] = _overlap(clean, explain_capture(same_class[0], clean.recipe, progress), of)
         overlaps_, overlaps_same = torch.stack([overlap, same]).tolist()
         compared = likeness(clean.map, maps) if comparisons else [_NOT_COMPARED] * len(maps)
         for index, point in enumerate(points):

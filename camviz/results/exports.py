@@ -21,6 +21,7 @@ from camviz.methods import METHODS
 from camviz.models import list_models
 from camviz.noise import KINDS
 from camviz.noise.measure import Perturbation
+from camviz.recipe import Recipe
 from camviz.render import COLORMAP, overlay
 from camviz.results.finding import RESULT, Finding, as_png, running_merges
 from camviz.results.manifest import described, plain
@@ -60,12 +61,18 @@ def csv(finding: Finding) -> bytes:
     recipe, names = finding.settings.recipe, finding.score_names
     table.writerow(("map", "method", "rule", "class", *map(as_cell, names), "note"))
     maps = {key: finding.scores[key] for key in (RESULT, *reversed(recipe.layers)) if finding.scores}
-    rows = [(key, recipe.method, recipe.rule if key == RESULT else "", score) for key, score in maps.items()]
+    rows = [(*_made(key, recipe), score) for key, score in maps.items()]
     rows += [("baseline", method, "", score) for method, score in finding.baselines.items()]
     for *texts, score in rows:
         numbers = ("" if score[name] is None else repr(score[name]) for name in names)
         table.writerow([*map(as_cell, (*texts, finding.label)), *numbers, as_cell(score.note)])
     return stream.getvalue().encode()
+
+
+def _made(key: str, recipe: Recipe) -> tuple[str, str, str]:
+    """How a map was made: its key, the method, and how it was merged and averaged."""
+    rule = [recipe.rule] if key == RESULT else []
+    return key, recipe.method, ", ".join([*rule, *["mirror-averaged"] * recipe.mirrored])
 
 
 def as_safe_csv(table: pd.DataFrame) -> str:
@@ -92,8 +99,7 @@ def hotspots_csv(finding: Finding) -> bytes:
     recipe = finding.settings.recipe
     for share in SHARES:
         for key, spots in hotspots_of(finding, share).items():
-            texts = (key, recipe.method, recipe.rule if key == RESULT else "", finding.label)
-            start = [*map(as_cell, texts), repr(share)]
+            start = [*map(as_cell, (*_made(key, recipe), finding.label)), repr(share)]
             table.writerow([*start, "all", *[""] * 4, *_numbers(spots), _number(spots.threshold), spots.note])
             for number, region in enumerate(spots.regions, 1):
                 table.writerow([*start, number, *region.box, *_numbers(region), "", ""])
@@ -118,6 +124,7 @@ def settings_in_words(finding: Finding) -> dict[str, str]:
         "Method": METHODS[recipe.method].title,
         "Layers": ", ".join(reversed(recipe.layers)),
         "Merging rule": RULES[recipe.rule].title,
+        "Mirror-averaged": "yes" if recipe.mirrored else "no",
         "Noise": "none" if settings.noise is None else _noise_in_words(settings.noise),
         "Seed": str(recipe.seed),
     }

@@ -177,6 +177,7 @@ def _settings_line(finding: Finding) -> str:
     """What else is needed to draw the same figure again."""
     recipe = finding.settings.recipe
     merging = f"layers from deepest to finest, below each the {recipe.rule} so far; " if len(recipe.layers) > 1 else ""
+    merging += "maps averaged with those of the mirrored picture; " if recipe.mirrored else ""
     versions = ", ".join(f"{name} {finding.versions[name]}" for name in ("camviz", "torch") if name in finding.versions)
     return f"{cut(finding.settings.model, 30)}; {merging}fit {finding.settings.fit}, seed {recipe.seed}; {versions}."
 

@@ -172,9 +172,10 @@ def size_title(size: tuple[int, int]) -> str:
 
 def result_title(recipe: Recipe) -> str:
     """The title of a recipe's map."""
+    averaged = ", mirror-averaged" if recipe.mirrored else ""
     if len(recipe.layers) == 1:
-        return "One layer"
-    return "RefineCAM" if recipe.rule == "product" else f"Merged: {recipe.rule}"
+        return f"One layer{averaged}"
+    return f"{'RefineCAM' if recipe.rule == 'product' else f'Merged: {recipe.rule}'}{averaged}"
 
 
 def shape_to_show(shapes: Sequence[KnownShape], label: str) -> KnownShape | None:

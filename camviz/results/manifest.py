@@ -18,8 +18,8 @@ from camviz.noise.measure import Perturbation
 from camviz.recipe import Recipe
 from camviz.results.finding import RESULT, TOP, Finding, LayerFacts, MapScores, Settings
 
-# Version 1 held only ARCC and its parts.
-FORMAT, VERSION, READABLE = "camviz bundle", 2, (1, 2)
+# Version 1 held only ARCC and its parts; up to version 2, no map was averaged with that of the mirrored picture.
+FORMAT, VERSION, READABLE = "camviz bundle", 3, (1, 2, 3)
 MAX_LAYERS = 1000
 MAX_SHAPES = 20
 _MAX_TEXT = 1000
@@ -96,16 +96,24 @@ def parse(text: bytes) -> Manifest:
     if type(version) is not int or version not in READABLE:
         raise BundleError(
             f"This bundle has format version {str(version)[:20]}, but this camviz reads only "
-            f"{' and '.join(map(str, READABLE))}: open it with the camviz that wrote it."
+            f"{READABLE[0]} to {READABLE[-1]}: open it with the camviz that wrote it."
         )
-    if version == 1:
-        raw = {**raw, "baselines": {}, "layers": [], "shapes": []}
     try:
-        return _parsed(raw)
+        return _parsed(_up_to_date(raw, version))
     except BundleError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise _damaged("a value is missing or of the wrong kind") from error
+
+
+def _up_to_date(raw: dict[str, Any], version: int) -> dict[str, Any]:
+    """A manifest of any readable version as one of this version."""
+    if version == 1:
+        raw = {**raw, "baselines": {}, "layers": [], "shapes": []}
+    if version < 3:
+        settings = raw["settings"]
+        raw = {**raw, "settings": {**settings, "recipe": {**settings["recipe"], "mirrored": False}}}
+    return raw
 
 
 def _damaged(why: str) -> BundleError:
@@ -187,6 +195,7 @@ def _recipe(raw: Any) -> Recipe:  # noqa: ANN401
         layers=layers,
         rule=_one_of("merging rule", RULES, raw["rule"]),
         seed=_whole(raw["seed"]),
+        mirrored=_a(bool, raw["mirrored"]),
     )
 
 

@@ -169,6 +169,8 @@ DATA: SessionKey[str] = SessionKey("data")
 METHOD: SessionKey[str] = SessionKey("method")
 # The control of the rule that merges layers.
 RULE: SessionKey[str] = SessionKey("rule")
+# Whether maps are averaged with those of the mirrored picture.
+MIRRORED: SessionKey[bool] = SessionKey("mirrored")
 
 
 def last_model_key(data: str) -> SessionKey[str]:

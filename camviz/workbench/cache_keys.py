@@ -22,6 +22,7 @@ class Kind(Enum):
     PROBABILITIES = auto()
     FLOOR = auto()  # the probabilities with nothing left of a picture
     CAPTURE = auto()  # of that, and a class
+    MIRROR = auto()  # the capture of the mirrored picture
     MAP = auto()
     TWINS = auto()
     NEGATIVE = auto()

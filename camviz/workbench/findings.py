@@ -106,7 +106,7 @@ def baselines(recipe: Recipe) -> dict[str, Recipe]:
 
 def alone(recipe: Recipe, layer: str) -> Recipe:
     """The recipe for a single layer, without a merge."""
-    return Recipe(recipe.method, (layer,), seed=recipe.seed)
+    return replace(recipe, layers=(layer,), rule="product")
 
 
 def as_finding(of: Explained, recipe: Recipe, names: Sequence[str]) -> Finding:

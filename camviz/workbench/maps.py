@@ -16,7 +16,7 @@ from camviz.methods import METHODS, Progress, cam_with_notes, twins
 from camviz.methods.registry import get_method, shifted
 from camviz.models import Net
 from camviz.network.batching import run_network
-from camviz.network.capture import Capture, capture
+from camviz.network.capture import Capture, capture, mirror_of
 from camviz.recipe import Recipe
 from camviz.render import data_uri
 from camviz.workbench.cache_keys import Key, Kind
@@ -136,6 +136,19 @@ def _new_capture(of: SeenPicture, target: int | None) -> Capture:
         return replace(capture(of.net.module, x, target, of.layers), module=nn.Identity())
 
 
+def capture_for(of: Explained, recipe: Recipe) -> Capture:
+    """`get_capture`, with its mirror if the recipe averages maps with those of the mirrored picture."""
+    cap = get_capture(of)
+    if not recipe.mirrored:
+        return cap
+
+    def compute() -> Capture:
+        with of.host.working():
+            return replace(mirror_of(cap), module=nn.Identity())
+
+    return replace(cap, mirror=replace(of.kept(Kind.MIRROR, compute=compute), module=of.net.module))
+
+
 def sizes(of: Explained) -> dict[str, tuple[int, int]]:
     """The resolution (h, w) of each layer."""
     return {layer: (a.shape[-2], a.shape[-1]) for layer, a in zip(of.layers, get_capture(of).activations, strict=True)}
@@ -149,12 +162,17 @@ def layer_map(of: Explained, recipe: Recipe, layer: str, progress: Progress | No
         return maps[index], notes[index]
 
     def compute() -> tuple[Tensor, str]:
-        cap = get_capture(of).select([layer])
+        cap = capture_for(of, recipe).select([layer])
         with of.host.working() as give_way:
             maps, notes = cam_with_notes(cap, recipe.method, recipe.seed, telling(progress, give_way))
         return maps[0], notes[0][0]
 
-    return of.kept(Kind.MAP, recipe.method, recipe.seed, layer, compute=compute)
+    return of.kept(*_map_key(recipe), layer, compute=compute)
+
+
+def _map_key(recipe: Recipe) -> tuple[Kind, str, int, bool]:
+    """What a layer's map depends on, besides the layer."""
+    return Kind.MAP, recipe.method, recipe.seed, recipe.mirrored
 
 
 def _all_at_once(of: Explained, recipe: Recipe) -> tuple[Tensor, list[str]]:
@@ -164,18 +182,17 @@ def _all_at_once(of: Explained, recipe: Recipe) -> tuple[Tensor, list[str]]:
     """
 
     def compute() -> tuple[Tensor, list[str]]:
-        maps, notes = cam_with_notes(get_capture(of), recipe.method, recipe.seed)
+        maps, notes = cam_with_notes(capture_for(of, recipe), recipe.method, recipe.seed)
         return maps, [note for (note,) in notes]
 
-    return of.kept(Kind.MAP, recipe.method, recipe.seed, compute=compute)
+    return of.kept(*_map_key(recipe), compute=compute)
 
 
 def is_ready(of: Explained, recipe: Recipe) -> bool:
     """Whether all layer maps of a recipe are known."""
-    key = (Kind.MAP, recipe.method, recipe.seed)
     if METHODS[recipe.method].is_slow:
-        return all(of.has(*key, layer) for layer in recipe.layers)
-    return of.has(*key)
+        return all(of.has(*_map_key(recipe), layer) for layer in recipe.layers)
+    return of.has(*_map_key(recipe))
 
 
 def layer_maps(of: Explained, recipe: Recipe, progress: Progress | None = None) -> Tensor:
@@ -191,8 +208,8 @@ def layer_maps(of: Explained, recipe: Recipe, progress: Progress | None = None) 
 
 def method_runs(of: Explained, recipe: Recipe) -> list[int]:
     """How many passes a slow method needs for each of a recipe's layers, in the units of its progress."""
-    method = METHODS[recipe.method]
-    return [method.runs(activation) for activation in get_capture(of).select(recipe.layers).activations]
+    method, looks = METHODS[recipe.method], 2 if recipe.mirrored else 1
+    return [looks * method.runs(activation) for activation in get_capture(of).select(recipe.layers).activations]
 
 
 def merged(of: Explained, recipe: Recipe) -> Tensor:
@@ -208,7 +225,7 @@ def merge_range(of: Explained, recipe: Recipe) -> tuple[float, float]:
 
 def _chosen(of: Explained, recipe: Recipe) -> Capture:
     """The capture of only a recipe's layers."""
-    return get_capture(of).select(recipe.layers)
+    return capture_for(of, recipe).select(recipe.layers)
 
 
 def running_merges(of: Explained, recipe: Recipe) -> NDArray[np.float32]:

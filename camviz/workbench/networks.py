@@ -16,6 +16,7 @@ from camviz.models import Net, load_model
 from camviz.models.registry import probe_input
 from camviz.network.batching import is_out_of_memory
 from camviz.network.capture import capture
+from camviz.recipe import Recipe
 from camviz.workbench.cache_keys import Key, Kind
 from camviz.workbench.host import Host
 from camviz.workbench.pictures import network_key
@@ -77,12 +78,12 @@ class _Speed:
     methods: dict[tuple[str, str], float]
 
 
-def expected_seconds(host: Host, net: Net, method: str, layers: tuple[str, ...]) -> float:
-    """Approximately how long a method takes on these layers; 0 for a fast method."""
-    if not METHODS[method].is_slow:
+def expected_seconds(host: Host, net: Net, recipe: Recipe) -> float:
+    """Approximately how long a recipe's layer maps take; 0 for a fast method."""
+    if not METHODS[recipe.method].is_slow:
         return 0.0
     costs = _speed(host, net).methods
-    return sum(costs[method, layer] for layer in layers)
+    return (2 if recipe.mirrored else 1) * sum(costs[recipe.method, layer] for layer in recipe.layers)
 
 
 def pass_seconds(host: Host, net: Net) -> float:

@@ -55,7 +55,7 @@ def choose_target(mode: str, seen: SeenPicture) -> int:
 
 
 def choose(mode: str, of: Explained) -> Choice:
-    """Ask for what the mode compares, then for methods, layers and, unless rules are compared, the merging rule."""
+    """Ask for what the mode compares, then for how maps are made: all but the merging rules, if those are compared."""
     chosen = Choice(mode, (), of.net.layers)
     if mode == "classes":
         chosen = replace(chosen, classes=_choose_classes(of))
@@ -67,7 +67,8 @@ def choose(mode: str, of: Explained) -> Choice:
     methods = _choose_methods(of.net)
     layers = model_and_method.choose_layers(of)
     rule = "product" if mode == "rules" else model_and_method.choose_rule()
-    return replace(chosen, methods=methods, layers=layers, rule=rule)
+    mirrored = model_and_method.choose_mirrored()
+    return replace(chosen, methods=methods, layers=layers, rule=rule, mirrored=mirrored)
 
 
 def layers_of(model: str) -> tuple[str, ...]:

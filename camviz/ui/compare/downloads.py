@@ -63,6 +63,7 @@ def _row(cell: Cell) -> dict[str, str | float | int | None]:
         "method": recipe.method,
         "layers": as_cell(" ".join(recipe.layers)),
         "rule": recipe.rule,
+        "mirrored": recipe.mirrored,
         **scores.values,
         "note": as_cell(scores.note),
     }

@@ -33,6 +33,7 @@ class Choice:
         methods: whose maps are shown.
         layers: the network's layers, from finest to deepest.
         rule: the rule that merges them.
+        mirrored: whether maps are averaged with those of the mirrored picture.
         classes: the classes to compare; the first is compared with each other one.
         models: the models to compare, by name.
         noise: the noisy copies.
@@ -42,6 +43,7 @@ class Choice:
     methods: tuple[str, ...]
     layers: tuple[str, ...]
     rule: str = "product"
+    mirrored: bool = False
     classes: tuple[int, ...] = ()
     models: tuple[str, ...] = ()
     noise: tuple[Perturbation, ...] = ()
@@ -157,7 +159,9 @@ def make_panel(cell: Cell, blank: bool) -> Panel:
 def describe(cell: Cell) -> list[str]:
     """A map in three lines: how it was made, class and network, picture and noise."""
     of, recipe = cell.of, cell.recipe
-    what = result_title(recipe) if len(recipe.layers) > 1 else size_title(sizes(of)[recipe.layers[0]])
+    averaged = ", mirror-averaged" if recipe.mirrored else ""
+    alone = f"{size_title(sizes(of)[recipe.layers[0]])}{averaged}"
+    what = result_title(recipe) if len(recipe.layers) > 1 else alone
     label = of.net.labels[of.target]
     if cell.against is not None:
         label += f", not {of.net.labels[cell.against.target]}"
@@ -171,7 +175,8 @@ def describe(cell: Cell) -> list[str]:
 
 def _recipe(choice: Choice, method: str, layers: tuple[str, ...] | None = None, rule: str | None = None) -> Recipe:
     layers = layers or choice.layers
-    return Recipe(method, layers, (rule or choice.rule) if len(layers) > 1 else "product")
+    rule = (rule or choice.rule) if len(layers) > 1 else "product"
+    return Recipe(method, layers, rule, mirrored=choice.mirrored)
 
 
 def _layer_columns(choice: Choice, of: Explained) -> list[tuple[str, str]]:
@@ -184,7 +189,7 @@ def _layer_columns(choice: Choice, of: Explained) -> list[tuple[str, str]]:
 
 
 def _layers_row(choice: Choice, of: Explained, method: str) -> Row:
-    cells = [Cell(of, Recipe(method, (layer,))) for layer in reversed(choice.layers)]
+    cells = [Cell(of, _recipe(choice, method, (layer,))) for layer in reversed(choice.layers)]
     if len(cells) > 1:
         cells.append(Cell(of, _recipe(choice, method)))
     return Row(method, Head(METHODS[method].title, METHODS[method].sentence), cells)

@@ -163,9 +163,7 @@ def _score_slowly(place: DeltaGenerator, grid: Grid, rows: list[tuple[RowPlaces,
     ]
     if not missing:
         return
-    seconds = [
-        expected_seconds(shared_host(), cell.of.net, cell.recipe.method, cell.recipe.layers) for *_, cell in missing
-    ]
+    seconds = [expected_seconds(shared_host(), cell.of.net, cell.recipe) for *_, cell in missing]
     if COMPARE_SLOW_SCORES.get() != _identity(grid):
         place.button(
             f"Score the slow methods too · {model_and_method.duration(sum(seconds))}",
@@ -219,7 +217,7 @@ def _missing_slow_maps(cell: Cell) -> list[Explained]:
 def _compute_slowly(place: MapsPlace, row: Row, wide: float) -> None:
     """Compute a row's slow maps, with progress and a stop button."""
     work = [(of, cell.recipe) for cell in row.cells for of in _missing_slow_maps(cell)]
-    costs = [expected_seconds(shared_host(), of.net, recipe.method, recipe.layers) for of, recipe in work]
+    costs = [expected_seconds(shared_host(), of.net, recipe) for of, recipe in work]
     titles = " and ".join(dict.fromkeys(METHODS[recipe.method].title for _, recipe in work))
     title = f"{titles}: the network runs many times"
     panels = row_skeleton(row.head, len(row.cells), wide)

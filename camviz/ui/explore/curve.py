@@ -22,6 +22,7 @@ from camviz.ui.server.sharing import queue_shown_here, shared_host
 from camviz.ui.session import CURVE_CHANGED_THE_PAGE, CURVE_CLICKS, SLOW_CURVE, SessionKey, curve_key
 from camviz.ui.sidebar import model_and_method
 from camviz.ui.sidebar.noise import STEP, set_level
+from camviz.workbench.findings import alone
 from camviz.workbench.maps import likeliest
 from camviz.workbench.networks import expected_seconds
 from camviz.workbench.noisy_copies import count_segments, get_segments, has_outcomes, outcomes, own_overlap
@@ -65,7 +66,7 @@ def show_curve(clean: Explained, recipe: Recipe, noise: Perturbation) -> None:
 def curve_recipes(recipe: Recipe) -> dict[str, Recipe]:
     """The explanations in the chart: the merged map, and the method's map of the deepest layer alone."""
     merged = {"merged": recipe}
-    return merged if len(recipe.layers) == 1 else {**merged, "single": Recipe(recipe.method, recipe.layers[-1:])}
+    return merged if len(recipe.layers) == 1 else {**merged, "single": alone(recipe, recipe.layers[-1])}
 
 
 def _pieces(recipe: Recipe, noise: Perturbation) -> list[tuple[Perturbation, ...]]:
@@ -206,8 +207,8 @@ def _is_asked(at: Explained, recipe: Recipe, noise: Perturbation) -> bool:
 
 def _offer(at: Explained, recipe: Recipe, noise: Perturbation) -> None:
     """Offer the curve of a slow method, which runs it many times."""
-    layers = [layer for each in curve_recipes(recipe).values() for layer in each.layers]
-    seconds = len(LEVELS) * expected_seconds(shared_host(), at.net, recipe.method, tuple(layers))
+    once = sum(expected_seconds(shared_host(), at.net, each) for each in curve_recipes(recipe).values())
+    seconds = len(LEVELS) * once
     st.markdown("**Does the map follow the prediction?**", help=_HELP)
     st.caption(f"{METHODS[recipe.method].title} is slow, and the curve needs it at {len(LEVELS)} noise levels.")
     st.button(

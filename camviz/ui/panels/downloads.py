@@ -83,6 +83,8 @@ def file_name(found: Finding) -> str:
         parts += recipe.layers
     elif recipe.rule != "product":
         parts.append(recipe.rule)
+    if recipe.mirrored:
+        parts.append("mirror-averaged")
     if settings.noise:
         parts += [settings.noise.kind, f"{settings.noise.level:g}", str(settings.noise.seed)]
     words = (re.sub(r"[^a-z0-9]+", "-", part.lower().replace("+", "p")).strip("-")[:40] for part in parts)

@@ -75,7 +75,7 @@ def make_ready(
 
 def _compute_slowly(place: MapsPlace, of: Explained, recipe: Recipe, skeleton: str) -> None:
     title = f"{METHODS[recipe.method].title} runs the network many times"
-    expected = expected_seconds(shared_host(), of.net, recipe.method, recipe.layers)
+    expected = expected_seconds(shared_host(), of.net, recipe)
     stop = model_and_method.use_default_method
     layer_maps(of, recipe, place.wait(skeleton, title, expected, stop))
 

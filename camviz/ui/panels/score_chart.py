@@ -142,7 +142,7 @@ def _slow_progress(of: Explained, recipe: Recipe, entries: list[_Entry]) -> Prog
     held = any(entry.held_back for entry in entries)
     if held:
         runs = 2 if len(recipe.layers) > 1 else 1  # one for the result, one for all layers together
-        seconds = runs * expected_seconds(shared_host(), of.net, recipe.method, recipe.layers)
+        seconds = runs * expected_seconds(shared_host(), of.net, recipe)
         st.button(
             f"Score it anyway · {model_and_method.duration(seconds)}",
             on_click=lambda: SLOW_SCORES.set((of.key, recipe)),

@@ -73,7 +73,7 @@ class Plan:
         copies = sum(len(self.seeds) if KINDS[kind].seeded else 1 for kind in self.kinds) * len(self.levels)
         seconds = _PASSES * pass_seconds(shared_host(), self.net)
         recipes = self.recipes.values()
-        seconds += sum(expected_seconds(shared_host(), self.net, recipe.method, recipe.layers) for recipe in recipes)
+        seconds += sum(expected_seconds(shared_host(), self.net, recipe) for recipe in recipes)
         return len(self.pictures) * (copies * _TWICE + 1) * seconds
 
 
