@@ -8,6 +8,7 @@ about ten hours of a processor core.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from dataclasses import replace
@@ -17,6 +18,7 @@ import torch
 
 import camviz
 from benchmarks import metric_trust_report
+from camviz.trust.sealed_samples import share_recognised
 from camviz.trust.sealed_study import PARTS, PICTURES, SHIPPED, STAGES, Part, Stage, run
 from camviz.trust.study_results import load
 
@@ -35,7 +37,17 @@ def main() -> None:
     for part in (part for part in PARTS if part.name in args.parts):
         for stage in (stage for stage in STAGES if stage.name in args.stages):
             measure(part, replace(stage, pictures=min(stage.pictures, args.pictures)), args.folder)
+    recognised = args.folder / metric_trust_report.RECOGNISED
+    if not recognised.exists():
+        recognised.write_text(json.dumps(recognise_textured(), indent=2) + "\n", encoding="utf-8")
     metric_trust_report.write(load(args.folder), Path(__file__).with_suffix(".md"), args.folder)
+
+
+def recognise_textured() -> dict[str, float]:
+    """The share of the first textured samples that each network recognises; of those made for tags, none."""
+    networks = dict.fromkeys(part.network for part in PARTS if part.kind != "tagged")
+    shares = {name: share_recognised(camviz.load_model(name, "cpu"), "textured", PICTURES) for name in networks}
+    return {name: round(share, 4) for name, share in shares.items()}
 
 
 def measure(part: Part, stage: Stage, folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -41,6 +41,8 @@ _TITLES = {
     "faithfulness_blur": "squares filled by a blur",
     "faithfulness_mean": "squares filled by the mean colour",
 }
+# The share of the first textured samples that each network recognises; a network below the bar is left out.
+RECOGNISED, BAR = "textured_recognised.json", 0.8
 Chosen = Callable[[pd.DataFrame], pd.DataFrame]
 
 
@@ -79,21 +81,24 @@ def write(results: StudyResults, file: Path, folder: Path) -> None:
         f"SHA-256 `{DIGEST[:16]}…`). Written by `python -m benchmarks.metric_trust` from the rows in "
         "`assets/metric_trust`."
     )
-    sections = [f"## {title}\n\n{words}" for title, words in _sections(results)]
+    recognised = json.loads((folder / RECOGNISED).read_text(encoding="utf-8"))
+    sections = [f"## {title}\n\n{words}" for title, words in _sections(results, recognised)]
     file.write_text("\n\n".join([head, _verdict(results), *sections]) + "\n", encoding="utf-8")
 
 
-def _sections(results: StudyResults) -> Iterator[tuple[str, str]]:
-    """The title and the text of each section."""
+def _sections(results: StudyResults, recognised: Mapping[str, float]) -> Iterator[tuple[str, str]]:
+    """The title and the text of each section; `recognised` are shares of textured samples."""
     yield "Samples", _samples(results.samples)
     coin = "Pair accuracy by best IoU, a margin of 0.1, the mean over networks. A coin gets 0.50."
     yield "How often the better map scores higher", f"{coin}\n\n{_trust(results)}"
     yield "Declared contrasts", _contrasts(results)
     yield "Strata", f"Pair accuracy at equal area.\n\n{_strata(results)}"
     yield "Other truths and margins", f"Pair accuracy at equal area.\n\n{_truths(results)}"
-    for kind, words in (("textured", "Textured samples"), ("tagged", "Tagged samples: the tag is the truth")):
-        if kind in set(results.rows["ordinary"]["kind"]):
-            yield words, _other_kind(results, kind)
+    kinds = set(results.rows["ordinary"]["kind"])
+    if "textured" in kinds:
+        yield "Textured samples", f"{_who_recognises(recognised)}\n\n{_other_kind(results, 'textured')}"
+    if "tagged" in kinds:
+        yield "Tagged samples: the tag is the truth", _other_kind(results, "tagged")
     if "slow" in results.rows:
         words = "Pair accuracy on the same pictures: the estimate itself, and with another grid or filling."
         yield "Controls of the Faithfulness Estimate", f"{words}\n\n{_controls(results)}"
@@ -233,6 +238,14 @@ def _by_column(columns: dict[str, pd.Series]) -> str:
     frame = pd.DataFrame(columns)
     rows = [(title(str(name)), *map(_number, row)) for name, row in zip(frame.index, frame.to_numpy(), strict=True)]
     return table(("metric", *frame.columns), rows)
+
+
+def _who_recognises(recognised: Mapping[str, float]) -> str:
+    shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in recognised.items())
+    return (
+        f"Of the first {PICTURES} textured samples, these shares are recognised: {shares}. Networks below "
+        f"{100 * BAR:.0f} % are left out of the table, since leaving out their errors would select."
+    )
 
 
 def _other_kind(results: StudyResults, kind: str) -> str:

@@ -7,6 +7,7 @@ import torch
 
 import camviz
 from camviz import shapes
+from camviz.metrics.patch_agreement import PASSES
 from camviz.recipe import Recipe
 from camviz.trust.evaluation import default_recipes, trust
 from camviz.trust.run import STEPS, Case, EvaluationRun, too_many_maps
@@ -74,6 +75,27 @@ def test_what_the_network_does_not_see_is_left_out(finished):
     assert samples["left_out"].tolist() == ["", "", "the network sees triangle, not circle frame"]
     assert set(finished.results().rows["ordinary"]["picture"]) == {0, 1}
     assert finished.done == finished.total
+
+
+def test_seventeen_maps_share_the_passes_of_a_picture(net):
+    """At most 1.3 times the shared passes of one map, besides what each map needs for itself."""
+    recipes = default_recipes(net)
+    first, *others = "gradcam++, layer4", "layercam, layer3", "eigencam, merged", "random"
+
+    def passes(names):
+        host, seen = PlainHost(), []
+        run = EvaluationRun(net, (case_of(net, 6, host),), {name: recipes[name] for name in names}, ("ordinary",))
+        handle = net.module.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
+        run.go_on(1e9)
+        handle.remove()
+        return sum(seen)
+
+    passes([first])  # the first run of a network also looks at how it lays out its maps
+    one = passes([first])
+    alone = max(passes([first, name]) - one for name in others)
+    assert one - alone >= PASSES
+    assert len(recipes) == 17
+    assert passes(recipes) <= 1.3 * (one - alone) + 17 * alone
 
 
 def test_first_scores_come_before_road(net):

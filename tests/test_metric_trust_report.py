@@ -1,12 +1,15 @@
 """The report of the metric study says what its rows say."""
 
+import json
+
 import pandas as pd
 from server import ROOT
 
-from benchmarks.metric_trust_report import write
+from benchmarks import metric_trust_report
+from benchmarks.metric_trust_report import BAR, RECOGNISED
 from camviz.html.measured_trust import SUMMARY, measured_trust
 from camviz.statistics import Interval
-from camviz.trust.sealed_study import REFINED, SHIPPED
+from camviz.trust.sealed_study import PARTS, REFINED, SHIPPED
 from camviz.trust.study_results import DECIDING, contrasts, load, trust_of_metrics
 
 REPORT = ROOT / "benchmarks" / "metric_trust.md"
@@ -22,10 +25,16 @@ def shown(found):
     return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
 
 
+def write(results, folder):
+    """The report on these rows, written to a folder."""
+    (folder / RECOGNISED).write_bytes((SHIPPED / RECOGNISED).read_bytes())
+    metric_trust_report.write(results, folder / "report.md", folder)
+    return (folder / "report.md").read_text(encoding="utf-8")
+
+
 def test_the_report_is_that_of_the_rows(tmp_path):
     results = load(SHIPPED)
-    write(results, tmp_path / "report.md", tmp_path)
-    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    text = write(results, tmp_path)
     assert text == REPORT.read_text(encoding="utf-8"), "run python -m benchmarks.metric_trust"
     assert (tmp_path / SUMMARY.name).read_text(encoding="utf-8") == SUMMARY.read_text(encoding="utf-8")
     row = trust_of_metrics(results, equal_area=True).loc["arcc"]
@@ -47,9 +56,16 @@ def test_what_stands_beside_arcc_is_in_the_rows():
 def test_without_enough_pictures_there_is_no_verdict(tmp_path):
     results = load(SHIPPED)
     few = {stage: rows[~rows["network"].eq(DECIDING[0])] for stage, rows in results.rows.items()}
-    write(type(results)(results.samples, few), tmp_path / "report.md", tmp_path)
-    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    text = write(type(results)(results.samples, few), tmp_path)
     assert "**No verdict yet**: a network that decides has 0 pictures" in text
+
+
+def test_networks_that_do_not_recognise_textured_samples_are_left_out():
+    shares = json.loads((SHIPPED / RECOGNISED).read_text(encoding="utf-8"))
+    measured = {part.network for part in PARTS if part.kind == "textured"}
+    assert {name for name, share in shares.items() if share >= BAR} == measured
+    assert set(shares) == {part.network for part in PARTS if part.kind == "plain"}
+    assert "shapes-vgg11 18 %, shapes-textured 100 %" in REPORT.read_text(encoding="utf-8")
 
 
 def test_rows_and_samples_agree():

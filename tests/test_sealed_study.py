@@ -22,8 +22,8 @@ from camviz.recipe import Recipe
 from camviz.trust import sealed_study
 from camviz.trust.equal_area import equal_area
 from camviz.trust.evaluation import default_recipes, makers_of
-from camviz.trust.sealed_samples import KINDS, draw, judge
-from camviz.trust.sealed_study import DIGEST, PARTS, REFINED, SEED, STAGES, VERSION, Part, Picture, Stage
+from camviz.trust.sealed_samples import KINDS, draw, judge, share_recognised
+from camviz.trust.sealed_study import DIGEST, PARTS, REFINED, SEED, SHIPPED, STAGES, VERSION, Part, Picture, Stage
 
 TEXTURED = Part("shapes-textured", "plain")
 PROTOCOL_FILE = Path(__file__).parent.parent / "docs" / "protocol.md"
@@ -97,6 +97,18 @@ def test_kept_are_samples_whose_mask_is_the_truth(net):
         assert (row.probability, row.without, row.elsewhere) == pytest.approx((own, without, elsewhere), abs=1e-4)
         right = logits[0].argmax().item() == sample.label
         assert (row.left_out == "") == (right and without < 0.5 < elsewhere)
+
+
+def test_the_share_that_is_recognised():
+    """As in the rows of the judged samples, around the first that is not."""
+    net = camviz.load_model("shapes-resnet18", "cpu")
+    judged = pd.read_parquet(SHIPPED / "shapes-resnet18-plain.parquet")
+    wrong = judged["left_out"].str.startswith("the network sees ")
+    first = int(judged.index[wrong][0])
+    samples = slice(first - 2, first + 2)
+    expected = 1 - wrong.iloc[samples].mean()
+    assert 0 < expected < 1
+    assert share_recognised(net, "plain", 4, int(judged["picture"].iloc[samples.start])) == pytest.approx(expected)
 
 
 def test_why_a_sample_is_left_out(net):

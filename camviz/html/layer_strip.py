@@ -69,13 +69,12 @@ def strip_of(finding: Finding, classes: list[Class] | None = None, credit: str =
     panels = _layer_panels(finding)
     over = f" over {len(panels)} layers" if len(panels) > 1 else f", {panels[0].size}"
     edges = " · outline from the picture" if RULES[recipe.rule].needs == "picture" else ""
-    mirrored = " · with the mirrored picture's maps" if recipe.mirrored else ""
     return Strip(
         view_caption=f"Photo: {credit}" if credit else f"{width} × {height} pixels",
         classes=top_classes(finding) if classes is None else classes,
         layers=panels[::-1],
         result_title=result_title(recipe),
-        result_caption=f"{method.title}{over}{edges}{mirrored}",
+        result_caption=f"{method.title}{over}{edges}",
         legend=("little", "much evidence") if method.class_specific else ("low", "high"),
         explained=f"{method.title} for {finding.label}",
         outline=shapes_uri(finding.shapes, finding.label),

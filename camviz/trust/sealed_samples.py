@@ -115,6 +115,14 @@ def judge(net: Net, kind: Kind, wanted: int, first: int = FIRST) -> pd.DataFrame
     return pd.DataFrame(rows)
 
 
+def share_recognised(net: Net, kind: Kind, count: int, first: int = FIRST) -> float:
+    """The share of a kind's first samples that the network classifies correctly."""
+    samples = [draw(kind, index) for index in range(first, first + count)]
+    with torch.no_grad():
+        right = [int(forward(net.module, net.preprocess(each.image)).argmax()) == each.label for each in samples]
+    return sum(right) / count
+
+
 def _judged(net: Net, sample: SealedSample) -> dict[str, object]:
     seen = seen_by(net, sample)
     images = [image for image in (sample.image, sample.without, sample.elsewhere) if image is not None]

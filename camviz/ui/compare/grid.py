@@ -185,7 +185,8 @@ def _layer_columns(choice: Choice, of: Explained) -> list[tuple[str, str]]:
     if len(names) == 1:
         return names
     names[0], names[-1] = (names[0][0], "deepest"), (names[-1][0], "finest")
-    return [*names, (result_title(_recipe(choice, choice.methods[0])), "all merged")]
+    note = "" if choice.mirrored else "all merged"  # the title fills the column
+    return [*names, (result_title(_recipe(choice, choice.methods[0])), note)]
 
 
 def _layers_row(choice: Choice, of: Explained, method: str) -> Row:
