@@ -14,7 +14,7 @@ from camviz.trust.sealed_study import PARTS
 from camviz.trust.study_results import DECIDING
 
 REFINED, DEEPEST = "gradcam++, product, all", "gradcam++, deepest"
-SHARPENED = f"{REFINED}, edges"  # the app's rule of this name
+SHARPENED, MIRRORED = f"{REFINED}, edges", f"{REFINED}, mirrored"  # the app's rule, and its option, of these names
 _GROUPS = {
     "no further pass": lambda name: "mirrored" not in name and "edges" not in name,
     "one more pass": lambda name: "mirrored" in name and "edges" not in name,
@@ -28,7 +28,8 @@ def write(folder: Path, file: Path) -> None:
     """Write the report, whatever the results."""
     rows = load(folder)
     chosen = choose(rows)
-    shown = {REFINED: "RefineCAM", DEEPEST: "the deepest layer alone", SHARPENED: "RefineCAM, sharpened"}
+    shown = {REFINED: "RefineCAM", DEEPEST: "the deepest layer alone"}
+    shown |= {MIRRORED: "RefineCAM, mirror-averaged", SHARPENED: "RefineCAM, sharpened"}
     shown |= {name: group for group, name in chosen.items()}
     head = (
         "# What merging rules reach\n\nBest IoU with the true mask. In each group, the recipe with the highest mean "

@@ -57,7 +57,13 @@ def test_the_rows_of_a_sample(net):
     found = merging_rules.rows(Part("shapes-textured", "plain"), net, 606).set_index("map")["best_iou"]
     x = net.preprocess(shapes.sample(606).image)
     mask = torch.from_numpy(shapes.sample(606).mask)[None]
-    for name, recipe in ((REFINED, Recipe("gradcam++", LAYERS)), (DEEPEST, Recipe("gradcam++", LAYERS[-1:]))):
+    of_camviz = {
+        REFINED: Recipe("gradcam++", LAYERS),
+        f"{REFINED}, mirrored": Recipe("gradcam++", LAYERS, mirrored=True),
+        "both, mixed, all, mirrored": Recipe("gradcam++", LAYERS, "mixed", mirrored=True),
+        DEEPEST: Recipe("gradcam++", LAYERS[-1:]),
+    }
+    for name, recipe in of_camviz.items():
         expected = against_mask("best_iou", camviz.explain(net.module, x, [0], recipe), mask).item()
         assert found[name] == pytest.approx(expected, abs=1e-4)
     assert len(found) == len(list(recipes())) + 5
