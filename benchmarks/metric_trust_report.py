@@ -219,8 +219,10 @@ def _claims(results: StudyResults) -> str:
     )
     return (
         "*How to Evaluate and Refine your CAM* (arXiv 2605.14641) says that ARCC finds faithful maps more reliably "
-        "than existing metrics, and that RefineCAM outperforms existing methods by it. Here, at equal area, by the declared "
-        f"contrasts with a corrected p below {_LEVEL}:\n\n" + ";\n".join(found) + ".\n\nBy mean ARCC, as the maps "
+        "than existing metrics, and that RefineCAM outperforms existing methods by it. Here, at equal area, by the "
+        f"declared contrasts with a corrected p below {_LEVEL}:\n\n"
+        + ";\n".join(found)
+        + ".\n\nBy mean ARCC, as the maps "
         f"are, RefineCAM of Grad-CAM++ comes in these places: {places}."
     )
 
