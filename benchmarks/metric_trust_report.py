@@ -127,7 +127,8 @@ def title(name: str) -> str:
     return score.title + " (low is good)" * (score.better == "lower")
 
 
-def _shown(found: Interval) -> str:
+def with_interval(found: Interval) -> str:
+    """A mean with its interval, if there are enough pictures for one."""
     if pd.isna(found.low):
         return f"{found.value:.2f}"
     return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
@@ -173,11 +174,25 @@ def _trust(results: StudyResults) -> str:
         ranks = "" if pd.isna(found.low) else f"{row['rank_low']:g} to {row['rank_high']:g}"
         as_is = Interval(before["pair_accuracy"], before["low"], before["high"], int(before["pictures"]))
         rows.append(
-            (title(str(name)), _shown(found), ranks, _shown(as_is), *(f"{row[key]:.2f}" for key in networks), found.n)
+            (
+                title(str(name)),
+                with_interval(found),
+                ranks,
+                with_interval(as_is),
+                *(f"{row[key]:.2f}" for key in networks),
+                found.n,
+            )
         )
     for name, found in exact.items():
         rows.append(
-            (title(name), "", "", _shown(interval(found.to_numpy())), *[""] * len(networks), found.notna().any().sum())
+            (
+                title(name),
+                "",
+                "",
+                with_interval(interval(found.to_numpy())),
+                *[""] * len(networks),
+                found.notna().any().sum(),
+            )
         )
     return table(("metric", "at equal area", "rank", "as they are", *networks, "pictures"), rows)
 
@@ -187,7 +202,7 @@ def _contrasts(results: StudyResults) -> str:
         (
             _side(contrast.first),
             _side(contrast.second),
-            _shown(contrast.difference),
+            with_interval(contrast.difference),
             f"{contrast.p:.4f}",
             f"{contrast.corrected:.4f}",
             ", ".join(f"{name} {value:+.2f}" for name, value in contrast.networks.items()),
@@ -285,7 +300,7 @@ def _other_kind(results: StudyResults, kind: str) -> str:
     rows = [
         (
             title(str(name)),
-            _shown(Interval(row["pair_accuracy"], row["low"], row["high"], int(row["pictures"]))),
+            with_interval(Interval(row["pair_accuracy"], row["low"], row["high"], int(row["pictures"]))),
             int(row["pictures"]),
         )
         for name, row in found.iterrows()
@@ -305,7 +320,7 @@ def _controls(results: StudyResults) -> str:
     )
     for name, found in (own | accuracies_of(results, "slow", CONTROLS, equal_area=True)).items():
         mean = interval(found.to_numpy())
-        rows.append((title(name), _shown(mean), mean.n))
+        rows.append((title(name), with_interval(mean), mean.n))
     return table(("Faithfulness Estimate", "pair accuracy", "pictures"), rows)
 
 
@@ -354,7 +369,7 @@ def _fading(results: StudyResults) -> str:
     rows = [
         (
             title(str(name)),
-            *(_shown(_tau(each, str(name))) for each in (plain, equal)),
+            *(with_interval(_tau(each, str(name))) for each in (plain, equal)),
             int(row["pictures"]),
         )
         for name, row in equal.iterrows()

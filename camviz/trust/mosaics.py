@@ -13,6 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from camviz.trust.run import Case
+from camviz.workbench.maps import get_view, predict
+from camviz.workbench.pictures import SeenPicture, pixels_as_picture
+
 Item = TypeVar("Item")
 
 # A picture is taken only if the network is that sure of its class.
@@ -91,3 +95,31 @@ def groups_of_four(items: Sequence[Item], labels: Sequence[int], count: int, see
         drawn = rng.choice(known, _QUARTERS, replace=False)
         groups.append(tuple(by_label[label][rng.integers(len(by_label[label]))] for label in drawn))
     return groups
+
+
+def recognised(pool: Sequence[SeenPicture]) -> list[tuple[SeenPicture, int]]:
+    """The pictures whose class the network is sure of (`SURE`), each with that class."""
+    predicted = [(seen, predict(seen)) for seen in pool]
+    return [(seen, int(found.argmax())) for seen, found in predicted if found.max() >= SURE]
+
+
+def mosaic_cases(sure: Sequence[tuple[SeenPicture, int]], count: int) -> list[Case]:
+    """Mosaics of pictures with a known class, for an evaluation; the explained one's place goes round.
+
+    Args:
+        sure: the pictures as one network sees them, each with its class.
+        count: how many mosaics.
+
+    Raises:
+        ValueError: fewer than four classes.
+    """
+    groups = groups_of_four(sure, [label for _, label in sure], count)
+    return [_case(group, number % _QUARTERS) for number, group in enumerate(groups)]
+
+
+def _case(group: Sequence[tuple[SeenPicture, int]], place: int) -> Case:
+    made = mosaic([get_view(seen) for seen, _ in group], [label for _, label in group], place)
+    first, _ = group[0]
+    title = " · ".join(first.net.labels[label] for _, label in group)
+    picture = pixels_as_picture(np.ascontiguousarray(made.image), title)
+    return Case(SeenPicture(first.host, picture, first.net, "squeeze"), made.mask, target=made.label)

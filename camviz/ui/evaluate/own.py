@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-import numpy as np
 import streamlit as st
 
 from camviz import shapes
@@ -19,7 +18,7 @@ from camviz.metrics import SCORES
 from camviz.models import SHAPES, Net
 from camviz.samples import SAMPLES
 from camviz.trust.evaluation import default_recipes
-from camviz.trust.mosaics import SURE, groups_of_four, mosaic
+from camviz.trust.mosaics import SURE, mosaic_cases, recognised
 from camviz.trust.run import DELIBERATE, STEPS, Case, EvaluationRun, too_many_maps
 from camviz.trust.study_results import TRUTHS
 from camviz.ui.choose_one import choose_one
@@ -44,9 +43,8 @@ from camviz.ui.session import (
 )
 from camviz.ui.sidebar.picture import PICTURE_MEGABYTES
 from camviz.ui.sidebar.shape_gallery import numbered_pick
-from camviz.workbench.maps import get_view, predict
 from camviz.workbench.masks import MaskError, seen_mask, stem
-from camviz.workbench.pictures import Picture, SeenPicture, forget, pixels_as_picture, read_picture
+from camviz.workbench.pictures import Picture, SeenPicture, forget, read_picture
 from camviz.workbench.true_shapes import seen_shapes
 
 KEYS = RunKeys(TRUST_RUNNING, TRUST_BEGUN)
@@ -266,24 +264,21 @@ def _say(name: str, problem: str) -> None:
 def _mosaics(wanted: Wanted, net: Net, fit: Fit) -> list[Case]:
     pool = [SeenPicture(shared_host(), picture, net, fit) for picture in wanted.pictures[:MOST_CASES] or _pool(net)]
     with st.spinner("Which pictures does the network recognise?", show_time=True):
-        likely = [(of, predict(of)) for of in pool]
-    sure = [(of, int(found.argmax())) for of, found in likely if found.max() >= SURE]
+        sure = recognised(pool)
     left_out = len(pool) - len(sure)
     if left_out:
         st.caption(
             f"{left_out} of {counted(len(pool), 'picture')} left out: the network is less than {SURE:.0%} sure of them."
         )
-    pictures, labels = [of for of, _ in sure], [label for _, label in sure]
     try:
-        groups = groups_of_four(list(zip(pictures, labels, strict=True)), labels, wanted.count)
+        cases = mosaic_cases(sure, wanted.count)
     except ValueError:
         st.warning(
             f"Mosaics need four classes, each recognised with {SURE:.0%}, and these pictures have "
-            f"{len(set(labels))}. Upload more, or choose another network.",
+            f"{len({label for _, label in sure})}. Upload more, or choose another network.",
             icon=":material/checklist:",
         )
         return []
-    cases = [_mosaic_case(group, number, net) for number, group in enumerate(groups)]
     if wanted.pictures:
         TRUST_MOSAICS.set(TRUST_MOSAICS.get(set()) | {case.seen.picture.id for case in cases})
     return cases
@@ -296,14 +291,6 @@ def _pool(net: Net) -> list[Picture]:
     return [
         read_picture(shared_host(), sample.path.read_bytes(), name, sample.credit) for name, sample in SAMPLES.items()
     ]
-
-
-def _mosaic_case(group: Sequence[tuple[SeenPicture, int]], number: int, net: Net) -> Case:
-    """A mosaic of four pictures; the explained one's place goes round."""
-    made = mosaic([get_view(of) for of, _ in group], [label for _, label in group], number % 4)
-    title = " · ".join(net.labels[label] for _, label in group)
-    picture = pixels_as_picture(np.ascontiguousarray(made.image), title)
-    return Case(SeenPicture(shared_host(), picture, net, "squeeze"), made.mask, target=made.label)
 
 
 _CASES = {"shapes": _shapes, "masks": _masked, "mosaics": _mosaics}
