@@ -127,7 +127,7 @@ def title(name: str) -> str:
     return score.title + " (low is good)" * (score.better == "lower")
 
 
-def with_interval(found: Interval) -> str:
+def estimate(found: Interval) -> str:
     """A mean with its interval, if there are enough pictures for one."""
     if pd.isna(found.low):
         return f"{found.value:.2f}"
@@ -176,9 +176,9 @@ def _trust(results: StudyResults) -> str:
         rows.append(
             (
                 title(str(name)),
-                with_interval(found),
+                estimate(found),
                 ranks,
-                with_interval(as_is),
+                estimate(as_is),
                 *(f"{row[key]:.2f}" for key in networks),
                 found.n,
             )
@@ -189,7 +189,7 @@ def _trust(results: StudyResults) -> str:
                 title(name),
                 "",
                 "",
-                with_interval(interval(found.to_numpy())),
+                estimate(interval(found.to_numpy())),
                 *[""] * len(networks),
                 found.notna().any().sum(),
             )
@@ -202,7 +202,7 @@ def _contrasts(results: StudyResults) -> str:
         (
             _side(contrast.first),
             _side(contrast.second),
-            with_interval(contrast.difference),
+            estimate(contrast.difference),
             f"{contrast.p:.4f}",
             f"{contrast.corrected:.4f}",
             ", ".join(f"{name} {value:+.2f}" for name, value in contrast.networks.items()),
@@ -300,7 +300,7 @@ def _other_kind(results: StudyResults, kind: str) -> str:
     rows = [
         (
             title(str(name)),
-            with_interval(Interval(row["pair_accuracy"], row["low"], row["high"], int(row["pictures"]))),
+            estimate(Interval(row["pair_accuracy"], row["low"], row["high"], int(row["pictures"]))),
             int(row["pictures"]),
         )
         for name, row in found.iterrows()
@@ -320,7 +320,7 @@ def _controls(results: StudyResults) -> str:
     )
     for name, found in (own | accuracies_of(results, "slow", CONTROLS, equal_area=True)).items():
         mean = interval(found.to_numpy())
-        rows.append((title(name), with_interval(mean), mean.n))
+        rows.append((title(name), estimate(mean), mean.n))
     return table(("Faithfulness Estimate", "pair accuracy", "pictures"), rows)
 
 
@@ -369,7 +369,7 @@ def _fading(results: StudyResults) -> str:
     rows = [
         (
             title(str(name)),
-            *(with_interval(_tau(each, str(name))) for each in (plain, equal)),
+            *(estimate(_tau(each, str(name))) for each in (plain, equal)),
             int(row["pictures"]),
         )
         for name, row in equal.iterrows()

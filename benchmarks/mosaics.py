@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 import camviz
-from benchmarks.metric_trust_report import title, with_interval
+from benchmarks.metric_trust_report import estimate, title
 from benchmarks.tables import table
 from camviz import shapes
 from camviz.models import Net
@@ -98,16 +98,17 @@ def report(results: StudyResults) -> str:
     for name, row in found.iterrows():
         accuracy = Interval(row["pair_accuracy"], row["low"], row["high"], int(row["pictures"]))
         rows.append(
-            (title(str(name)), with_interval(accuracy), *(f"{row[network]:.2f}" for network in networks), accuracy.n)
+            (title(str(name)), estimate(accuracy), *(f"{row[network]:.2f}" for network in networks), accuracy.n)
         )
     inside = results.of("ordinary", equal_area=False, kind=OWN).groupby(["map", "network"])[TRUTH].mean().unstack()
     merged = inside[inside.index.str.endswith(", merged") | inside.index.isin(["centre", "random"])]
     maps = [(str(name), *(f"{value:.2f}" for value in row)) for name, row in merged[networks].iterrows()]
     return (
         "# Mosaics: a truth without masks\n\nFour sealed shapes of different classes in one picture, each recognised "
-        f"with a probability of at least {SURE} on its own. For one of the classes, a map should be hot in its quarter: the "
-        "share of its heat there is the truth (chance: 0.25). It judges place to a quarter only. Written by `python -m "
-        "benchmarks.mosaics`.\n\n## How often the better map scores higher\n\nPair accuracy at equal area: of two maps "
+        f"with a probability of at least {SURE} on its own. For one of the classes, a map should be hot in its "
+        "quarter: the share of its heat there is the truth (chance: 0.25). It judges place to a quarter only. "
+        "Written by `python -m benchmarks.mosaics`.\n\n## How often the better map scores higher\n\n"
+        "Pair accuracy at equal area: of two maps "
         "whose shares of heat differ by more than 0.1. A coin gets 0.50.\n\n"
         + table(("metric", "mean", *networks, "pictures"), rows)
         + "\n\n## Share of heat in the right quarter\n\nAs the maps are, the mean over pictures.\n\n"
