@@ -79,6 +79,12 @@ def stretched(maps: Tensor) -> Tensor:
     return torch.where(ones, 1.0, normalise(maps))
 
 
+def gaussian(reach: int, sigma: float) -> Tensor:
+    """The weights of a Gaussian of `sigma` pixels, cut off at `reach` on either side: float64, their sum is 1."""
+    weights = (-0.5 * (torch.arange(-reach, reach + 1, dtype=torch.float64) / sigma) ** 2).exp()
+    return weights / weights.sum()
+
+
 def upsample(maps: Tensor, size: Sequence[int]) -> Tensor:
     """Resize maps (..., h, w) bilinearly, with half-pixel centres: (..., H, W) for a `size` of (H, W).
 

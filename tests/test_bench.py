@@ -389,19 +389,28 @@ def test_latex_has_no_special_characters():
     )
 
 
+def cells_of(table):
+    lines = [line.removesuffix(r"\\") for line in table.splitlines() if line.endswith(r"\\")]
+    return [re.split(r"(?<!\\)&", line) for line in lines]
+
+
 @pytest.mark.parametrize("pictures", [10, 13])
 def test_the_latex_table(pictures):
     found = benched(constructed(pictures), pictures, NASTY)
     text = as_latex(found).decode()
-    comments = [line for line in text.splitlines() if line.startswith("% ")]
+    first, second = text.split("\n\n")
+    comments = [line for line in first.splitlines() if line.startswith("% ")]
     assert {f"% protocol_sha256: {DIGEST}", f"% method_sha256: {64 * 'f'}", "% networks: one, two"} < set(comments)
-    table = re.sub(r"\\[\\$&%#_{}]", "", "\n".join(text.splitlines()[len(comments) :]))  # without what is escaped
-    assert table.count("{") == table.count("}")
-    assert table.count("$") % 2 == 0
-    assert r"\begin{tabular}{l" + 10 * "r" + "}" in table
-    lines = [line.removesuffix(r"\\") for line in text.splitlines() if line.endswith(r"\\")]
-    cells = [re.split(r"(?<!\\)&", line) for line in lines]
-    assert all(len(line) == 11 for line in cells)
+    for table, columns in ((first, 8), (second, 2)):
+        plain = re.sub(r"\\[\\$&%#_{}]", "", re.sub("(?m)^% .*$", "", table))  # without what is escaped
+        assert plain.count("{") == plain.count("}")
+        assert plain.count("$") % 2 == 0
+        assert r"\begin{tabular}{l" + columns * "r" + "}" in plain
+    cells, of_networks = cells_of(first), cells_of(second)
+    assert {len(line) for line in cells} == {9}
+    assert {len(line) for line in of_networks} == {3}
+    assert len(of_networks) == 1 + 7
+    assert of_networks[1][2].strip() == f"${found.rows[0].networks['best_iou_equal_area']['two']:.3f}$"
     assert len(cells) == 1 + 7 * (2 if pictures > 11 else 1)
     assert cells[1][0].strip() == latex(NASTY)
     assert cells[1][1].strip() == f"${found.rows[0].means['best_iou_equal_area'].value:.3f}$"
@@ -436,3 +445,13 @@ def test_text_for_a_terminal():
 def test_the_rows_beside_it_are_in_every_part_of_the_study():
     assert {REFINED, DEEPEST, f"layercam, {MERGED}", f"eigencam, {MERGED}", "centre", "random"} == set(TITLES)
     assert bench_files.files(benched(constructed(10), 10)).keys() == set(FILES)
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 is not all of it", b"PAR1" + 40 * b"x" + b"PAR1"])
+def test_damaged_rows_are_named(tmp_path, content):
+    file = tmp_path / f"{NETWORK}-plain-bench.parquet"
+    own = method(CONSTANT)
+    bench._claim(tmp_path, own)
+    file.write_bytes(content)
+    with pytest.raises(MethodError, match=r"plain-bench\.parquet' is damaged: delete it"):
+        bench.bench(own, [NETWORK], 1, tmp_path)

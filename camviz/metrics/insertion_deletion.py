@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from camviz.maps import gaussian
 from camviz.methods.registry import Progress
 from camviz.metrics.evidence import Evidence
 from camviz.metrics.registry import Notes, score
@@ -103,9 +104,7 @@ def _deletion(evidence: Evidence) -> tuple[Tensor, Notes]:
 
 def blurred(x: Tensor) -> Tensor:
     """Blur images (B, 3, H, W) by a Gaussian of standard deviation 5 over 11 x 11 pixels, the border repeated."""
-    offsets = torch.arange(_BLUR, dtype=torch.float64) - _BLUR // 2
-    weights = (-(offsets**2) / (2 * _SIGMA**2)).exp()
-    weights = (weights / weights.sum()).to(x).expand(x.shape[1], 1, 1, -1)
+    weights = gaussian(_BLUR // 2, _SIGMA).to(x).expand(x.shape[1], 1, 1, -1)
     padded = F.pad(x, [_BLUR // 2] * 4, "replicate")
     return F.conv2d(F.conv2d(padded, weights, groups=x.shape[1]), weights.mT, groups=x.shape[1])
 

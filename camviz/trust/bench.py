@@ -172,6 +172,7 @@ def bench(
         net = load_model(part.network, "cpu")  # as in the study
         shipped = _shipped(part)
         chosen = shipped["picture"].unique()[:pictures].tolist()
+        _require_readable(rows_file(folder, part, stage))
         complete(part, stage, net, chosen, folder, None if progress is None else progress(name))
         rows = pd.concat([pd.read_parquet(rows_file(folder, part, stage)), _beside(shipped, net)])
         tables.append(rows[rows["picture"].isin(chosen)].assign(network=name, kind=part.kind))
@@ -234,6 +235,15 @@ def _beside(shipped: pd.DataFrame, net: Net) -> pd.DataFrame:
     """The rows of the maps in `TITLES`, the deepest layer's renamed."""
     rows = shipped.replace({"map": {f"gradcam++, {net.layers[-1]}": DEEPEST}})
     return rows[rows["map"].isin(list(TITLES))]
+
+
+def _require_readable(file: Path) -> None:
+    """Refuse a file of rows that was damaged since it was written."""
+    try:
+        if file.exists():
+            pd.read_parquet(file)
+    except (OSError, ValueError) as error:
+        raise MethodError(f"{str(file)!r} is damaged: delete it, and its pictures are measured again.") from error
 
 
 def _claim(folder: Path, method: UserMethod) -> None:

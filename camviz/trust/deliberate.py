@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from camviz.maps import upsample
+from camviz.maps import gaussian, upsample
 from camviz.metrics.evidence import ExplainOn
 from camviz.metrics.patch_agreement import Effects, occlusion_map
 
@@ -94,7 +94,6 @@ def to_one(maps: Tensor) -> Tensor:
 def blurred(maps: Tensor, sigma: float) -> Tensor:
     """Blur maps (B, H, W) by a Gaussian of `sigma` pixels, with nothing beyond the border."""
     reach = round(3 * sigma)
-    weights = (-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2).exp()
-    kernel = (weights / weights.sum())[None, None, None].to(maps)
+    kernel = gaussian(reach, sigma)[None, None, None].to(maps)
     across = F.conv2d(maps[:, None], kernel, padding=(0, reach))
     return F.conv2d(across, kernel.mT, padding=(reach, 0))[:, 0]
