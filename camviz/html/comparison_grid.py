@@ -95,7 +95,7 @@ def reach_html(reach: float) -> str:
     """The largest difference between two maps."""
     words = f"largest difference {reach:.2f}" if reach >= LEAST else "no difference"
     why = "Stretched so that the largest difference has full colour; “True scale” shows it unstretched."
-    return f'<div class="cv-number" title="{why}"><small>{words}</small></div>'
+    return f'<div class="cv-number" title="{why}"><small><span>{words}</span></small></div>'
 
 
 def numbers(score: ScoreRow, best_by: Sort | None = None) -> str:
@@ -117,7 +117,8 @@ def numbers(score: ScoreRow, best_by: Sort | None = None) -> str:
     if iou is not None:
         fits = best_by == "best_iou"
         kind = ' class="cv-best-fit"' if fits else ""
-        truth = f"<small{kind}>IoU {iou:.2f} {star * fits}· mass inside {score.value('mass'):.2f}</small>"
+        inside = f"<span>mass inside {score.value('mass'):.2f}</span>"
+        truth = f"<small{kind}><span>IoU {iou:.2f} {star * fits}</span>{inside}</small>"
     return f'<div class="cv-number" title="{escape(_parts(score))}">{bar}{truth}</div>'
 
 

@@ -237,10 +237,14 @@ def seen_by(net: Net, case: Case, fit: Fit = "crop", where: str = "") -> tuple[T
     x = net.preprocess(image, fit)
     with torch.no_grad():
         logits = network_logits(net.module, x)
-    predicted = int(logits.argmax())
-    if case.label is not None and case.label != predicted:
-        return f"the network sees {net.labels[predicted]}, not {net.labels[case.label]}"
-    return x, torch.from_numpy(shown)[None], logits
+    return seen_otherwise(net, int(logits.argmax()), case.label) or (x, torch.from_numpy(shown)[None], logits)
+
+
+def seen_otherwise(net: Net, predicted: int, label: int | None) -> str:
+    """Why a picture of a class is left out if the network predicts another one, or ""."""
+    if label is None or label == predicted:
+        return ""
+    return f"the network sees {net.labels[predicted]}, not {net.labels[label]}"
 
 
 def _rows(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from camviz.metrics import SCORES
 from camviz.models import Net
 from camviz.recipe import Recipe
-from camviz.trust.evaluation import makers_of
+from camviz.trust.evaluation import makers_of, seen_otherwise
 from camviz.trust.sealed_study import Picture as Measured
 from camviz.trust.sealed_study import Stage, deliberate, ordinary_scores, score_columns, scored, slow_scores
 from camviz.trust.study_results import TRUTHS, StudyResults, with_arcc, with_derived
@@ -79,11 +79,7 @@ class Case:
     @property
     def left_out(self) -> str:
         """Why it is left out, or ""."""
-        predicted = likeliest(self.seen)
-        if self.label is None or self.label == predicted:
-            return ""
-        labels = self.seen.net.labels
-        return f"the network sees {labels[predicted]}, not {labels[self.label]}"
+        return seen_otherwise(self.seen.net, likeliest(self.seen), self.label)
 
 
 @dataclass(frozen=True, eq=False)
