@@ -318,7 +318,8 @@ def test_several_maps_together_score_as_each_alone(ties):
 
 @pytest.mark.parametrize("known", [False, True])
 def test_several_maps_share_the_clean_pass(known):
-    module, x, maps, target, _ = several()
+    module, x, _, target, _ = several()
+    maps = torch.rand(3, *x[:, 0].shape, generator=torch.Generator().manual_seed(0))
     seen = []
     with torch.no_grad():
         logits = module(x)
@@ -327,6 +328,28 @@ def test_several_maps_share_the_clean_pass(known):
     # Of each image three maps in two orders at four percentiles, four at a time.
     assert seen == ([] if known else [2]) + [4] * 12
     assert torch.allclose(found[0].probability, logits.softmax(1).gather(1, target[:, None])[:, 0])
+
+
+def test_maps_share_the_passes_of_equal_holes():
+    """Equal masks in one order at one percentile are seen once; the scores are those of each map alone."""
+    module, x, maps, target, _ = several()
+    squared = torch.cat([maps, maps**2, maps.round()])  # squares are in the same order; rounded, few masks are
+    different = {
+        (image, *place, masks[number][place].numpy().tobytes())
+        for image in range(2)
+        for masks in [removal_masks(squared[:, image], PERCENTILES, "all", 0)]
+        for number in range(len(squared))
+        for place in np.ndindex(2, len(PERCENTILES))
+    }
+    seen = []
+    with layer_hooks(module, {}, {"": lambda inputs: seen.append(len(inputs[0][0])) or inputs}):
+        together = roads(module, x, squared, target, seed=3)
+    assert sum(seen) == 2 + len(different)
+    assert len(different) < 2 / 3 * squared[..., 0, 0].numel() * 2 * len(PERCENTILES)
+    for found, each in zip(together, squared, strict=True):
+        alone = road(module, x, each, target, seed=3)
+        assert torch.allclose(found.after, alone.after, rtol=0, atol=1e-5)
+        assert (found.notes, found.removed.tolist()) == (alone.notes, alone.removed.tolist())
 
 
 def test_maps_without_the_method_that_made_them():

@@ -95,8 +95,9 @@ def roads(
 ) -> list[Road]:
     """ROAD of several maps per image, (M, B, H, W): M results like that of `road`.
 
-    All holes of an image are filled together, and the clean pass is run once, or skipped if its `logits` (B, classes)
-    are given. `progress` is called with (passes done, total), also while holes are filled.
+    All holes of an image are filled together; on a CPU, those that several maps share are filled and seen once. The
+    clean pass is run once, or skipped if its `logits` (B, classes) are given. `progress` is called with (passes done,
+    total), also while holes are filled.
 
     Raises:
         ValueError: as for `road`.
@@ -132,10 +133,10 @@ def road_over_seeds(
         passes, after = masks.shape[1:3].numel(), []
         count = partial(_counted, progress, total=len(x) * len(seeds) * passes)
         for image in range(len(x)):
-            holes = masks[image : image + 1]
+            holes = masks[image].flatten(0, 1)
             filled = _imputed(x[image], holes, partial(count(len(after) * passes), 0))
             for seed in seeds:
-                given = filled + _noise(x[image], holes, seed)
+                given = filled + _noise(x[image], passes, seed) * holes[:, None]
                 logits_after = forward(module, given, count(len(after) * passes))
                 after.append(logits_after.float().softmax(1).index_select(1, target[image : image + 1])[:, 0])
         clean = logits.float().softmax(1).gather(1, target[:, None])[:, 0]
@@ -163,19 +164,42 @@ def removals(
         after, removed = [], []
         for image in range(len(x)):
             masks = removal_masks(maps[:, image].to(x.device), percentiles, ties, seed)
-            passes = masks.shape[:3].numel()
-            done = _counted(progress, image * passes, len(x) * passes)
-            filled = _imputed(x[image], masks, partial(done, 0)) + _noise(x[image], masks, seed)
+            passes, places = masks.shape[:3].numel(), masks.shape[1:3].numel()
+            first, which = _distinct(masks)
+            done = _counted(progress, image * passes, len(x) * passes, passes / len(first))
+            holes = masks.flatten(0, 2)[first]
+            noise = _noise(x[image], places, seed)[first % places] * holes[:, None]
+            filled = _imputed(x[image], holes, partial(done, 0)) + noise
             probability = forward(module, filled, done).float().softmax(1).index_select(1, target[image : image + 1])
-            after.append(probability.view(masks.shape[:3]))
+            after.append(probability[which].view(masks.shape[:3]))
             removed.append(masks.float().mean((3, 4)))
     return _scored(target, clean, torch.stack(after, 1), torch.stack(removed, 1), tuple(percentiles))
 
 
-def _counted(progress: Progress | None, before: int, total: int) -> Callable[[int], None]:
-    """Return a function that reports progress, given how many passes of an image are done."""
+def _distinct(masks: Tensor) -> tuple[Tensor, Tensor]:
+    """Of masks (M, 2, P, H, W), the first of each kind, (N,), and for all the kind that each is, (M 2 P,).
+
+    A kind is a mask in one order at one percentile. On a GPU, which would wait for the comparison, all count as
+    different.
+    """
+    places, count = masks.shape[1:3].numel(), masks.shape[:3].numel()
+    if masks.device.type != "cpu":
+        every = torch.arange(count, device=masks.device)
+        return every, every
+    kinds: dict[tuple[int, bytes], int] = {}
+    first, which = [], []
+    for number, bits in enumerate(np.packbits(masks.flatten(0, 2).flatten(1).numpy(), axis=1)):
+        kind = kinds.setdefault((number % places, bits.tobytes()), len(kinds))
+        which.append(kind)
+        if kind == len(first):
+            first.append(number)
+    return torch.tensor(first), torch.tensor(which)
+
+
+def _counted(progress: Progress | None, before: int, total: int, each: float = 1) -> Callable[[int], None]:
+    """Return a function that reports progress, given how many passes of an image are done, which stand for `each`."""
     report = shifted(progress, before, total)
-    return lambda done: None if report is None else report(done, total)
+    return lambda done: None if report is None else report(round(done * each), total)
 
 
 def _scored(target: Tensor, clean: Tensor, after: Tensor, removed: Tensor, percentiles: tuple[int, ...]) -> list[Road]:
@@ -263,18 +287,15 @@ def drawn_orders(seed: int, count: int, size: int) -> Tensor:
     return torch.from_numpy(np.stack([np.argsort(rng.random(size), kind="stable") for _ in range(count)]))
 
 
-def _imputed(image: Tensor, masks: Tensor, on_step: Callable[[], object]) -> Tensor:
-    """Fill the holes of one image (C, H, W) under each mask (M, 2, P, H, W) -> (M 2 P, C, H, W), without noise."""
-    removed = masks.flatten(0, 2).to(image.device)
+def _imputed(image: Tensor, removed: Tensor, on_step: Callable[[], object]) -> Tensor:
+    """Fill the holes of one image (C, H, W) under each mask (N, H, W) -> (N, C, H, W), without noise."""
     return impute(image.expand(len(removed), *image.shape), removed, on_step=on_step)
 
 
-def _noise(image: Tensor, masks: Tensor, seed: int) -> Tensor:
-    """Draw the noise of the holes of one image (C, H, W): (M 2 P, C, H, W), the same for every map."""
-    removed = masks.flatten(0, 2).to(image.device)
-    shape = (masks.shape[1] * masks.shape[2], *image.shape)  # for one map
-    noise = NOISE * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-    return noise.to(image).repeat(len(masks), 1, 1, 1) * removed[:, None]
+def _noise(image: Tensor, count: int, seed: int) -> Tensor:
+    """Draw the noise of one image (C, H, W) for each order and percentile, the same for every map: (count, C, H, W)."""
+    noise = NOISE * torch.randn((count, *image.shape), generator=torch.Generator().manual_seed(seed))
+    return noise.to(image)
 
 
 def _note(removed: Tensor, percentiles: Sequence[int]) -> str:
