@@ -186,7 +186,7 @@ def test_its_name():
         result_title(Recipe("gradcam", layers, rule, mirrored=True))
         for layers, rule in ((LAYERS, "product"), (LAYERS, "mean"), (LAYERS[:1], "product"))
     ]
-    assert titles == ["RefineCAM, mirror-averaged", "Merged: mean, mirror-averaged", "One layer, mirror-averaged"]
+    assert titles == ["RefineCAM (mirror-averaged)", "Merged: mean (mirror-averaged)", "One layer (mirror-averaged)"]
 
 
 def test_the_research_codes_coherency_refuses(module):

@@ -172,7 +172,7 @@ def size_title(size: tuple[int, int]) -> str:
 
 def result_title(recipe: Recipe) -> str:
     """The title of a recipe's map."""
-    averaged = ", mirror-averaged" if recipe.mirrored else ""
+    averaged = " (mirror-averaged)" if recipe.mirrored else ""
     if len(recipe.layers) == 1:
         return f"One layer{averaged}"
     return f"{'RefineCAM' if recipe.rule == 'product' else f'Merged: {recipe.rule}'}{averaged}"

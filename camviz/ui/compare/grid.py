@@ -159,7 +159,7 @@ def make_panel(cell: Cell, blank: bool) -> Panel:
 def describe(cell: Cell) -> list[str]:
     """A map in three lines: how it was made, class and network, picture and noise."""
     of, recipe = cell.of, cell.recipe
-    averaged = ", mirror-averaged" if recipe.mirrored else ""
+    averaged = " (mirror-averaged)" if recipe.mirrored else ""
     alone = f"{size_title(sizes(of)[recipe.layers[0]])}{averaged}"
     what = result_title(recipe) if len(recipe.layers) > 1 else alone
     label = of.net.labels[of.target]
