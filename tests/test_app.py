@@ -52,6 +52,10 @@ def strip(app) -> str:
     return viewer(app, "cv-strip")
 
 
+def strip_maps(app) -> np.ndarray:
+    return next(m.maps for m in messages(app) if 'class="cv-strip"' in m.markup)
+
+
 def chart(app) -> str:
     return next(body for body in html(app) if 'class="cv-scores' in body)
 
@@ -83,6 +87,19 @@ def test_every_merging_rule(app, rule):
     app.selectbox(key="rule").set_value(rule).run()
     assert not app.exception
     assert ("RefineCAM" if rule == "product" else f"Merged: {rule}") in strip(app)
+
+
+@pytest.mark.usefixtures("unscored")
+def test_maps_are_averaged_with_those_of_the_mirrored_picture(app):
+    before = strip_maps(app)
+    app.checkbox(key="mirrored").set_value(True).run()
+    assert not app.exception
+    assert "RefineCAM (mirror-averaged)" in strip(app)
+    net = get_network("efficientnet-lite0")
+    x = net.preprocess(camviz.load_image(SAMPLES["Coffee"].path))
+    expected = camviz.explain(net.module, x, [967], camviz.Recipe("gradcam++", net.layers, mirrored=True))
+    np.testing.assert_allclose(strip_maps(app)[-1], expected[0].numpy(), atol=1e-5)
+    assert np.abs(strip_maps(app) - before).max() > 0.05
 
 
 def test_switching_method_layer_or_rule_runs_no_network_for_the_strip(app, monkeypatch):

@@ -22,6 +22,7 @@ import camviz
 from camviz.merging import RULES
 from camviz.metrics.road import road
 from camviz.models import bundled
+from camviz.network.capture import mirror_of
 from camviz.noise.measure import Perturbation
 from camviz.samples import SAMPLES
 from camviz.ui.compare import pins
@@ -123,6 +124,16 @@ def test_methods_by_layers(visit, net, coffee, known):
     cap = camviz.capture(net.module, net.inputs(coffee[None]), layers=net.layers)
     finest, *_, deepest = ("\u00a0×\u00a0".join(map(str, a.shape[-2:])) for a in cap.activations)
     assert all(name in head for name in (deepest, "deepest", finest, "finest", "RefineCAM"))
+
+
+def test_layers_averaged_with_the_mirrored_picture(visit, net, coffee):
+    app = visit(compare="layers", methods="layercam", mirrored="on")
+    cap = captured(net, coffee)
+    twice = camviz.cam(replace(cap, mirror=mirror_of(cap)), "layercam")
+    (row,) = rows(app)
+    close(row.maps[:4], twice.flip(0)[:, 0])
+    close(row.maps[4], camviz.refine(twice)[0])
+    assert "RefineCAM (mirror-averaged)" in next(m.markup for m in messages(app) if "cv-grid-head" in m.markup)
 
 
 def test_classes_and_why_this_and_not_that(visit, known):
