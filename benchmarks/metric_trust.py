@@ -39,14 +39,15 @@ def main() -> None:
             measure(part, replace(stage, pictures=min(stage.pictures, args.pictures)), args.folder)
     recognised = args.folder / metric_trust_report.RECOGNISED
     if not recognised.exists():
-        recognised.write_text(json.dumps(recognise_textured(), indent=2) + "\n", encoding="utf-8")
+        found = {"pictures": PICTURES, "shares": recognise_textured(PICTURES)}
+        recognised.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     metric_trust_report.write(load(args.folder), Path(__file__).with_suffix(".md"), args.folder)
 
 
-def recognise_textured() -> dict[str, float]:
-    """The share of the first textured samples that each network recognises; of those made for tags, none."""
+def recognise_textured(pictures: int) -> dict[str, float]:
+    """The share of the first textured samples that each network recognises, but for the one that follows tags."""
     networks = dict.fromkeys(part.network for part in PARTS if part.kind != "tagged")
-    shares = {name: share_recognised(camviz.load_model(name, "cpu"), "textured", PICTURES) for name in networks}
+    shares = {name: share_recognised(camviz.load_model(name, "cpu"), "textured", pictures) for name in networks}
     return {name: round(share, 4) for name, share in shares.items()}
 
 

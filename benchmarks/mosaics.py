@@ -1,8 +1,8 @@
 """Which metric finds the better map in mosaics, whose truth needs no mask: 2 x 2 sealed shapes of different classes.
 
 Run from the repository's root: `python -m benchmarks.mosaics`. It does what the Evaluate page does with mosaics of a
-folder, with sealed samples, for each network. Rows go to benchmarks/mosaics, one file for each network and step, and a
-later run adds what is missing; the report is written whatever the results.
+folder, with sealed samples, for each network. Rows go to benchmarks/mosaics, one file for each network and step; a
+later run measures the networks that are missing. The report is written whatever the results.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ TRUTH = "mass"
 def main() -> None:
     """Measure what is missing, and write the report."""
     options = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    options.add_argument("--networks", nargs="+", default=NETWORKS)
+    options.add_argument("--networks", nargs="+", default=NETWORKS, choices=NETWORKS)
     args = options.parse_args()
     FOLDER.mkdir(exist_ok=True)
     torch.set_num_threads(1)  # sums run in a fixed order
@@ -65,14 +65,14 @@ def measure(net: Net) -> None:
 
 
 def run_of(net: Net, count: int) -> EvaluationRun:
-    """The evaluation of a network on mosaics of the sealed samples that it is sure of."""
+    """The evaluation of a network on mosaics of the sealed samples that it is sure of, and right about."""
     host = PlainHost()
-    drawn = [
-        draw_picture(host, f"shapes:test/{index}", str(index), partial(shapes.sample, index))
-        for index in range(FIRST, FIRST + _POOL)
-    ]
-    pool = [SeenPicture(host, picture, net, "squeeze") for picture in drawn]
-    return EvaluationRun(net, tuple(mosaic_cases(recognised(pool), count)), default_recipes(net), _STEPS, (TRUTH,))
+    pool = {}
+    for index in range(FIRST, FIRST + _POOL):
+        picture = draw_picture(host, f"shapes:test/{index}", str(index), partial(shapes.sample, index))
+        pool[SeenPicture(host, picture, net, "squeeze")] = shapes.sample(index).label
+    sure = [(seen, label) for seen, label in recognised(list(pool)) if label == pool[seen]]
+    return EvaluationRun(net, tuple(mosaic_cases(sure, count)), default_recipes(net), _STEPS, (TRUTH,))
 
 
 def rows_file(network: str, step: str) -> Path:

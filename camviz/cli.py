@@ -31,7 +31,7 @@ from camviz.results import bundle
 from camviz.results.agreement import check_agreement
 from camviz.results.exports import csv, hotspots_csv, npz, panel_names, panels
 from camviz.results.figure import figure
-from camviz.results.finding import RESULT, Finding, KnownShape, Settings, as_png
+from camviz.results.finding import RESULT, Finding, KnownShape, Settings, as_png, averaged
 from camviz.results.output_folder import MANIFEST, OutputFolderError, reserve
 from camviz.trust import bench_files
 from camviz.trust.bench import NETWORKS, PICTURES, bench, pictures_of
@@ -104,7 +104,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--method", default="gradcam++", type=_choice("method", METHODS), help=f"one of {', '.join(METHODS)}")
     add("--layers", type=_names, metavar="A,B", help="names of the network's modules (default: one per stage)")
     add("--rule", default="product", type=_choice("rule", RULES), help=f"one of {', '.join(RULES)}")
-    add("--mirrored", action="store_true", help="average each map with that of the mirrored picture: one more pass")
+    averaged = "average each layer's map with that of the mirrored picture, which takes twice the passes"
+    add("--mirror-averaged", action="store_true", help=averaged)
     add("--class", dest="target", metavar="CLASS", help="its label or number (default: the predicted class)")
     add("--fit", choices=get_args(Fit), help="how to fit a picture that is not square (default crop)")
     add("--noise", type=_choice("noise", KINDS), metavar="KIND", help=f"one of {', '.join(KINDS)}")
@@ -158,7 +159,7 @@ def _explain(args: argparse.Namespace) -> int:
             folder.check(panel_names(layers))
         settings = Settings(
             model=net.info.name,
-            recipe=Recipe(args.method, layers, args.rule, args.seed, args.mirrored),
+            recipe=Recipe(args.method, layers, args.rule, args.seed, args.mirror_averaged),
             fit=args.fit or given.fit,
             target=None if args.target is None else _class(net, args.target),
             noise=None if args.noise is None else Perturbation(args.noise, args.level, args.seed),
@@ -361,7 +362,8 @@ def _files(finding: Finding, colours: str) -> dict[str, bytes]:
 
 def _print_result(finding: Finding) -> None:
     """Print one line about the result and one about its score."""
-    method = METHODS[finding.settings.recipe.method].title
+    recipe = finding.settings.recipe
+    method = averaged(METHODS[recipe.method].title, recipe)
     print(f"{finding.name}: {method} for {finding.label!r} ({finding.probability:.1%}), {finding.settings.model}")
     score = finding.scores.get(RESULT)
     if score is not None and score["arcc"] is not None:

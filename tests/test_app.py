@@ -92,12 +92,12 @@ def test_every_merging_rule(app, rule):
 @pytest.mark.usefixtures("unscored")
 def test_maps_are_averaged_with_those_of_the_mirrored_picture(app):
     before = strip_maps(app)
-    app.checkbox(key="mirrored").set_value(True).run()
+    app.checkbox(key="mirror_averaged").set_value(True).run()
     assert not app.exception
     assert "RefineCAM (mirror-averaged)" in strip(app)
     net = get_network("efficientnet-lite0")
     x = net.preprocess(camviz.load_image(SAMPLES["Coffee"].path))
-    expected = camviz.explain(net.module, x, [967], camviz.Recipe("gradcam++", net.layers, mirrored=True))
+    expected = camviz.explain(net.module, x, [967], camviz.Recipe("gradcam++", net.layers, mirror_averaged=True))
     np.testing.assert_allclose(strip_maps(app)[-1], expected[0].numpy(), atol=1e-5)
     assert np.abs(strip_maps(app) - before).max() > 0.05
 

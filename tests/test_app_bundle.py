@@ -351,5 +351,5 @@ def test_a_gpu_that_is_full_is_left_and_the_page_goes_on(app, made_unscored, mon
 def test_explore_averages_with_the_mirrored_picture_if_the_bundle_did(made, net):
     settings = made.settings
     for mirrored in (False, True):
-        stored = replace(made, settings=replace(settings, recipe=replace(settings.recipe, mirrored=mirrored)))
-        assert opened.as_explored(stored, net, "0" * 64).mirrored is mirrored
+        stored = replace(made, settings=replace(settings, recipe=replace(settings.recipe, mirror_averaged=mirrored)))
+        assert opened.as_explored(stored, net, "0" * 64).mirror_averaged is mirrored

@@ -127,7 +127,7 @@ def test_methods_by_layers(visit, net, coffee, known):
 
 
 def test_layers_averaged_with_the_mirrored_picture(visit, net, coffee):
-    app = visit(compare="layers", methods="layercam", mirrored="on")
+    app = visit(compare="layers", methods="layercam", mirror_averaged="on")
     cap = captured(net, coffee)
     twice = camviz.cam(replace(cap, mirror=mirror_of(cap)), "layercam")
     (row,) = rows(app)

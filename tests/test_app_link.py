@@ -75,7 +75,7 @@ def test_the_first_address_says_all_defaults():
         method="gradcam++",
         layers=LITE0,
         rule="product",
-        mirrored=False,
+        mirror_averaged=False,
         noise="gaussian",
         level=0.0,
         draw=0,
@@ -91,7 +91,7 @@ CAT = Explored(
     method="layercam",
     layers=LITE0[::3],
     rule="mean",
-    mirrored=True,
+    mirror_averaged=True,
     noise="impulse",
     level=0.15,
     draw=2,
@@ -115,11 +115,25 @@ def test_a_link_sets_every_control_and_stays_as_it_is():
     assert app.selectbox(key="method").value == "layercam"
     assert set(app.pills(key="layers-efficientnet-lite1").value) == set(chosen)
     assert app.selectbox(key="rule").value == "mean"
-    assert app.checkbox(key="mirrored").value is True
+    assert app.checkbox(key="mirror_averaged").value is True
     assert app.selectbox(key="noise_kind").value == "impulse"
     assert app.slider(key="noise_level").value == pytest.approx(0.15)
     assert "repeat 3" in " ".join(caption.value for caption in app.sidebar.caption)
     assert "LayerCAM" in title(app)
+
+
+@pytest.mark.usefixtures("unscored")
+@pytest.mark.parametrize("page", ["compare", "play"])
+def test_what_only_a_link_says_holds_on_the_next_page(page):
+    """Every shared control that a link sets, not only those that are touched."""
+    linked = Explored(photo="Cat", method="layercam", rule="mean", mirror_averaged=True)
+    app = visit(write(linked))
+    app.switch_page(f"pages/{page}.py").run()
+    app.run()
+    assert not app.exception
+    now, _ = read(Explored, address(app))
+    assert (now.photo, now.rule, now.mirror_averaged) == ("Cat", "mean", True)
+    assert app.checkbox(key="mirror_averaged").value is True
 
 
 @pytest.mark.usefixtures("unscored")

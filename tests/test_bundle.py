@@ -26,7 +26,7 @@ from camviz.merging import RULES, rule
 from camviz.metrics.arcc import PARTS
 from camviz.noise.measure import Perturbation
 from camviz.recipe import Recipe
-from camviz.results import bundle
+from camviz.results import bundle, exports
 from camviz.results.agreement import check_agreement
 from camviz.results.bundle import (
     LIMITS,
@@ -134,7 +134,7 @@ def test_what_a_bundle_is_made_of(found, good):
     np.testing.assert_array_equal(np.load(io.BytesIO(parts[MERGED])), found.merged)
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(parts[VIEW]))), found.view)
     raw = json.loads(parts[MANIFEST])
-    recipe = {"method": "gradcam++", "layers": list(LAYERS), "rule": "product", "seed": 0, "mirrored": False}
+    recipe = {"method": "gradcam++", "layers": list(LAYERS), "rule": "product", "seed": 0, "mirror_averaged": False}
     assert raw["settings"]["recipe"] == recipe
     assert raw["sha256"] == {name: hashlib.sha256(parts[name]).hexdigest() for name in list(parts)[1:]}
 
@@ -559,9 +559,15 @@ def test_a_bundle_of_version_2_still_opens(good, found):
 
     def older(raw):
         raw["version"] = 2
-        del raw["settings"]["recipe"]["mirrored"]
+        del raw["settings"]["recipe"]["mirror_averaged"]
 
-    same(bundle.read(signed(good, edit=older)), found)
+    same(bundle.read(signed(good, {SCORES: exports.csv(found, averaging=False)}, older)), found)
+
+
+@pytest.mark.parametrize("value", ["on", 1, None, []])
+def test_whether_maps_are_averaged_is_true_or_false(good, value):
+    refused(signed(good, edit=lambda raw: raw["settings"]["recipe"].update(mirror_averaged=value)), "damaged")
+    refused(signed(good, edit=lambda raw: take(raw, ("settings", "recipe", "mirror_averaged"))), "damaged")
 
 
 def test_scores_that_are_unknown_here_are_kept_as_stored(found):

@@ -16,6 +16,7 @@ from small_networks import at_half_size
 
 import camviz
 from camviz import shapes
+from camviz.html.report import report
 from camviz.images import ImageError
 from camviz.merging import RULES
 from camviz.metrics.arcc import PARTS
@@ -24,9 +25,10 @@ from camviz.recipe import Recipe
 from camviz.render import overlay
 from camviz.results.agreement import MAP_TOLERANCE, SCORE_TOLERANCE, check_agreement
 from camviz.results.exports import csv as table
-from camviz.results.exports import npz, panels
+from camviz.results.exports import hotspots_csv, npz, panels, settings_in_words
 from camviz.results.figure import figure
 from camviz.results.finding import BASELINES, RESULT, MapScores, Settings
+from camviz.ui.panels.downloads import file_name
 from camviz.workbench.findings import find
 
 TORCH = torch.__version__.partition("+")[0]  # the build is left out
@@ -193,7 +195,8 @@ def test_npz(found):
 
 def test_csv(found):
     rows = list(csv.DictReader(io.StringIO(table(found).decode())))
-    assert tuple(rows[0]) == ("map", "method", "rule", "class", *found.score_names, "note")
+    assert tuple(rows[0]) == ("map", "method", "rule", "mirror_averaged", "class", *found.score_names, "note")
+    assert [row["mirror_averaged"] for row in rows] == [*["no"] * 5, "", ""]
     assert [name for name in found.score_names if name in PARTS] == list(PARTS)
     assert [row["map"] for row in rows] == [RESULT, *reversed(LAYERS), "baseline", "baseline"]
     assert [row["method"] for row in rows[-2:]] == list(BASELINES)
@@ -204,6 +207,21 @@ def test_csv(found):
         for name in PARTS:
             assert float(row[name]) == found.scores[row["map"]][name]
         assert (row["method"], row["class"]) == ("gradcam++", found.label)
+
+
+def test_every_file_says_that_maps_are_mirror_averaged(found):
+    recipe = replace(found.settings.recipe, mirror_averaged=True)
+    averaged = replace(found, settings=replace(found.settings, recipe=recipe))
+    rows = list(csv.DictReader(io.StringIO(table(averaged).decode())))
+    assert [row["mirror_averaged"] for row in rows] == [*["yes"] * 5, "", ""]
+    assert [row["rule"] for row in rows] == ["product", *[""] * 6]
+    spots = list(csv.DictReader(io.StringIO(hotspots_csv(averaged).decode())))
+    assert {row["mirror_averaged"] for row in spots} == {"yes"}
+    assert settings_in_words(averaged)["Mirror-averaged"] == "yes"
+    assert "RefineCAM (mirror-averaged)" in report(averaged).decode()
+    assert "mirror-averaged" in file_name(averaged)
+    assert json.loads(str(np.load(io.BytesIO(npz(averaged)))["metadata"]))["settings"]["recipe"]["mirror_averaged"]
+    assert "averaged" not in file_name(found) + str(settings_in_words(found)["Merging rule"])
 
 
 def test_csv_of_what_was_not_computed(found):

@@ -59,8 +59,8 @@ def test_the_rows_of_a_sample(net):
     mask = torch.from_numpy(shapes.sample(606).mask)[None]
     of_camviz = {
         REFINED: Recipe("gradcam++", LAYERS),
-        f"{REFINED}, mirrored": Recipe("gradcam++", LAYERS, mirrored=True),
-        "both, mixed, all, mirrored": Recipe("gradcam++", LAYERS, "mixed", mirrored=True),
+        f"{REFINED}, mirrored": Recipe("gradcam++", LAYERS, mirror_averaged=True),
+        "both, mixed, all, mirrored": Recipe("gradcam++", LAYERS, "mixed", mirror_averaged=True),
         DEEPEST: Recipe("gradcam++", LAYERS[-1:]),
     }
     for name, recipe in of_camviz.items():

@@ -9,7 +9,7 @@ from benchmarks import metric_trust_report
 from benchmarks.metric_trust_report import BAR, RECOGNISED
 from camviz.html.measured_trust import SUMMARY, measured_trust
 from camviz.statistics import Interval
-from camviz.trust.sealed_study import PARTS, REFINED, SHIPPED
+from camviz.trust.sealed_study import PARTS, PICTURES, REFINED, SHIPPED
 from camviz.trust.study_results import DECIDING, contrasts, load, trust_of_metrics
 
 REPORT = ROOT / "benchmarks" / "metric_trust.md"
@@ -58,10 +58,14 @@ def test_without_enough_pictures_there_is_no_verdict(tmp_path):
     few = {stage: rows[~rows["network"].eq(DECIDING[0])] for stage, rows in results.rows.items()}
     text = write(type(results)(results.samples, few), tmp_path)
     assert "**No verdict yet**: a network that decides has 0 pictures" in text
+    assert "too few pictures yet to say whether that holds" in text
+    assert "ARCC finds" not in text
 
 
 def test_networks_that_do_not_recognise_textured_samples_are_left_out():
-    shares = json.loads((SHIPPED / RECOGNISED).read_text(encoding="utf-8"))
+    found = json.loads((SHIPPED / RECOGNISED).read_text(encoding="utf-8"))
+    shares = found["shares"]
+    assert found["pictures"] == PICTURES
     measured = {part.network for part in PARTS if part.kind == "textured"}
     assert {name for name, share in shares.items() if share >= BAR} == measured
     assert set(shares) == {part.network for part in PARTS if part.kind == "plain"}

@@ -117,8 +117,8 @@ def by_the_command_line(net, source, photo, recipe, noise, scores, out) -> bytes
     command += ["--device", "cpu"]
     if noise:
         command += ["--noise", noise.kind, "--level", str(noise.level)]
-    if recipe.mirrored:
-        command.append("--mirrored")
+    if recipe.mirror_averaged:
+        command.append("--mirror-averaged")
     if not scores:
         command.append("--no-scores")
     assert cli.main(command) == 0
@@ -183,10 +183,10 @@ def test_a_photograph_and_a_bundled_network_with_scores(host, resnet18, photo, t
 @pytest.mark.parametrize("method", ["gradcam++", "scorecam"])
 def test_averaged_with_the_mirrored_picture(host, small, photo, tmp_path, monkeypatch, method):
     monkeypatch.setattr(cli, "load_model", lambda *args: small)
-    recipe = Recipe(method, small.layers, "mixed", mirrored=True)
+    recipe = Recipe(method, small.layers, "mixed", mirror_averaged=True)
     bundles = three_bundles(host, small, SHAPE, photo, recipe, NOISE, tmp_path)
     check(bundles, SHAPE, scores=True)
-    assert bundle.read(bundles[0]).settings.recipe.mirrored
+    assert bundle.read(bundles[0]).settings.recipe.mirror_averaged
     assert cli.main(["open", str(tmp_path / cli.BUNDLE), "--model", small.info.name]) == 0
 
 

@@ -19,7 +19,6 @@ from camviz.network.capture import Capture
 __all__ = ["METHODS", "BlankMapWarning", "Method", "Progress", "cam", "cam_with_notes", "raw_maps", "twins"]
 
 Notes = list[list[str]]
-_SAME = "the map is the same everywhere, so it singles out no region"
 
 
 class BlankMapWarning(UserWarning):
@@ -30,7 +29,8 @@ def cam(cap: Capture, method: str = "gradcam++", seed: int = 0, progress: Progre
     """Turn a capture into one map per layer: ReLU, bilinear upsampling, stretching to [0, 1].
 
     A map that would be constant or not finite becomes zeros, and a `BlankMapWarning` says why. With the capture's
-    mirror, each map is averaged with that of the mirrored image, mirrored back, and stretched again.
+    mirror (`Capture.with_mirror`), each map is averaged with that of the mirrored image, mirrored back, and stretched
+    again; of two principal components, which have no sign of their own, both get one that suits their sum.
 
     Args:
         cap: what `camviz.capture` returned.
@@ -59,28 +59,40 @@ def cam_with_notes(
     """Like `cam`, with a note for each layer and image that says why its map is blank, or "" if it is not."""
     chosen = get_method(method)
     if cap.mirror is None:
-        return _maps_with_notes(cap, chosen, seed, progress)
-    runs = sum(chosen.runs(a) for a in cap.activations)
-    maps, notes = _maps_with_notes(cap, chosen, seed, shifted(progress, 0, 2 * runs))
-    mirrored, others = _maps_with_notes(cap.mirror, chosen, seed, shifted(progress, runs, 2 * runs))
-    averaged = stretched((maps + mirrored.flip(-1)) / 2)
-    reasons = [[a or b or _SAME for a, b in zip(*layer, strict=True)] for layer in zip(notes, others, strict=True)]
-    shows = (averaged.amax((2, 3)) > 0).tolist()
-    return averaged, [
-        ["" if fine else reason for reason, fine in zip(*layer, strict=True)]
-        for layer in zip(reasons, shows, strict=True)
-    ]
-
-
-def _maps_with_notes(cap: Capture, chosen: Method, seed: int, progress: Progress | None) -> tuple[Tensor, Notes]:
-    """`cam_with_notes` of the images themselves, whether or not there is a mirror."""
-    runs = [chosen.runs(a) for a in cap.activations]
-    raws = chosen.raw(cap, seed, [shifted(progress, sum(runs[:index]), sum(runs)) for index in range(len(runs))])
-    if chosen.finished:
-        maps = torch.stack(raws)
+        raws = _raws(cap, chosen, seed, progress)
+        maps = _finished(cap, chosen, raws)
     else:
-        maps = normalise(torch.stack([upsample(raw.float().relu(), cap.x.shape[-2:]) for raw in raws]))
+        runs = sum(chosen.runs(a) for a in cap.activations)
+        raws = _raws(cap, chosen, seed, shifted(progress, 0, 2 * runs))
+        mirrored = _raws(cap.mirror, chosen, seed, shifted(progress, runs, 2 * runs))
+        mirrored = [raw.flip(-1) for raw in mirrored]
+        if chosen.component:
+            raws, mirrored = zip(*map(_with_one_sign, raws, mirrored), strict=True)
+        maps = stretched((_finished(cap, chosen, raws) + _finished(cap, chosen, mirrored)) / 2)
     return maps, _notes(cap, chosen, raws, (maps.amax((2, 3)) > 0).tolist())
+
+
+def _raws(cap: Capture, chosen: Method, seed: int, progress: Progress | None) -> list[Tensor]:
+    """The raw maps of the images themselves, whether or not there is a mirror; `progress` covers all layers."""
+    runs = [chosen.runs(a) for a in cap.activations]
+    return chosen.raw(cap, seed, [shifted(progress, sum(runs[:index]), sum(runs)) for index in range(len(runs))])
+
+
+def _finished(cap: Capture, chosen: Method, raws: Sequence[Tensor]) -> Tensor:
+    """Raw maps after ReLU, upsampling and stretching (L, B, H, W); those of a blind guess are so already."""
+    if chosen.finished:
+        return torch.stack(list(raws))
+    return normalise(torch.stack([upsample(raw.float().relu(), cap.x.shape[-2:]) for raw in raws]))
+
+
+def _with_one_sign(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Give two components (B, h, w) of one thing signs that agree; the larger extreme of their sum becomes positive."""
+    alike = (first * second).sum((1, 2), keepdim=True)
+    second = torch.where(alike < 0, -second, second)
+    scales = [raw.abs().amax((1, 2), keepdim=True).clamp_min(torch.finfo(raw.dtype).tiny) for raw in (first, second)]
+    both = first / scales[0] + second / scales[1]
+    extremes = both.amin((1, 2), keepdim=True) + both.amax((1, 2), keepdim=True)
+    return torch.where(extremes < 0, -first, first), torch.where(extremes < 0, -second, second)
 
 
 def raw_maps(cap: Capture, method: str = "gradcam++", seed: int = 0) -> list[Tensor]:
@@ -163,4 +175,4 @@ def _why_blank(cut: str, finite: bool, depends: bool, varies: bool, positive: bo
         return "the class score does not depend on this layer: every gradient is 0"
     if varies and not positive:
         return "nothing in this layer supports the class: the map is nowhere positive, and ReLU removes the rest"
-    return _SAME
+    return "the map is the same everywhere, so it singles out no region"

@@ -85,8 +85,8 @@ def _grad_cam(module: nn.Module, x: Tensor, target: Tensor, recipe: Recipe) -> T
 def _research(module: nn.Module, x: Tensor, target: Tensor, recipe: Recipe) -> Tensor:
     if recipe.rule in RULES and RULES[recipe.rule].needs != "maps":
         raise ValueError(f"the research code has no rule {recipe.rule!r}, which needs more than the maps")
-    if recipe.mirrored:
-        raise ValueError("the research code has no maps averaged with the mirrored picture: leave `mirrored` out")
+    if recipe.mirror_averaged:
+        raise ValueError("the research code does not average with the mirrored picture: leave `mirror_averaged` out")
     maps, _ = cam_with_notes(capture(module, x, target, recipe.layers), recipe.method, recipe.seed)
     merged = refine(maps, recipe.rule)
     finest = capture(module, _masked(x, merged), target, recipe.layers[:1])

@@ -37,7 +37,7 @@ class Capture:
         calls: per layer, how often it was called in one forward pass.
         reached: per layer, seconds from the start of the forward pass to the layer's output.
         seconds: duration of the forward pass; only a guide on a GPU, which runs asynchronously.
-        mirror: the capture of the mirrored images, if each map is to be averaged with theirs; see `mirror_of`.
+        mirror: the capture of the mirrored images, if each map is to be averaged with theirs; see `with_mirror`.
     """
 
     module: nn.Module
@@ -58,6 +58,13 @@ class Capture:
     def checksums(self) -> list[int]:
         """For each image, a checksum of its content."""
         return [zlib.crc32(image.view(torch.uint8).numpy().data) for image in self.x.detach().cpu().contiguous()]
+
+    def with_mirror(self) -> Capture:
+        """Return this capture with its mirror: the network runs once more, on the images with left and right swapped.
+
+        Every map made of it is then averaged with that of the mirrored image, mirrored back.
+        """
+        return self if self.mirror else replace(self, mirror=mirror_of(self))
 
     def images(self, which: Tensor) -> Capture:
         """Return this capture restricted to some images, `which` bool or long; the network does not run."""

@@ -155,8 +155,14 @@ def measure(
 
 
 def capture_size(of: Subject) -> int:
-    """How many copies are captured together: a backward pass needs twice the memory of a forward pass."""
-    return max(1, chunk_size(of.net.inputs(of.view[None])) // (1 if of.net.device.type == "cpu" else 2))
+    """How many copies are captured together: a backward pass needs twice the memory of a forward pass.
+
+    So does another capture, of the mirrored copies.
+    """
+    if of.net.device.type == "cpu":
+        return chunk_size(of.net.inputs(of.view[None]))
+    twice = 2 if any(clean.recipe.mirror_averaged for clean in of.clean.values()) else 1
+    return max(1, chunk_size(of.net.inputs(of.view[None])) // (2 * twice))
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,14 +217,15 @@ def _outcomes(
     probabilities, predicted = cap.logits.float().softmax(1).cpu(), cap.target.tolist()
     flipped = [index for index, target in enumerate(predicted) if target != of.target]
     places = torch.tensor(flipped, device=cap.x.device)
-    same_class = [ready_for(each.images(places), recipes.values()) for each in again if flipped]
+    specific = [recipe for recipe in recipes.values() if METHODS[recipe.method].class_specific]
+    unchanged = ready_for(again[0].images(places), specific) if again and flipped else None
     rows: list[dict[str, Outcome]] = [{} for _ in points]
     for name, clean in of.clean.items():
         maps = explain_capture(cap, clean.recipe, progress)
         overlap = _overlap(clean, maps, of)
         same = overlap.clone()
-        if METHODS[clean.recipe.method].class_specific and flipped:
-            same[places] = _overlap(clean, explain_capture(same_class[0], clean.recipe, progress), of)
+        if unchanged is not None and METHODS[clean.recipe.method].class_specific:
+            same[places] = _overlap(clean, explain_capture(unchanged, clean.recipe, progress), of)
         overlaps_, overlaps_same = torch.stack([overlap, same]).tolist()
         compared = likeness(clean.map, maps) if comparisons else [_NOT_COMPARED] * len(maps)
         for index, point in enumerate(points):

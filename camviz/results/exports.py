@@ -28,7 +28,8 @@ from camviz.results.manifest import described, plain
 
 _FITS = {"crop": "cropped to the centre", "squeeze": "squeezed to a square", "pad": "with grey bars"}
 HOTSPOT_COLUMNS = (
-    *("map", "method", "rule", "class", "share", "region", "x", "y", "width", "height", "centre_x", "centre_y"),
+    *("map", "method", "rule", "mirror_averaged", "class", "share", "region"),
+    *("x", "y", "width", "height", "centre_x", "centre_y"),
     *("pixels", "area", "threshold", "note"),
 )
 
@@ -51,28 +52,33 @@ def npz(finding: Finding) -> bytes:
     return stream.getvalue()
 
 
-def csv(finding: Finding) -> bytes:
+def csv(finding: Finding, averaging: bool = True) -> bytes:
     """The scores as a table in UTF-8: rows for the merged map, each layer (deepest to finest) and each blind guess.
 
     A cell is empty if nothing was computed.
+
+    Args:
+        finding: the result.
+        averaging: whether the table has a column "mirror_averaged"; it has had one since bundles of version 3.
     """
     stream = io.StringIO()
     table = tables.writer(stream, lineterminator="\n")
     recipe, names = finding.settings.recipe, finding.score_names
-    table.writerow(("map", "method", "rule", "class", *map(as_cell, names), "note"))
+    made = ("map", "method", "rule", "mirror_averaged")[: 4 if averaging else 3]
+    table.writerow((*made, "class", *map(as_cell, names), "note"))
     maps = {key: finding.scores[key] for key in (RESULT, *reversed(recipe.layers)) if finding.scores}
-    rows = [(*_made(key, recipe), score) for key, score in maps.items()]
-    rows += [("baseline", method, "", score) for method, score in finding.baselines.items()]
-    for *texts, score in rows:
+    rows = [(_made(key, recipe), score) for key, score in maps.items()]
+    rows += [(("baseline", method, "", ""), score) for method, score in finding.baselines.items()]
+    for texts, score in rows:
         numbers = ("" if score[name] is None else repr(score[name]) for name in names)
-        table.writerow([*map(as_cell, (*texts, finding.label)), *numbers, as_cell(score.note)])
+        known = [*texts[: len(made)], finding.label]
+        table.writerow([*map(as_cell, known), *numbers, as_cell(score.note)])
     return stream.getvalue().encode()
 
 
-def _made(key: str, recipe: Recipe) -> tuple[str, str, str]:
-    """How a map was made: its key, the method, and how it was merged and averaged."""
-    rule = [recipe.rule] if key == RESULT else []
-    return key, recipe.method, ", ".join([*rule, *["mirror-averaged"] * recipe.mirrored])
+def _made(key: str, recipe: Recipe) -> tuple[str, str, str, str]:
+    """How a map was made: its key, the method, the rule that merged it, and whether it is mirror-averaged."""
+    return key, recipe.method, recipe.rule if key == RESULT else "", "yes" if recipe.mirror_averaged else "no"
 
 
 def as_safe_csv(table: pd.DataFrame) -> str:
@@ -124,7 +130,7 @@ def settings_in_words(finding: Finding) -> dict[str, str]:
         "Method": METHODS[recipe.method].title,
         "Layers": ", ".join(reversed(recipe.layers)),
         "Merging rule": RULES[recipe.rule].title,
-        "Mirror-averaged": "yes" if recipe.mirrored else "no",
+        "Mirror-averaged": "yes" if recipe.mirror_averaged else "no",
         "Noise": "none" if settings.noise is None else _noise_in_words(settings.noise),
         "Seed": str(recipe.seed),
     }

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from camviz.methods import METHODS
 from camviz.noise import KINDS
 from camviz.render import COLORMAP, COLORMAPS, overlay
-from camviz.results.finding import RESULT, Finding, result_title, running_merges
+from camviz.results.finding import RESULT, Finding, averaged, result_title, running_merges
 from camviz.results.manifest import plain
 
 Kind = Literal["pdf", "png"]
@@ -144,7 +144,8 @@ def _bar(axes: Axes, colormap: str) -> None:
 
 def _result_title(finding: Finding) -> str:
     recipe = finding.settings.recipe
-    return result_title(recipe) if len(recipe.layers) > 1 else f"{METHODS[recipe.method].title}, {recipe.layers[0]}"
+    alone = averaged(f"{METHODS[recipe.method].title}, {recipe.layers[0]}", recipe)
+    return result_title(recipe) if len(recipe.layers) > 1 else alone
 
 
 def _heading(finding: Finding) -> str:
@@ -177,7 +178,7 @@ def _settings_line(finding: Finding) -> str:
     """What else is needed to draw the same figure again."""
     recipe = finding.settings.recipe
     merging = f"layers from deepest to finest, below each the {recipe.rule} so far; " if len(recipe.layers) > 1 else ""
-    merging += "maps averaged with those of the mirrored picture; " if recipe.mirrored else ""
+    merging += "maps averaged with those of the mirrored picture; " if recipe.mirror_averaged else ""
     versions = ", ".join(f"{name} {finding.versions[name]}" for name in ("camviz", "torch") if name in finding.versions)
     return f"{cut(finding.settings.model, 30)}; {merging}fit {finding.settings.fit}, seed {recipe.seed}; {versions}."
 

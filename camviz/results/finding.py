@@ -172,10 +172,13 @@ def size_title(size: tuple[int, int]) -> str:
 
 def result_title(recipe: Recipe) -> str:
     """The title of a recipe's map."""
-    averaged = " (mirror-averaged)" if recipe.mirrored else ""
-    if len(recipe.layers) == 1:
-        return f"One layer{averaged}"
-    return f"{'RefineCAM' if recipe.rule == 'product' else f'Merged: {recipe.rule}'}{averaged}"
+    merged = "RefineCAM" if recipe.rule == "product" else f"Merged: {recipe.rule}"
+    return averaged("One layer" if len(recipe.layers) == 1 else merged, recipe)
+
+
+def averaged(title: str, recipe: Recipe) -> str:
+    """A map's title, which says if it is averaged with that of the mirrored picture."""
+    return f"{title} (mirror-averaged)" if recipe.mirror_averaged else title
 
 
 def shape_to_show(shapes: Sequence[KnownShape], label: str) -> KnownShape | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar, get_args
 from unicodedata import category
 
@@ -38,7 +38,7 @@ class BundleError(ValueError):
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything in a `Finding` except bytes and arrays, and the SHA-256 of each of the bundle's members."""
+    """Everything in a `Finding` except bytes and arrays; the SHA-256 of each of the bundle's members; its version."""
 
     settings: Settings
     name: str
@@ -52,6 +52,7 @@ class Manifest:
     versions: dict[str, str]
     device: str
     sha256: dict[str, str]
+    version: int = VERSION
 
 
 def as_json(finding: Finding, sha256: Mapping[str, str]) -> str:
@@ -99,7 +100,7 @@ def parse(text: bytes) -> Manifest:
             f"{READABLE[0]} to {READABLE[-1]}: open it with the camviz that wrote it."
         )
     try:
-        return _parsed(_up_to_date(raw, version))
+        return replace(_parsed(_up_to_date(raw, version)), version=version)
     except BundleError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
@@ -112,7 +113,7 @@ def _up_to_date(raw: dict[str, Any], version: int) -> dict[str, Any]:
         raw = {**raw, "baselines": {}, "layers": [], "shapes": []}
     if version < 3:
         settings = raw["settings"]
-        raw = {**raw, "settings": {**settings, "recipe": {**settings["recipe"], "mirrored": False}}}
+        raw = {**raw, "settings": {**settings, "recipe": {**settings["recipe"], "mirror_averaged": False}}}
     return raw
 
 
@@ -195,7 +196,7 @@ def _recipe(raw: Any) -> Recipe:  # noqa: ANN401
         layers=layers,
         rule=_one_of("merging rule", RULES, raw["rule"]),
         seed=_whole(raw["seed"]),
-        mirrored=_a(bool, raw["mirrored"]),
+        mirror_averaged=_a(bool, raw["mirror_averaged"]),
     )
 
 

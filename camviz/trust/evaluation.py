@@ -59,8 +59,8 @@ class Evaluation:
 
     Attributes:
         table: a row for each picture and map: "network", "picture" (the case's number), "map", "method", "layers",
-            "rule", "mirrored", "probability" of the explained class, and a column for each score, those against the
-            mask included (NaN where undefined).
+            "rule", "mirror_averaged", "probability" of the explained class, and a column for each score, those against
+            the mask included (NaN where undefined).
         trust: what `trust` makes of it: a row for each score.
         left_out: the numbers of cases left out, each with the reason.
     """
@@ -108,7 +108,8 @@ def evaluate(
         return _rows(net, x, mask, logits, recipes, names, seed, same_area)
 
     rows, left_out = rows_of_cases(net, cases, rows_of, fit, progress)
-    columns = ["network", "picture", "map", "method", "layers", "rule", "mirrored", "probability", *_with_masks(names)]
+    made = ("method", "layers", "rule", "mirror_averaged")
+    columns = ["network", "picture", "map", *made, "probability", *_with_masks(names)]
     table = pd.DataFrame(rows, columns=columns)
     return Evaluation(table, trust(table, names, seed=seed), left_out)
 
@@ -270,7 +271,7 @@ def _rows(
             "method": recipe.method,
             "layers": ", ".join(recipe.layers),
             "rule": recipe.rule if len(recipe.layers) > 1 else "",
-            "mirrored": recipe.mirrored,
+            "mirror_averaged": recipe.mirror_averaged,
             "probability": float(logits.softmax(1).amax()),
             **{score: of_maps[number] for score, of_maps in values.items()},
         }

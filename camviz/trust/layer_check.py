@@ -15,6 +15,7 @@ from camviz.methods import Progress, cam_with_notes
 from camviz.metrics.mask_scores import against_mask
 from camviz.models import Net
 from camviz.network.capture import capture, layer_names
+from camviz.recipe import Recipe, ready_for
 from camviz.statistics import Interval
 from camviz.trust.evaluation import MERGED, Case, Rows, rows_of_cases
 from camviz.trust.resampling import LEAST_FOR_WINNER, interval
@@ -58,6 +59,7 @@ def layer_check(
     progress: Progress | None = None,
     *,
     fit: Fit = "crop",
+    mirror_averaged: bool = False,
 ) -> LayerCheck:
     """Find the layers whose maps harm the merge: without them, it fits the masks better.
 
@@ -76,6 +78,7 @@ def layer_check(
         seed: seed of all random draws.
         progress: called with (cases done, all cases); an exception from it stops the work.
         fit: how pictures and masks are fitted into the network's view.
+        mirror_averaged: as in `camviz.Recipe`.
 
     Raises:
         ValueError: fewer than two layers; an unknown layer, method or rule; a mask that is not bool or not of the
@@ -85,8 +88,10 @@ def layer_check(
     if len(names) < 2:
         raise ValueError(f"a layer can only be left out of a merge of two or more, got {list(names)}")
 
+    recipe = Recipe(method, names, rule, seed, mirror_averaged)
+
     def rows_of(x: Tensor, mask: Tensor, logits: Tensor) -> Rows:
-        return _rows(net, x, mask, logits, method, names, rule, seed)
+        return _rows(net, x, mask, logits, recipe)
 
     rows, left_out = rows_of_cases(net, cases, rows_of, fit, progress)
     found = pd.DataFrame(rows, columns=["picture", "map", *_SCORES, "blank"])
@@ -94,12 +99,11 @@ def layer_check(
     return LayerCheck(_verdict(table, merged), table, merged, found, left_out)
 
 
-def _rows(
-    net: Net, x: Tensor, mask: Tensor, logits: Tensor, method: str, layers: Sequence[str], rule: str, seed: int
-) -> list[dict[str, object]]:
+def _rows(net: Net, x: Tensor, mask: Tensor, logits: Tensor, recipe: Recipe) -> Rows:
     """The scores of the maps and merges of one picture, x (1, 3, h, w), whose mask is bool (1, h, w)."""
-    cap = capture(net.module, x, logits.argmax(1), layers)
-    maps, _ = cam_with_notes(cap, method, seed)
+    layers, rule = recipe.layers, recipe.rule
+    cap = ready_for(capture(net.module, x, logits.argmax(1), layers), [recipe])
+    maps, _ = cam_with_notes(cap, recipe.method, recipe.seed)
     made = dict(zip(layers, maps, strict=True)) | {MERGED: refine(maps, rule, cap)}
     for index, layer in enumerate(layers):
         others = [other for other in range(len(layers)) if other != index]

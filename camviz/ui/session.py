@@ -170,7 +170,7 @@ METHOD: SessionKey[str] = SessionKey("method")
 # The control of the rule that merges layers.
 RULE: SessionKey[str] = SessionKey("rule")
 # Whether maps are averaged with those of the mirrored picture.
-MIRRORED: SessionKey[bool] = SessionKey("mirrored")
+MIRROR_AVERAGED: SessionKey[bool] = SessionKey("mirror_averaged")
 
 
 def last_model_key(data: str) -> SessionKey[str]:
@@ -183,12 +183,19 @@ def shown_model_key(data: str) -> SessionKey[str]:
     return SessionKey(f"shown model for {data}")
 
 
+# Controls that several pages have.
+_SHARED: tuple[SessionKey[Any], ...] = (
+    *(SOURCE, SAMPLE, FIT, NOISE_KIND, NOISE_LEVEL, NOISE_FOLLOW),
+    *(MODEL, METHOD, RULE, MIRROR_AVERAGED),
+)
+
+
 def carry_over_controls() -> None:
     """Keep what the sidebar's shared controls hold; call this on a new page before they are drawn.
 
     Streamlit carries over what a user has set, but not what only a link has: on another page a control is another one.
     """
-    shared = {key.name for key in (SOURCE, SAMPLE, FIT, NOISE_KIND, NOISE_LEVEL, NOISE_FOLLOW, MODEL, METHOD, RULE)}
+    shared = {key.name for key in _SHARED}
     for name in [str(name) for name in st.session_state]:
         if name in shared or name.startswith(("class-", "layers-")):
             st.session_state[name] = st.session_state[name]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from camviz import noise
-from camviz.merging import heights, refine, running
+from camviz.merging import RULES, heights, refine, running
 from camviz.methods import METHODS, Progress, cam_with_notes, twins
 from camviz.methods.registry import get_method, shifted
 from camviz.models import Net
@@ -139,7 +139,7 @@ def _new_capture(of: SeenPicture, target: int | None) -> Capture:
 def capture_for(of: Explained, recipe: Recipe) -> Capture:
     """`get_capture`, with its mirror if the recipe averages maps with those of the mirrored picture."""
     cap = get_capture(of)
-    if not recipe.mirrored:
+    if not recipe.mirror_averaged:
         return cap
 
     def compute() -> Capture:
@@ -172,7 +172,7 @@ def layer_map(of: Explained, recipe: Recipe, layer: str, progress: Progress | No
 
 def _map_key(recipe: Recipe) -> tuple[Kind, str, int, bool]:
     """What a layer's map depends on, besides the layer."""
-    return Kind.MAP, recipe.method, recipe.seed, recipe.mirrored
+    return Kind.MAP, recipe.method, recipe.seed, recipe.mirror_averaged
 
 
 def _all_at_once(of: Explained, recipe: Recipe) -> tuple[Tensor, list[str]]:
@@ -208,8 +208,8 @@ def layer_maps(of: Explained, recipe: Recipe, progress: Progress | None = None) 
 
 def method_runs(of: Explained, recipe: Recipe) -> list[int]:
     """How many passes a slow method needs for each of a recipe's layers, in the units of its progress."""
-    method, looks = METHODS[recipe.method], 2 if recipe.mirrored else 1
-    return [looks * method.runs(activation) for activation in get_capture(of).select(recipe.layers).activations]
+    method, times = METHODS[recipe.method], 2 if recipe.mirror_averaged else 1
+    return [times * method.runs(activation) for activation in get_capture(of).select(recipe.layers).activations]
 
 
 def merged(of: Explained, recipe: Recipe) -> Tensor:
@@ -223,8 +223,10 @@ def merge_range(of: Explained, recipe: Recipe) -> tuple[float, float]:
     return float(low[0, 0]), float(high[0, 0])
 
 
-def _chosen(of: Explained, recipe: Recipe) -> Capture:
-    """The capture of only a recipe's layers."""
+def _chosen(of: Explained, recipe: Recipe) -> Capture | None:
+    """The capture of only a recipe's layers; None for a rule that needs only their maps."""
+    if recipe.rule not in RULES or RULES[recipe.rule].needs == "maps":
+        return None
     return capture_for(of, recipe).select(recipe.layers)
 
 

@@ -83,7 +83,7 @@ def expected_seconds(host: Host, net: Net, recipe: Recipe) -> float:
     if not METHODS[recipe.method].is_slow:
         return 0.0
     costs = _speed(host, net).methods
-    return (2 if recipe.mirrored else 1) * sum(costs[recipe.method, layer] for layer in recipe.layers)
+    return (2 if recipe.mirror_averaged else 1) * sum(costs[recipe.method, layer] for layer in recipe.layers)
 
 
 def pass_seconds(host: Host, net: Net) -> float:

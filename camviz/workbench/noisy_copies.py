@@ -44,6 +44,7 @@ def robustness(
     seeds: Sequence[int] = (0,),
     *,
     rule: str = "product",
+    mirror_averaged: bool = False,
     fit: Fit = "crop",
     batch: int | None = None,
     comparisons: bool = True,
@@ -63,6 +64,7 @@ def robustness(
         layers: the layers to merge into RefineCAM, or one layer; None for the network's default layers.
         seeds: of the noise; kinds without random draws are computed once and listed in the table for each seed.
         rule: the merging rule.
+        mirror_averaged: as in `camviz.Recipe`.
         fit: how the picture is fitted into the network's view; the noise acts on the view.
         batch: copies in a batch; None for as many as fit into memory, or as suit a CPU.
         comparisons: whether to compare the maps pixel by pixel too.
@@ -76,7 +78,7 @@ def robustness(
     if not points:
         raise ValueError("nothing to measure: give at least one kind of noise, one level and one seed")
     merged = (layers,) if isinstance(layers, str) else tuple(layers or net.layers)
-    recipes = {method: Recipe(method, merged, rule)}
+    recipes = {method: Recipe(method, merged, rule, mirror_averaged=mirror_averaged)}
     host = PlainHost(batch=batch)
     seen = SeenPicture(host, pixels_as_picture(image, ""), net, fit, more_layers=extra_layers(net, recipes.values()))
     of = seen.explaining(likeliest(seen))

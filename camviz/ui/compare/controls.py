@@ -67,8 +67,8 @@ def choose(mode: str, of: Explained) -> Choice:
     methods = _choose_methods(of.net)
     layers = model_and_method.choose_layers(of)
     rule = "product" if mode == "rules" else model_and_method.choose_rule()
-    mirrored = model_and_method.choose_mirrored()
-    return replace(chosen, methods=methods, layers=layers, rule=rule, mirrored=mirrored)
+    mirrored = model_and_method.choose_mirror_averaged()
+    return replace(chosen, methods=methods, layers=layers, rule=rule, mirror_averaged=mirrored)
 
 
 def layers_of(model: str) -> tuple[str, ...]:

@@ -63,7 +63,7 @@ def _row(cell: Cell) -> dict[str, str | float | int | None]:
         "method": recipe.method,
         "layers": as_cell(" ".join(recipe.layers)),
         "rule": recipe.rule,
-        "mirrored": recipe.mirrored,
+        "mirror_averaged": recipe.mirror_averaged,
         **scores.values,
         "note": as_cell(scores.note),
     }

@@ -17,7 +17,7 @@ from camviz.methods import METHODS
 from camviz.noise import KINDS
 from camviz.noise.measure import Perturbation
 from camviz.recipe import Recipe
-from camviz.results.finding import result_title, size_title
+from camviz.results.finding import averaged, result_title, size_title
 from camviz.ui.panels.outlines import outline_of
 from camviz.workbench.maps import layer_map, likeliest, merge_range, merged, predict, sizes
 from camviz.workbench.networks import get_network
@@ -33,7 +33,7 @@ class Choice:
         methods: whose maps are shown.
         layers: the network's layers, from finest to deepest.
         rule: the rule that merges them.
-        mirrored: whether maps are averaged with those of the mirrored picture.
+        mirror_averaged: whether maps are averaged with those of the mirrored picture.
         classes: the classes to compare; the first is compared with each other one.
         models: the models to compare, by name.
         noise: the noisy copies.
@@ -43,7 +43,7 @@ class Choice:
     methods: tuple[str, ...]
     layers: tuple[str, ...]
     rule: str = "product"
-    mirrored: bool = False
+    mirror_averaged: bool = False
     classes: tuple[int, ...] = ()
     models: tuple[str, ...] = ()
     noise: tuple[Perturbation, ...] = ()
@@ -159,8 +159,7 @@ def make_panel(cell: Cell, blank: bool) -> Panel:
 def describe(cell: Cell) -> list[str]:
     """A map in three lines: how it was made, class and network, picture and noise."""
     of, recipe = cell.of, cell.recipe
-    averaged = " (mirror-averaged)" if recipe.mirrored else ""
-    alone = f"{size_title(sizes(of)[recipe.layers[0]])}{averaged}"
+    alone = averaged(size_title(sizes(of)[recipe.layers[0]]), recipe)
     what = result_title(recipe) if len(recipe.layers) > 1 else alone
     label = of.net.labels[of.target]
     if cell.against is not None:
@@ -176,7 +175,7 @@ def describe(cell: Cell) -> list[str]:
 def _recipe(choice: Choice, method: str, layers: tuple[str, ...] | None = None, rule: str | None = None) -> Recipe:
     layers = layers or choice.layers
     rule = (rule or choice.rule) if len(layers) > 1 else "product"
-    return Recipe(method, layers, rule, mirrored=choice.mirrored)
+    return Recipe(method, layers, rule, mirror_averaged=choice.mirror_averaged)
 
 
 def _layer_columns(choice: Choice, of: Explained) -> list[tuple[str, str]]:
@@ -185,8 +184,7 @@ def _layer_columns(choice: Choice, of: Explained) -> list[tuple[str, str]]:
     if len(names) == 1:
         return names
     names[0], names[-1] = (names[0][0], "deepest"), (names[-1][0], "finest")
-    note = "" if choice.mirrored else "all merged"  # the title fills the column
-    return [*names, (result_title(_recipe(choice, choice.methods[0])), note)]
+    return [*names, (result_title(_recipe(choice, choice.methods[0])), "all merged")]
 
 
 def _layers_row(choice: Choice, of: Explained, method: str) -> Row:

@@ -96,7 +96,7 @@ def shape_address(kind: str, index: int, network: str, recipe: Recipe) -> str:
         method=recipe.method,
         layers=recipe.layers,
         rule=recipe.rule,
-        mirrored=recipe.mirrored,
+        mirror_averaged=recipe.mirror_averaged,
     )
     return f"/?{urlencode(write(state))}"
 

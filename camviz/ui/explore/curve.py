@@ -16,7 +16,7 @@ from camviz.noise import KINDS
 from camviz.noise.measure import Outcome, Perturbation, perturbations
 from camviz.noise.rank_overlap import chance
 from camviz.recipe import Recipe
-from camviz.results.finding import result_title
+from camviz.results.finding import averaged, result_title
 from camviz.study import parts
 from camviz.ui.server.sharing import queue_shown_here, shared_host
 from camviz.ui.session import CURVE_CHANGED_THE_PAGE, CURVE_CLICKS, SLOW_CURVE, SessionKey, curve_key
@@ -142,7 +142,8 @@ def figure(
     chart = go.Figure()
     for name in reversed(points):
         recipe = recipes[name]
-        title = result_title(recipe) if name == "merged" else f"{METHODS[recipe.method].title}, deepest layer"
+        deepest = averaged(f"{METHODS[recipe.method].title}, deepest layer", recipe)
+        title = result_title(recipe) if name == "merged" else deepest
         outcomes_ = points[name]
         flipped = [False, *(o.flipped for o in outcomes_)]
         chart.add_scatter(

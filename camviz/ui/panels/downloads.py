@@ -83,7 +83,7 @@ def file_name(found: Finding) -> str:
         parts += recipe.layers
     elif recipe.rule != "product":
         parts.append(recipe.rule)
-    if recipe.mirrored:
+    if recipe.mirror_averaged:
         parts.append("mirror-averaged")
     if settings.noise:
         parts += [settings.noise.kind, f"{settings.noise.level:g}", str(settings.noise.seed)]

@@ -13,6 +13,7 @@ from torch import Tensor
 from camviz.metrics import SCORES
 from camviz.recipe import Recipe
 from camviz.render import data_uri, overlay
+from camviz.results.finding import averaged
 from camviz.trust.evaluation import oriented
 from camviz.trust.play import TRUTHS, Change, changed_map
 from camviz.ui.links.link_format import MOST_BLUR, MOST_SHIFT, MOST_SHRINK, SHARPEN
@@ -66,7 +67,7 @@ def _reset() -> None:
 def maps_html(of: Explained, recipe: Recipe, change: Change) -> str:
     """The picture's map and the changed one, side by side, with the outline of the true shape."""
     outline = outline_of(of)
-    pairs = (("The map", merged(of, recipe)), ("Changed", changed_map(of, recipe, change)))
+    pairs = ((averaged("The map", recipe), merged(of, recipe)), ("Changed", changed_map(of, recipe, change)))
     return f'<div class="cv-pair" hidden>{"".join(_figure(of, title, map_[0], outline) for title, map_ in pairs)}</div>'
 
 

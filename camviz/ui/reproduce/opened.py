@@ -206,7 +206,7 @@ def as_explored(stored: Finding, net: Net | None, digest: str) -> Explored:
         method=recipe.method,
         layers=tuple(layer for layer in recipe.layers if net is None or layer in net.layers) or None,
         rule=recipe.rule,
-        mirrored=recipe.mirrored,
+        mirror_averaged=recipe.mirror_averaged,
         noise=noise.kind if noise else None,
         level=_on_slider(noise.level) if noise else 0.0,
         draw=noise.seed if noise else None,

@@ -16,7 +16,7 @@ from camviz.methods import Progress
 from camviz.metrics import SCORES
 from camviz.results.agreement import SCORE_TOLERANCE, Agreement
 from camviz.results.exports import settings_in_words
-from camviz.results.finding import RESULT, Finding, MapScores, result_title
+from camviz.results.finding import RESULT, Finding, MapScores, averaged, result_title
 from camviz.ui.escaping import as_text
 from camviz.ui.panels import viewer
 from camviz.ui.panels.slow_progress import MapsPlace
@@ -86,7 +86,8 @@ def _panes(finding: Finding) -> list[Pane]:
             zip(reversed(finding.settings.recipe.layers), finding.maps[::-1], strict=True)
         )
     ]
-    title = result_title(finding.settings.recipe) if len(layers) > 1 else "Result"
+    recipe = finding.settings.recipe
+    title = result_title(recipe) if len(layers) > 1 else averaged("Result", recipe)
     description = _description(f"{title} for {finding.label}", finding, RESULT)
     result = Pane(title, description, 2 * len(layers) - 1, result=True, blank=_blank(finding.merged.any()))
     return [Pane("What the model sees", "What the model sees"), *layers, result]

@@ -17,6 +17,7 @@ from camviz.workbench.cache_keys import Kind
 # What cached results are counted as; all others as scores.
 _KINDS = {
     Kind.CAPTURE: "captures",
+    Kind.MIRROR: "captures",
     Kind.MAP: "maps",
     Kind.PNG: "pictures",
     Kind.SAMPLE: "pictures",

@@ -24,7 +24,7 @@ from camviz.models.torchvision import fetch
 from camviz.recipe import Recipe
 from camviz.results.finding import size_title
 from camviz.ui.server.sharing import shared_host
-from camviz.ui.session import DATA, METHOD, MIRRORED, MODEL, RULE, SessionKey, last_model_key, layers_key
+from camviz.ui.session import DATA, METHOD, MIRROR_AVERAGED, MODEL, RULE, SessionKey, last_model_key, layers_key
 from camviz.ui.sidebar.model_card import show_card
 from camviz.workbench.maps import get_twins, sizes
 from camviz.workbench.networks import expected_seconds, get_network
@@ -150,8 +150,8 @@ def choose_recipe(of: Explained) -> Recipe:
     method = _choose_method(of)
     layers = choose_layers(of)
     rule = choose_rule()
-    mirrored = choose_mirrored()
-    return Recipe(method, layers, rule if len(layers) > 1 else "product", mirrored=mirrored)
+    mirrored = choose_mirror_averaged()
+    return Recipe(method, layers, rule if len(layers) > 1 else "product", mirror_averaged=mirrored)
 
 
 def _choose_method(of: Explained) -> str:
@@ -208,11 +208,11 @@ def choose_rule() -> str:
     )
 
 
-def choose_mirrored() -> bool:
+def choose_mirror_averaged() -> bool:
     """Ask whether maps are averaged with those of the mirrored picture."""
     return st.checkbox(
         "Average with the mirrored picture",
-        key=MIRRORED.name,
+        key=MIRROR_AVERAGED.name,
         persist_state="session",
         help="The network also explains the picture with left and right swapped, and each layer's map is averaged with "
         "that one, swapped back. It costs one more pass; slow methods take twice as long. What is in only one of the "
@@ -255,6 +255,6 @@ def _group(name: str) -> str:
 def method_label(net: Net, name: str) -> str:
     """A method's name, and for a slow one how long it takes."""
     layers = tuple(layers_key(net.info.name).get() or net.layers)
-    seconds = expected_seconds(shared_host(), net, Recipe(name, layers, mirrored=MIRRORED.get(False)))
+    seconds = expected_seconds(shared_host(), net, Recipe(name, layers, mirror_averaged=MIRROR_AVERAGED.get(False)))
     wait = f" · {duration(seconds)}" if seconds else ""
     return f"{_GROUPS[_group(name)]}{METHODS[name].title}{wait}"
