@@ -237,3 +237,13 @@ def test_the_finest_layer_of_a_real_network():
     (sentence,) = found.sentences
     assert sentence.startswith("The map of _blocks.2._swish fits no better than chance (AUC 0.")
     assert found.table.loc["_blocks.2._swish", "gain"] > 0.05
+
+
+def test_mirror_averaged_merges_are_those_of_the_recipe(textured):
+    """On a real network, whose map of a mirrored picture is another one."""
+    samples = [shapes.sample(index) for index in range(3)]
+    found = layer_check(textured, samples, mirror_averaged=True)
+    recipe = camviz.Recipe("gradcam++", textured.layers, mirror_averaged=True)
+    by_recipe = camviz.evaluate(textured, samples, {"a": recipe}, ["complexity"])
+    assert found.merged.value == pytest.approx(by_recipe.table["best_iou"].mean(), abs=1e-4)
+    assert found.merged.value != pytest.approx(layer_check(textured, samples).merged.value, abs=1e-3)
