@@ -18,7 +18,7 @@ from camviz.results.exports import as_safe_csv
 from camviz.trust.evaluation import accuracies, default_recipes
 from camviz.trust.sealed_samples import draw
 from camviz.trust.sealed_study import DIGEST, PICTURES
-from camviz.trust.study_results import StudyResults, win_intervals
+from camviz.trust.study_results import DECIDING, StudyResults, contrasts, win_intervals
 from camviz.ui.evaluate import view
 from camviz.ui.evaluate.dots import dots_figure, dots_rows
 from camviz.ui.evaluate.downloads import every_map, figure, shown_csv
@@ -47,6 +47,17 @@ def test_the_verdict_is_the_tables():
     assert f"ARCC {100 * table.loc['arcc', 'pair_accuracy']:.0f} %" in words
     rows = shipped().of("ordinary", equal_area=True)
     assert f"On {len(rows[['network', 'picture']].drop_duplicates())} pictures" in words
+
+
+def test_the_verdict_answers_the_protocols_question():
+    """By the contrast of each network; only where the study is shown as the protocol decides."""
+    (contrast, *_) = contrasts(shipped())
+    leads = sum(contrast.networks[name] > 0 for name in DECIDING)
+    words = f"The Faithfulness Estimate is ahead of ARCC on {leads} of the 3 networks that decide"
+    assert words in verdict_html(SHIPPED, Shown())
+    assert ("the protocol asks for all" in verdict_html(SHIPPED, Shown())) == (leads < 3)
+    for other in (Shown(size="large"), Shown(equal_area=False), Shown(samples="textured"), Shown(blind=False)):
+        assert "networks that decide" not in verdict_html(SHIPPED, other)
 
 
 def test_a_metric_measured_on_few_pictures_does_not_win(monkeypatch):

@@ -331,9 +331,15 @@ def _side_by_side(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def holds(results: StudyResults) -> bool | None:
-    """Whether the Faithfulness Estimate finds the better map more often than ARCC on each deciding network.
+    """Whether the Faithfulness Estimate is `ahead` on every deciding network, as the protocol asks; None if open."""
+    networks = ahead(results)
+    return None if networks is None else len(networks) == len(DECIDING)
 
-    None if a network has too few pictures for a winner.
+
+def ahead(results: StudyResults) -> list[str] | None:
+    """The deciding networks on which the Faithfulness Estimate finds the better map more often than ARCC.
+
+    None if one of them has too few pictures for a winner.
     """
     table = _accuracy(results, "faithfulness") - _accuracy(results, "arcc")
     if not set(DECIDING) <= set(table.index):
@@ -341,4 +347,5 @@ def holds(results: StudyResults) -> bool | None:
     table = table.loc[list(DECIDING)]
     if (table.notna().sum(axis=1) < LEAST_FOR_WINNER).any():
         return None
-    return bool((table.mean(axis=1) > 0).all())
+    means = table.mean(axis=1)
+    return [str(network) for network in means.index[means > 0]]

@@ -12,6 +12,7 @@ from camviz.html.interval_chart import intervals_html
 from camviz.html.words import counted
 from camviz.metrics import SCORES
 from camviz.trust.resampling import LEAST_FOR_WINNER
+from camviz.trust.study_results import DECIDING, ahead
 from camviz.ui.evaluate import controls, dots, pictures, wrong
 from camviz.ui.evaluate.downloads import offer_study
 from camviz.ui.evaluate.study import (
@@ -54,8 +55,19 @@ def verdict_html(study: Study, shown: Shown) -> str:
     growing = " The study is still growing: its protocol asks for more pictures." if _is_growing(study, shown) else ""
     return (
         f'<p class="cv-lead cv-verdict">{on}, <b>{_named(best)}</b> gets <b>{_percent(table[best])}</b> right{others}.'
-        f"{few}{growing}</p>"
+        f"{few}{growing}{_recommended(study, shown)}</p>"
     )
+
+
+def _recommended(study: Study, shown: Shown) -> str:
+    """What the protocol's question comes to: is the Faithfulness Estimate ahead of ARCC on each deciding network?"""
+    networks = ahead(study.results) if study.goal is not None and shown == Shown() else None
+    if networks is None:
+        return ""
+    on = f"on {len(networks)} of the {len(DECIDING)} networks that decide"
+    if len(networks) == len(DECIDING):
+        return f" The Faithfulness Estimate is ahead of ARCC {on}, as the protocol asks before it is recommended."
+    return f" The Faithfulness Estimate is ahead of ARCC {on}; the protocol asks for all before it is recommended."
 
 
 def _is_growing(study: Study, shown: Shown) -> bool:
