@@ -17,7 +17,7 @@ from camviz.metrics.mask_scores import against_mask
 from camviz.results.exports import as_safe_csv
 from camviz.trust.evaluation import accuracies, default_recipes
 from camviz.trust.sealed_samples import draw
-from camviz.trust.sealed_study import DIGEST, PICTURES
+from camviz.trust.sealed_study import DIGEST, PICTURES, REFINED
 from camviz.trust.study_results import DECIDING, StudyResults, contrasts, win_intervals
 from camviz.ui.evaluate import view
 from camviz.ui.evaluate.dots import dots_figure, dots_rows
@@ -265,10 +265,16 @@ def test_what_is_downloaded_is_what_is_shown():
     )
     assert (table["equal_area"] == False).all()  # noqa: E712
     rows = every_map(shipped())
-    assert len(rows) == len(shipped().rows["ordinary"])
+    made = shipped().rows["deliberate"]
+    made = made[made["map"] != REFINED]
+    assert len(rows) == len(shipped().rows["ordinary"]) + len(made)
+    keys = ["network", "kind", "picture", "map", "equal_area"]
+    assert not rows.duplicated(keys).any()
+    both = rows.merge(made, on=keys, suffixes=("", "_made"))
+    assert len(both) == len(made)
+    assert (both["arcc"] == both["arcc_made"])[both["arcc_made"].notna()].all()
     row = rows[(rows["map"] == "centre") & rows["equal_area"]].iloc[0]
     same = shipped().rows["ordinary"]
-    keys = ["network", "kind", "picture", "map", "equal_area"]
     assert row["arcc"] == same[(same[keys] == row[keys]).all(axis=1)]["arcc"].item()
     pdf = figure(SHIPPED, shown)
     assert pdf.startswith(b"%PDF")

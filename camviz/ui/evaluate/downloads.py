@@ -11,7 +11,8 @@ import streamlit as st
 from camviz.metrics import SCORES
 from camviz.results.exports import as_safe_csv
 from camviz.trust.ordering import MARGIN
-from camviz.trust.sealed_study import DIGEST, PROTOCOL, VERSION
+from camviz.trust.run import DELIBERATE
+from camviz.trust.sealed_study import DIGEST, PROTOCOL, REFINED, VERSION
 from camviz.trust.study_figure import metrics_figure
 from camviz.trust.study_file import pack
 from camviz.trust.study_results import StudyResults
@@ -68,14 +69,22 @@ def shown_csv(results: StudyResults, shown: Shown) -> str:
 
 
 def every_map(results: StudyResults) -> pd.DataFrame:
-    """A row for each map, as it is and at equal area, with the scores of all stages; empty where not measured."""
+    """A row for each map, as it is and at equal area, with the scores of all stages; empty where not measured.
+
+    Maps made right or wrong on purpose come last.
+    """
     keys = ["network", "kind", "picture", "map", "equal_area"]
     tables = [
         rows.set_index(keys)[[name for name in rows if name not in keys]]
         for stage, rows in results.rows.items()
         if stage in results.metrics
     ]
-    return pd.concat(tables, axis=1).reset_index()
+    found = pd.concat(tables, axis=1).reset_index()
+    if DELIBERATE not in results.rows:
+        return found
+    made = results.rows[DELIBERATE]
+    others = made[made["map"] != REFINED].reindex(columns=found.columns)
+    return pd.concat([found, others], ignore_index=True)
 
 
 def _parquet(table: pd.DataFrame) -> bytes:
