@@ -59,7 +59,7 @@ def test_without_enough_pictures_there_is_no_verdict(tmp_path):
     text = write(type(results)(results.samples, few), tmp_path)
     assert "**No verdict yet**: a network that decides has 0 pictures" in text
     assert "too few pictures yet to say whether that holds" in text
-    assert "ARCC finds" not in text
+    assert "- ARCC finds" not in text
 
 
 def test_networks_that_do_not_recognise_textured_samples_are_left_out():
