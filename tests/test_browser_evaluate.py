@@ -90,13 +90,13 @@ def test_stopped_and_resumed(visit):
 def test_a_slider_changes_the_map_and_its_scores(visit):
     page = visit("/play?v=1&shape=circle&size=medium&model=shapes-textured&layers=layer4&right=0")
     table, changed = page.locator(".cv-played"), page.locator(".cv-pair img[alt=Changed]")
-    expect(page.locator(".cv-lead")).to_contain_text("Both maps fit the true shape equally well")
+    expect(page.locator(".cv-lead")).to_contain_text("Both maps fit the true mask equally well")
     before = changed.get_attribute("src")
     slider = page.get_by_role("slider", name="Shift right")
     slider.focus()
     for _ in range(40):
         slider.press("ArrowRight")
-    expect(page.locator(".cv-lead")).to_contain_text("The map as it is fits the true shape better")
+    expect(page.locator(".cv-lead")).to_contain_text("The map as it is fits the true mask better")
     expect(table.locator("tr", has_text="Best IoU")).to_contain_text("the truth")
     assert changed.get_attribute("src") != before
     page.wait_for_function("location.search.includes('right=40')")

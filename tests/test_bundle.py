@@ -489,7 +489,9 @@ def test_a_manifest_without_one_of_its_keys(good):
 def test_values_of_the_wrong_kind(good, value):
     """Wherever it stands, unless a value like this may stand there."""
     for path in paths(json.loads(members(good)[MANIFEST])):
-        if (path[-1], value) in (("versions", {}), ("scores", {}), ("top", []), ("layers", []), ("shapes", [])):
+        if (path[-1], value) in (("versions", {}), ("scores", {}), ("top", []), ("layers", [])):
+            continue
+        if (path[-1], value) in (("shapes", []), ("tags", [])):
             continue
         refused(signed(good, edit=lambda raw, path=path: put(raw, path, value)))
 
@@ -527,7 +529,8 @@ def test_values_of_the_wrong_kind(good, value):
             [{"size": [7, 7], "blank": "", "negative": False, "twins": []}],
             "its layers and their descriptions",
         ),
-        (("shapes",), ["a"], "shapes.png"),
+        (("shapes",), ["a"], "damaged"),
+        (("tags",), [True], "damaged"),
         (("sha256", "other"), "", "lists files that are missing"),
         (("versions", "torch"), "\N{RIGHT-TO-LEFT OVERRIDE}", "damaged"),
         (("name",), "\ud800", "damaged"),
@@ -581,6 +584,33 @@ def test_scores_that_are_unknown_here_are_kept_as_stored(found):
     assert (rows[0]["later"], rows[-1]["later"]) == ("-7.5", "")
     assert "later" in report(stored).decode()
     assert check_agreement(stored, found).agrees
+
+
+def test_a_shape_without_its_picture(good):
+    def claim(raw):
+        raw["shapes"], raw["tags"] = ["a"], [False]
+
+    refused(signed(good, edit=claim), "shapes.png")
+
+
+def test_the_tag_comes_back_as_the_truth_of_a_network_that_follows_tags():
+    """Heat on the tag is right there, and on the shape wrong; for another network it is the other way round."""
+    sample = shapes.tagged(7)
+    for name, mask, noun in (
+        ("shapes-shortcut", sample.tag.mask, "tag"),
+        (MODEL, sample.mask, shapes.CLASSES[sample.label]),
+    ):
+        net = camviz.load_model(name, "cpu")
+        settings = Settings(name, Recipe("layercam", net.layers), "squeeze")
+        found = find(net, as_png(sample.image), "tagged", settings, shapes=known_shapes(sample))
+        (known,) = bundle.read(bundle.write(found)).shapes
+        assert (known.noun, known.label, known.is_tag) == (noun, shapes.CLASSES[sample.label], noun == "tag")
+        np.testing.assert_array_equal(known.mask, mask)
+        heat = found.merged.astype(np.float64)
+        assert found.scores[RESULT]["mass"] == pytest.approx(heat[mask].sum() / heat.sum(), abs=1e-4)
+        if noun == "tag":
+            assert found.scores[RESULT]["mass"] > 0.5
+            assert "of its heat lies on the tag" in report(found).decode()
 
 
 def test_shapes_come_back(net):

@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from camviz.html.comparison import (
     question,
     reach,
     rivals,
+    ruler,
     same_class,
     too_many,
     value,
@@ -172,6 +174,16 @@ def test_a_grid_that_is_too_large_says_so():
     assert "36 maps (9 rows of 4)" in said
     assert "fewer classes or methods" in said
     assert "fewer copies" in too_many(9, 4, MODES["noise"])
+
+
+def test_a_mask_of_another_class_names_no_best_map():
+    """Then ARCC says which is best, as if no mask were known."""
+    rows = [scored(0.2, (0.9, 0.9, 0.9)), scored(0.8, (0.1, 0.1, 0.1))]
+    assert ruler(rows) == "best_iou"
+    assert best(rows, {0: 0.01, 1: 0.01}) == 0
+    others = [replace(row, explained=False) for row in rows]
+    assert ruler(others) == "arcc"
+    assert best(others, {0: 0.01, 1: 0.01}) == 1
 
 
 def test_the_question():

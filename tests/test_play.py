@@ -117,6 +117,15 @@ def test_squares_are_removed_once_for_all_changes(of, monkeypatch):
     assert sum(calls) < 60  # 85 for the squares alone
 
 
+def test_nobody_is_judged_by_the_mask_of_another_class(of):
+    other = of.explaining((of.target + 1) % 6)
+    scores = scores_of_both(other, RECIPE, MOVED)
+    assert "arcc" in scores
+    assert not {"best_iou", "mass", "auc"} & set(scores)
+    assert "No mask of this class is known" in in_words(scores)
+    assert "Right?" not in scores_html(scores)
+
+
 @pytest.mark.parametrize(
     ("name", "both", "expected"),
     [
@@ -133,7 +142,7 @@ def test_which_map_is_preferred(name, both, expected):
 
 def test_who_is_fooled():
     scores = {"best_iou": (0.6, 0.2), "arcc": (0.5, 0.7), "coherency": (0.9, 0.8), "complexity": (0.3, 0.3)}
-    assert in_words(scores) == "The map as it is fits the true shape better. Fooled: ARCC."
+    assert in_words(scores) == "The map as it is fits the true mask better. Fooled: ARCC."
     html = scores_html(scores)
     assert html.count("fooled") == 1
     assert html.count("the truth") == 1

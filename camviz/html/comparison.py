@@ -100,8 +100,9 @@ def value(score: ScoreRow | None, by: Sort) -> float | None:
 
 
 def ruler(scores: Scores) -> Sort:
-    """What says which map of a row is the best one: the overlap with the true mask where it is known, or else ARCC."""
-    return "best_iou" if any(value(score, "best_iou") is not None for score in scores) else "arcc"
+    """What says which map of a row is the best one: the overlap with the explained class's mask if known, else ARCC."""
+    known = any(score is not None and score.explained and score.value("best_iou") is not None for score in scores)
+    return "best_iou" if known else "arcc"
 
 
 def rivals(scores: Scores) -> tuple[int, int] | None:

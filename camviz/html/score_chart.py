@@ -30,6 +30,7 @@ class ScoreRow:
         skipped: why scores that run the method again are left out, or "".
         complete: whether nothing more will be computed, so that `skipped` holds for every score that is None.
         before: the scores on the clean picture, marked on the bars of a noisy one.
+        explained: whether a known mask is that of the explained class, which a map should show.
     """
 
     label: str
@@ -39,6 +40,7 @@ class ScoreRow:
     skipped: str = ""
     before: MapScores = field(default=_NOTHING)
     complete: bool = False
+    explained: bool = True
 
     def value(self, name: str) -> float | None:
         """One of its scores."""

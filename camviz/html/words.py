@@ -192,7 +192,7 @@ def conclusion(finding: Finding, rows: Sequence[ScoreRow], floor: float | None =
     shape = shape_to_show(finding.shapes, finding.label)
     if shape is not None and rows[0].value("mass") is not None:
         explained = shape.label == finding.label
-        paragraphs.insert(0, on_truth(rows[0], layers, shape.label, explained, float(shape.mask.mean())))
+        paragraphs.insert(0, on_truth(rows[0], layers, shape.noun, explained, float(shape.mask.mean())))
     if rows[0].before.values:
         paragraphs.append(":gray[Ticks on the bars: the clean picture.]")
     return paragraphs

@@ -75,6 +75,12 @@ def read_card(info: ModelInfo) -> Card | None:
     return bundled.read_card(info)
 
 
+def follows_tags(info: ModelInfo) -> bool:
+    """Whether a network has learnt the tag in a corner of its samples, and not the shape."""
+    card = read_card(info)
+    return card is not None and card.accuracy.is_of_tags
+
+
 def _find(name: str) -> ModelInfo:
     infos = {info.name: info for info in list_models()}
     if name not in infos:

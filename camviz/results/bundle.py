@@ -160,7 +160,10 @@ def _shapes(
         numbers = reader.pixels(members[SHAPES], _MOST_PIXELS)
     if numbers.shape != view.shape or numbers.max() > len(manifest.shapes):
         raise BundleError(f"This bundle's {SHAPES} does not match its view or its manifest: {_ASK_AGAIN}.")
-    return tuple(KnownShape(label, numbers[..., 0] == number) for number, label in enumerate(manifest.shapes, 1))
+    return tuple(
+        KnownShape(label, numbers[..., 0] == number, is_tag)
+        for number, (label, is_tag) in enumerate(manifest.shapes, 1)
+    )
 
 
 def _merges(members: Mapping[str, bytes], manifest: Manifest, maps: NDArray[np.float32]) -> NDArray[np.float32] | None:

@@ -86,10 +86,17 @@ class KnownShape:
     Attributes:
         label: its class, in words.
         mask: bool (H, W), its pixels in the picture or in a network's view of it.
+        is_tag: whether it is not a shape itself, but a tag that tells a shape's class.
     """
 
     label: str
     mask: NDArray[np.bool_] = field(repr=False)
+    is_tag: bool = False
+
+    @property
+    def noun(self) -> str:
+        """What a sentence calls it."""
+        return "tag" if self.is_tag else self.label
 
 
 @dataclass(frozen=True, eq=False)

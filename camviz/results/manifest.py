@@ -18,7 +18,8 @@ from camviz.noise.measure import Perturbation
 from camviz.recipe import Recipe
 from camviz.results.finding import RESULT, TOP, Finding, LayerFacts, MapScores, Settings
 
-# Version 1 held only ARCC and its parts; up to version 2, no map was averaged with that of the mirrored picture.
+# Version 1 held only ARCC and its parts; up to version 2, no map was averaged with that of the mirrored picture, and no
+# tag was known.
 FORMAT, VERSION, READABLE = "camviz bundle", 3, (1, 2, 3)
 MAX_LAYERS = 1000
 MAX_SHAPES = 20
@@ -48,7 +49,7 @@ class Manifest:
     scores: dict[str, MapScores]
     baselines: dict[str, MapScores]
     layers: tuple[LayerFacts, ...]
-    shapes: tuple[str, ...]
+    shapes: tuple[tuple[str, bool], ...]  # of each its label, and whether it is a tag
     versions: dict[str, str]
     device: str
     sha256: dict[str, str]
@@ -73,6 +74,7 @@ def described(finding: Finding) -> dict[str, Any]:
         "baselines": _described(finding.baselines),
         "layers": [asdict(facts) for facts in finding.layers],
         "shapes": [plain(shape.label) for shape in finding.shapes],
+        "tags": [shape.is_tag for shape in finding.shapes],
         "versions": finding.versions,
         "device": finding.device,
     }
@@ -113,7 +115,8 @@ def _up_to_date(raw: dict[str, Any], version: int) -> dict[str, Any]:
         raw = {**raw, "baselines": {}, "layers": [], "shapes": []}
     if version < 3:
         settings = raw["settings"]
-        raw = {**raw, "settings": {**settings, "recipe": {**settings["recipe"], "mirror_averaged": False}}}
+        recipe = {**settings["recipe"], "mirror_averaged": False}
+        raw = {**raw, "settings": {**settings, "recipe": recipe}, "tags": [False] * len(raw["shapes"])}
     return raw
 
 
@@ -160,11 +163,15 @@ def _parsed(raw: dict[str, Any]) -> Manifest:
         scores=scores,
         baselines={_text(key): _map_scores(value) for key, value in _few(dict, raw["baselines"]).items()},
         layers=layers,
-        shapes=tuple(_text(label) for label in _at_most(MAX_SHAPES, _a(list, raw["shapes"]))),
+        shapes=_shapes(_at_most(MAX_SHAPES, _a(list, raw["shapes"])), _a(list, raw["tags"])),
         versions={_text(key): _text(value) for key, value in _few(dict, raw["versions"]).items()},
         device=_text(raw["device"]),
         sha256={_text(key): _text(value) for key, value in _few(dict, raw["sha256"]).items()},
     )
+
+
+def _shapes(labels: list[Any], tags: list[Any]) -> tuple[tuple[str, bool], ...]:
+    return tuple((_text(label), _a(bool, tag)) for label, tag in zip(labels, tags, strict=True))
 
 
 def _layer_facts(raw: Any) -> LayerFacts:  # noqa: ANN401

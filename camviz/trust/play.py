@@ -74,15 +74,17 @@ def changed_map(of: Explained, recipe: Recipe, change: Change) -> Tensor:
 
 
 def scores_of_both(of: Explained, recipe: Recipe, change: Change) -> Mapping[str, tuple[float, float]]:
-    """The scores of a recipe's map, and of the changed one: those in `WATCHED`, and in `TRUTHS` if a mask is known.
+    """The scores of a recipe's map, and of the changed one: those in `WATCHED`, and in `TRUTHS` if its mask is known.
 
-    A score that runs the method again runs it with the change. NaN is undefined.
+    That is the mask of the explained class: the map of another one need not lie on it. A score that runs the method
+    again runs it with the change. NaN is undefined.
     """
     return of.kept(Kind.PLAYED, recipe, change, compute=lambda: _compute(of, recipe, change))
 
 
 def _compute(of: Explained, recipe: Recipe, change: Change) -> dict[str, tuple[float, float]]:
-    cap, truth = get_capture(of), get_true_shape(of)
+    cap, shape = get_capture(of), get_true_shape(of)
+    truth = shape if shape is not None and shape.explained else None  # another class's map need not lie on it
     effects, own = _effects(of, recipe), merged(of, recipe)
     makers = [partial(_make, recipe, each) for each in (Change(), change)]
     with of.host.working() as give_way:

@@ -13,7 +13,7 @@ from camviz.images import Fit, ImageError
 from camviz.models import Net
 from camviz.noise.measure import Perturbation
 from camviz.results.finding import KnownShape, as_png
-from camviz.shapes import CLASSES, Sample
+from camviz.shapes import CLASSES, Sample, Tagged
 from camviz.workbench.byte_cache import Value
 from camviz.workbench.cache_keys import Key, Kind
 from camviz.workbench.host import Host
@@ -126,7 +126,8 @@ def picture_id(data: bytes, shapes: Sequence[KnownShape] = ()) -> str:
     """
     digest = hashlib.sha256(data)
     for shape in shapes:
-        digest.update(repr((shape.label, shape.mask.shape)).encode() + np.ascontiguousarray(shape.mask).tobytes())
+        facts = (shape.noun, shape.label, shape.mask.shape)
+        digest.update(repr(facts).encode() + np.ascontiguousarray(shape.mask).tobytes())
     return digest.hexdigest()
 
 
@@ -161,8 +162,11 @@ def draw_picture(host: Host, title: str, number: str, draw: Callable[[], Sample]
 
 
 def known_shapes(sample: Sample) -> tuple[KnownShape, ...]:
-    """The shapes in a synthetic sample."""
-    return tuple(KnownShape(CLASSES[shape.label], shape.mask) for shape in sample.shapes)
+    """The shapes in a synthetic sample, and its tag."""
+    known = tuple(KnownShape(CLASSES[shape.label], shape.mask) for shape in sample.shapes)
+    if not isinstance(sample, Tagged):
+        return known
+    return (*known, KnownShape(CLASSES[sample.tag.label], sample.tag.mask, is_tag=True))
 
 
 def pixels_as_picture(pixels: NDArray[np.uint8], title: str) -> Picture:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from camviz.models import follows_tags
 from camviz.results.finding import KnownShape, shape_to_show
 from camviz.workbench.cache_keys import Kind
 from camviz.workbench.pictures import Explained, SeenPicture
@@ -28,10 +29,15 @@ class TrueShape:
 
 
 def seen_shapes(of: SeenPicture) -> tuple[KnownShape, ...]:
-    """The shapes that the picture is known to contain, as the network sees them: masks bool (h, w)."""
+    """The shapes that the picture is known to contain, as the network sees them: masks bool (h, w).
+
+    For a network that follows tags, the tag instead, where there is one: that is what its maps should show.
+    """
 
     def compute() -> tuple[KnownShape, ...]:
-        return tuple(KnownShape(shape.label, of.net.view(shape.mask, of.fit)) for shape in of.picture.shapes)
+        known = of.picture.shapes
+        by_tag = follows_tags(of.net.info) and any(shape.is_tag for shape in known)
+        return tuple(replace(shape, mask=of.net.view(shape.mask, of.fit)) for shape in known if shape.is_tag == by_tag)
 
     return of.host.kept(of.clean.seen_cache_key(Kind.SHAPES), compute)
 

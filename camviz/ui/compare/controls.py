@@ -10,7 +10,7 @@ import streamlit as st
 from camviz.html.comparison import MODES, SORTS, Sort
 from camviz.html.words import percent
 from camviz.methods import METHODS
-from camviz.models import ModelInfo, Net, list_models, needs_download, read_card
+from camviz.models import Net, follows_tags, list_models, needs_download
 from camviz.noise import KINDS
 from camviz.noise.measure import Perturbation
 from camviz.ui.compare.grid import Choice
@@ -135,7 +135,7 @@ def _choose_classes(of: Explained) -> tuple[int, ...]:
 def _choose_models(net: Net) -> tuple[str, ...]:
     names = models_for(net.info.data)
     titles = {info.name: info.title for info in list_models()}
-    shown = [info.name for info in list_models() if info.source == "bundled" and not _follows_tags(info)]
+    shown = [info.name for info in list_models() if info.source == "bundled" and not follows_tags(info)]
     return tuple(
         st.multiselect(
             "Models",
@@ -147,11 +147,6 @@ def _choose_models(net: Net) -> tuple[str, ...]:
             help="Models on this server with the same classes. To download another one, choose it under *Model*.",
         )
     )
-
-
-def _follows_tags(info: ModelInfo) -> bool:
-    card = read_card(info)
-    return card is not None and card.accuracy.is_of_tags
 
 
 def _choose_noise() -> tuple[Perturbation, ...]:

@@ -25,6 +25,7 @@ from camviz.workbench.maps import floor, sizes
 from camviz.workbench.networks import expected_seconds
 from camviz.workbench.pictures import Explained
 from camviz.workbench.scores import are_known, compute_scores, known_scores, runs_slow_method, score_names, stages
+from camviz.workbench.true_shapes import get_true_shape
 
 _SKIPPED = "coherency would have to run this slow method again"
 
@@ -190,6 +191,7 @@ def _detail(entry: _Entry) -> str:
 
 def _row(of: Explained, entry: _Entry, clean: Explained | None) -> ScoreRow:
     """A row with the scores known so far, of the picture and, if given, of the clean one."""
+    truth = get_true_shape(of)
     return ScoreRow(
         label=entry.label,
         detail=_detail(entry),
@@ -197,4 +199,5 @@ def _row(of: Explained, entry: _Entry, clean: Explained | None) -> ScoreRow:
         scores=known_scores(of, entry.recipe, score_names(of)),
         skipped=_SKIPPED if entry.held_back else "",
         before=MapScores({}) if clean is None else known_scores(clean, entry.recipe, score_names(clean)),
+        explained=truth is None or truth.explained,
     )

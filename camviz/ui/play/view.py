@@ -123,13 +123,16 @@ def preferred(name: str, both: tuple[float, float]) -> str:
 def in_words(scores: Mapping[str, tuple[float, float]]) -> str:
     """What the table says, in a sentence."""
     if TRUTHS[0] not in scores:
-        return "No mask is known for this picture, so nobody can say who is right: choose a drawn shape for that."
+        return (
+            "No mask of this class is known for this picture, so nobody can say who is right: choose a drawn shape, "
+            "and explain its own class."
+        )
     truth = preferred(TRUTHS[0], scores[TRUTHS[0]])
     if truth == "neither":
-        return "Both maps fit the true shape equally well."
+        return "Both maps fit the true mask equally well."
     judged = {name: preferred(name, both) for name, both in scores.items() if name not in TRUTHS}
     fooled = [SCORES[name].title for name, prefers in judged.items() if prefers not in (truth, "neither")]
     better = "The map as it is fits" if truth == "the map" else "The changed map fits"
     if not fooled:
-        return f"{better} the true shape better, and no score is fooled."
-    return f"{better} the true shape better. Fooled: {', '.join(fooled)}."
+        return f"{better} the true mask better, and no score is fooled."
+    return f"{better} the true mask better. Fooled: {', '.join(fooled)}."
