@@ -15,10 +15,11 @@ from camviz import shapes
 from camviz.html.measured_trust import SUMMARY
 from camviz.metrics import SCORES
 from camviz.statistics import Interval
-from camviz.trust.evaluation import BLIND, TRUTH
+from camviz.trust.deliberate import MASK
+from camviz.trust.evaluation import BLIND, TRUTH, Pairs
 from camviz.trust.ordering import MARGIN
 from camviz.trust.resampling import LEAST_FOR_WINNER, interval
-from camviz.trust.sealed_study import DIGEST, PICTURES, PROTOCOL, REFINED, VERSION
+from camviz.trust.sealed_study import DIGEST, PICTURES, PROTOCOL, REFINED, STAGES, VERSION
 from camviz.trust.study_results import (
     CONTROLS,
     DECIDING,
@@ -28,6 +29,7 @@ from camviz.trust.study_results import (
     StudyResults,
     accuracies_of,
     blind_wins,
+    centre_beats_mask,
     contrasts,
     fall_into_noise,
     holds,
@@ -64,15 +66,18 @@ def summary(results: StudyResults) -> dict[str, float]:
         wins = wins_against_refined(results, equal_area=False)
         found |= {
             "another_class": wins.loc["another class", "arcc"],
-            "mask": wins.loc["the mask", "arcc"],
-            "mask_exact": wins.loc["the mask", "arcc_exact"],
+            "mask": wins.loc[MASK, "arcc"],
+            "mask_exact": wins.loc[MASK, "arcc_exact"],
+            "centre_mask": centre_beats_mask(results, "arcc"),
+            "centre_mask_exact": centre_beats_mask(results, "arcc_exact"),
+            "pictures_made": _fewest(results, "deliberate"),
         }
     return {name: round(float(value), 4) for name, value in found.items()}
 
 
-def _fewest(results: StudyResults) -> int:
+def _fewest(results: StudyResults, stage: str = "ordinary") -> int:
     """How many pictures the deciding network with the fewest has."""
-    rows = results.of("ordinary", equal_area=True)
+    rows = results.of(stage, equal_area=True)
     return int(rows.groupby("network")["picture"].nunique().reindex(list(DECIDING), fill_value=0).min())
 
 
@@ -92,7 +97,10 @@ def write(results: StudyResults, file: Path, folder: Path) -> None:
 def _sections(results: StudyResults, recognised: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The title and the text of each section; `recognised` is what the file of that name holds."""
     yield "Samples", _samples(results.samples)
-    coin = "Pair accuracy by best IoU, a margin of 0.1, the mean over networks. A coin gets 0.50."
+    coin = (
+        "Pair accuracy by best IoU, a margin of 0.1, the mean over networks. A coin gets 0.50. Ranks are among the "
+        "metrics that were measured on the same pictures; pictures are those of the network with the fewest."
+    )
     yield "How often the better map scores higher", f"{coin}\n\n{_trust(results)}"
     yield "Declared contrasts", _contrasts(results)
     yield "Where the paper's claims hold", _claims(results)
@@ -116,6 +124,9 @@ def _sections(results: StudyResults, recognised: Mapping[str, Any]) -> Iterator[
     yield "A blind spot in the centre", f"{words}: {_blind(results)}."
     words = "Tau-b between the maps' order by a metric's mean and by the mean of best IoU, at equal area."
     yield "The order of maps", f"{words}\n\n{_orders(results)}"
+    missing = [stage.name for stage in STAGES if stage.name not in results.rows]
+    if missing:
+        yield "Not measured yet", f"Stages of the protocol without rows: {', '.join(missing)}."
     if "fading" in results.rows:
         words = "Tau-b of a metric and the steps in which RefineCAM fades into noise: 1 falls at every step."
         yield "Into noise", f"{words}\n\n{_fading(results)}"
@@ -261,20 +272,37 @@ def _strata(results: StudyResults) -> str:
 
     strata: dict[str, Chosen] = {band: of_pictures(samples["band"] == band) for band in shapes.BANDS}
     strata |= {"solid": of_pictures(~samples["is_frame"]), "frame": of_pictures(samples["is_frame"])}
-    strata["without blind maps"] = lambda rows: rows[~rows["map"].isin(BLIND)]
-    strata["Grad-CAM++ alone"] = lambda rows: rows[rows["map"].str.startswith("gradcam++")]
-    strata["the deepest layer alone"] = lambda rows: rows[
-        _layer(rows) == rows.groupby("network")["map"].transform("first").str.split(", ").str[1]
-    ]
     columns = {
         name: trust_of_metrics(results, equal_area=True, chosen=chosen)["pair_accuracy"]
         for name, chosen in strata.items()
     }
+    columns |= {
+        name: trust_of_metrics(results, equal_area=True, pairs=pairs)["pair_accuracy"] for name, pairs in _PAIRS.items()
+    }
     return _by_column(columns)
 
 
-def _layer(rows: pd.DataFrame) -> pd.Series:
-    return rows["map"].str.split(", ").str[1]
+def _has_blind(first: str, second: str) -> bool:
+    return bool({first, second} & set(BLIND))
+
+
+def _same_part(place: int) -> Pairs:
+    """Pairs of maps whose method (0) or layer (1) is the same; a blind guess has neither."""
+
+    def compared(first: str, second: str) -> bool:
+        if _has_blind(first, second):
+            return False
+        return first.split(", ")[place] == second.split(", ")[place]
+
+    return compared
+
+
+_PAIRS: dict[str, Pairs] = {
+    "no blind map": lambda first, second: not _has_blind(first, second),
+    "same layer, another method": _same_part(1),
+    "same method, another layer": _same_part(0),
+    "with a blind map": _has_blind,
+}
 
 
 def _truths(results: StudyResults) -> str:
@@ -316,15 +344,9 @@ def _other_kind(results: StudyResults, kind: str) -> str:
 
 
 def _controls(results: StudyResults) -> str:
-    pictures = set(results.rows["slow"]["picture"])
+    keys = results.of("slow", equal_area=True)[["network", "picture"]].drop_duplicates()
     rows = []
-    own = accuracies_of(
-        results,
-        "ordinary",
-        ("faithfulness",),
-        equal_area=True,
-        chosen=lambda rows: rows[rows["picture"].isin(pictures)],
-    )
+    own = accuracies_of(results, "ordinary", ("faithfulness",), equal_area=True, chosen=lambda rows: rows.merge(keys))
     for name, found in (own | accuracies_of(results, "slow", CONTROLS, equal_area=True)).items():
         mean = interval(found.to_numpy())
         rows.append((title(name), estimate(mean), mean.n))

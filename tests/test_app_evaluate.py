@@ -221,9 +221,8 @@ def test_mosaics_of_shapes():
 
 def test_mosaics_need_four_classes():
     app = visit(study="own", pictures="mosaics", count="5", model="efficientnet-lite0")
-    assert any("Mosaics need four classes" in words for words in texts(app)) or [
-        body for body in html(app) if 'class="cv-pictures"' in body
-    ]
+    assert any("Upload a folder of pictures of four classes" in words for words in texts(app))
+    assert not [body for body in html(app) if 'class="cv-pictures"' in body]
 
 
 def test_an_own_run_is_measured_and_shown():
@@ -255,6 +254,15 @@ def test_wrong_maps_are_the_studys():
     assert "Best IoU prefers it: 1.00" in words  # the mask
     assert "cheats" not in words
     assert not has_wrong_maps(SHIPPED, Shown(), "insertion")
+
+
+def test_wrong_maps_are_those_of_the_sizes_shown():
+    words = [wrong_html(SHIPPED, Shown(size=size), "arcc") for size in ("all", "large", "small")]
+    assert len(set(words)) == 3
+    samples = shipped().samples
+    small = set(samples.loc[(samples["kind"] == "plain") & (samples["band"] == "small"), "picture"])
+    wins = win_intervals(shipped(), "arcc", equal_area=True, chosen=lambda rows: rows[rows["picture"].isin(small)])
+    assert f"Inverted: {wins['inverted'].value:.2f}" in words[2]
 
 
 def test_what_is_downloaded_is_what_is_shown():

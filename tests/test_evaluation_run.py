@@ -1,5 +1,7 @@
 """An evaluation of one's own, in pieces: the same numbers as `camviz.evaluate`, stopped or not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -96,6 +98,14 @@ def test_seventeen_maps_share_the_passes_of_a_picture(net):
     assert one - alone >= PASSES
     assert len(recipes) == 17
     assert passes(recipes) <= 1.3 * (one - alone) + 17 * alone
+
+
+def test_shapes_have_their_sizes(net):
+    host = PlainHost()
+    cases = [replace(case_of(net, number, host), shape=number) for number in (6, 13)]
+    run = EvaluationRun(net, tuple(cases), {"centre": RECIPES["centre"]}, ("ordinary",))
+    run.go_on(1e9)
+    assert run.results().samples["band"].tolist() == [shapes.sample(n).shapes[0].band for n in (6, 13)]
 
 
 def test_first_scores_come_before_road(net):

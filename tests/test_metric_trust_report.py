@@ -1,16 +1,21 @@
 """The report of the metric study says what its rows say."""
 
 import json
+from itertools import combinations
 
+import numpy as np
 import pandas as pd
+import pytest
 from server import ROOT
 
 from benchmarks import metric_trust_report
 from benchmarks.metric_trust_report import BAR, RECOGNISED
 from camviz.html.measured_trust import SUMMARY, measured_trust
 from camviz.statistics import Interval
+from camviz.trust.evaluation import accuracies
+from camviz.trust.ordering import MARGIN
 from camviz.trust.sealed_study import PARTS, PICTURES, REFINED, SHIPPED
-from camviz.trust.study_results import DECIDING, contrasts, load, trust_of_metrics
+from camviz.trust.study_results import DECIDING, centre_beats_mask, contrasts, load, trust_of_metrics
 
 REPORT = ROOT / "benchmarks" / "metric_trust.md"
 
@@ -60,6 +65,39 @@ def test_without_enough_pictures_there_is_no_verdict(tmp_path):
     assert "**No verdict yet**: a network that decides has 0 pictures" in text
     assert "too few pictures yet to say whether that holds" in text
     assert "- ARCC finds" not in text
+
+
+def test_strata_are_of_pairs():
+    """By hand for one picture: which pairs of maps share a layer, and in how many ARCC is right."""
+    rows = load(SHIPPED).of("ordinary", equal_area=True)
+    picture = rows[(rows["network"] == DECIDING[0]) & (rows["picture"] == rows["picture"].min())]
+    maps = picture.set_index("map")[["best_iou", "arcc"]].to_dict("index")
+    for name, part in (("same layer, another method", 1), ("same method, another layer", 0)):
+        right = []
+        for first, second in combinations([each for each in maps if ", " in each], 2):
+            apart = maps[first]["best_iou"] - maps[second]["best_iou"]
+            if first.split(", ")[part] == second.split(", ")[part] and abs(apart) > MARGIN:
+                lead = maps[first]["arcc"] - maps[second]["arcc"]
+                right.append(0.5 if lead == 0 else float(lead * apart > 0))
+        found = accuracies(picture, "arcc", pairs=metric_trust_report._PAIRS[name]).to_numpy().item()
+        assert found == pytest.approx(sum(right) / len(right))
+
+
+def test_a_centre_that_beats_the_mask():
+    results = load(SHIPPED)
+    both = [
+        rows[rows["map"] == name].set_index(["network", "picture"])["arcc"]
+        for rows, name in (
+            (results.of("ordinary", equal_area=False), "centre"),
+            (results.of("deliberate", equal_area=False), "the mask"),
+        )
+    ]
+    wins = [
+        np.mean([both[0][key] > both[1][key] for key in both[1].index if key[0] == name])
+        for name in results.of("deliberate", equal_area=False)["network"].unique()
+    ]
+    assert centre_beats_mask(results, "arcc") == pytest.approx(np.mean(wins))
+    assert f"the centre beats that mask on {100 * np.mean(wins):.0f} %" in measured_trust()
 
 
 def test_networks_that_do_not_recognise_textured_samples_are_left_out():

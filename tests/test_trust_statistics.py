@@ -59,9 +59,21 @@ def test_many_pictures_at_once_as_one_by_one_and_as_scipy():
 def test_the_mean_gives_every_network_the_same_weight():
     values = np.array([[1.0] * 20, [0.0] * 10 + [NAN] * 10])
     assert interval(values).value == 0.5
-    assert interval(values).n == 20
+    assert interval(values).n == 10, "that of the network with the fewest"
+    assert np.isnan(interval(values).low)
+    assert interval([*values, [NAN] * 20]).n == 10, "a network without any is left out"
     assert interval([NAN] * 20).n == 0
     assert np.isnan(interval([NAN] * 20).value)
+
+
+def test_only_some_pairs_are_compared():
+    """Of three maps, the first two are in the right order and the last two are not."""
+    truth, scores = [0.1, 0.5, 0.9], [0.2, 0.8, 0.3]
+    for compared, expected in (((0, 1), 1), ((1, 2), 0), ((0, 2), 1)):
+        pairs = np.zeros((3, 3), bool)
+        pairs[compared] = pairs[compared[::-1]] = True
+        assert pair_accuracy(truth, scores, pairs=pairs) == expected
+    assert np.isnan(pair_accuracy(truth, scores, pairs=np.zeros((3, 3), bool)))
 
 
 def test_no_interval_from_a_handful_of_pictures():

@@ -20,16 +20,18 @@ def measured_trust() -> str:
         f"networks, whose true mask is known, ARCC scores the better of two maps higher in {share['arcc']} of the "
         f"pairs. A coin gets 50 %, the smallness of a map alone {share['complexity']}; among maps of equal area, ARCC "
         f"gets {share['arcc_equal_area']}. A blind spot in the centre beats RefineCAM on {share['centre']} of these "
-        "pictures"
+        "pictures."
     )
     if "mask" in found:
         words += (
-            f", and another class's map on {share['another_class']}. The true mask itself beats it on only "
-            f"{share['mask']}, since a map of 0 and 1 ties at every percentile; if pixels that tie are removed in "
-            f"exact shares, on {share['mask_exact']}"
+            f" On {found['pictures_made']:.0f} of them, another class's map beats RefineCAM on "
+            f"{share['another_class']}, the true mask itself on only {share['mask']}, and the centre beats that mask "
+            f"on {share['centre_mask']}: a map of 0 and 1 ties at every percentile. If pixels that tie are removed in "
+            f"exact shares, the mask beats RefineCAM on {share['mask_exact']}, and the centre beats the mask on "
+            f"{share['centre_mask_exact']}."
         )
     return (
-        f"{words}. A map that ignores its picture gets the best coherency, 1. *Evaluate* shows the study, other "
+        f"{words} A map that ignores its picture gets the best coherency, 1. *Evaluate* shows the study, other "
         "metrics, and the pictures on which each is fooled."
     )
 

@@ -67,7 +67,7 @@ def sample(index: int, split: Split = "test") -> Sample:
     """
     index = operator.index(index)
     rng = generator(index, split, _SINGLE)
-    label, band = _turn(index)
+    label, band = class_and_band(index)
     under = background(rng)
     shape = _draw_shape(rng, draw_figure(rng, label, band), band, under)
     return _composed(under, under, shape)
@@ -81,7 +81,7 @@ def textured(index: int, split: Split = "test") -> Sample:
     """
     index = operator.index(index)
     rng = generator(index, split, _TEXTURED)
-    label, band = _turn(index)
+    label, band = class_and_band(index)
     figure = draw_figure(rng, label, band)
     cover = coverage(figure)
     under, texture, mean = texture_pair(rng, band, cover)
@@ -97,7 +97,7 @@ def tagged(index: int, split: Split = "test") -> Tagged:
     return add_tag(generator(index, split, _TAG), sample(index, split))
 
 
-def _turn(index: int) -> tuple[int, str]:
+def class_and_band(index: int) -> tuple[int, str]:
     """The class and the size band of a single shape."""
     return index % len(CLASSES), tuple(BANDS)[index // len(CLASSES) % len(BANDS)]
 

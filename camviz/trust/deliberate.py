@@ -16,6 +16,7 @@ from camviz.maps import gaussian, upsample
 from camviz.metrics.evidence import ExplainOn
 from camviz.metrics.patch_agreement import Effects, occlusion_map
 
+MASK = "the mask"  # the name of the true mask as a map
 _SIGMA = 8.0  # of the blurred mask, in pixels
 
 
@@ -48,7 +49,7 @@ def from_the_mask(mask: Tensor, grids: Sequence[tuple[int, int]]) -> dict[str, E
         grids: the layers' heights and widths; averaged to one and upsampled, the mask is the best map of that layer.
     """
     true = mask.float()
-    maps = {"the mask": true}
+    maps = {MASK: true}
     for height, width in grids:
         coarse = F.adaptive_avg_pool2d(true[None], (height, width))[0]
         maps[f"the mask on {height} x {width}"] = to_one(upsample(coarse, true.shape[-2:]))

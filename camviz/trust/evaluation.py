@@ -186,9 +186,18 @@ def trust(
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(TRUST_COLUMNS))
 
 
-def accuracies(table: pd.DataFrame, score: str, truth: str = TRUTH, margin: float = MARGIN) -> pd.DataFrame:
+Pairs = Callable[[str, str], bool]  # whether two maps, by their names, are compared
+
+
+def accuracies(
+    table: pd.DataFrame, score: str, truth: str = TRUTH, margin: float = MARGIN, pairs: Pairs | None = None
+) -> pd.DataFrame:
     """A score's pair accuracy: a row for each network and a column for each picture, sorted; NaN where it has none."""
-    return by_picture(table, score, truth, partial(pair_accuracy, margin=margin))
+    compared = None
+    if pairs is not None:
+        names = sorted(table["map"].unique())  # as the columns of `by_picture`
+        compared = np.array([[pairs(first, second) for second in names] for first in names])
+    return by_picture(table, score, truth, partial(pair_accuracy, margin=margin, pairs=compared))
 
 
 Ordering = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]

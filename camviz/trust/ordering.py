@@ -11,7 +11,9 @@ Array = NDArray[np.float64]
 MARGIN = 0.1
 
 
-def pair_accuracy(truth: ArrayLike, scores: ArrayLike, margin: float = MARGIN) -> Array:
+def pair_accuracy(
+    truth: ArrayLike, scores: ArrayLike, margin: float = MARGIN, pairs: NDArray[np.bool_] | None = None
+) -> Array:
     """Of two maps, how often does the better one score higher? A coin gets 0.5.
 
     All pairs of a picture's maps whose truths differ by more than the margin count equally. Equal scores count half,
@@ -21,12 +23,15 @@ def pair_accuracy(truth: ArrayLike, scores: ArrayLike, margin: float = MARGIN) -
         truth: (..., M), higher is better; NaN leaves a map out.
         scores: (..., M), higher is better; NaN where undefined.
         margin: how much the truths of two maps have to differ.
+        pairs: (M, M), symmetric: which two maps are compared; None for all.
 
     Returns:
         (...), in [0, 1]; NaN for a picture without such a pair.
     """
     better, higher = _differences(truth), _differences(scores)
     counts = np.abs(better) > margin  # NaN is not
+    if pairs is not None:
+        counts &= pairs[np.triu_indices(len(pairs), 1)]
     right = np.where(np.isnan(higher), 0.5, (np.sign(better) * np.sign(higher) + 1) / 2)
     return _ratio(np.where(counts, right, 0).sum(-1), counts.sum(-1))
 

@@ -27,11 +27,13 @@ def interval(values: ArrayLike, level: float = 0.95, draws: int = DRAWS, seed: i
         seed: their seed; the same seed draws the same pictures for every metric.
 
     Returns:
-        the mean, the interval's ends (NaN with fewer than 12 pictures), and the number of pictures with a value.
+        the mean; the interval's ends, NaN if a network has fewer than 12 pictures with a value; and how many pictures
+        the network with the fewest has (networks without any are left out).
     """
     values = np.atleast_2d(np.asarray(values, dtype=np.float64))
-    some = ~np.isnan(values).all(0)
-    n = int(some.sum())
+    known = ~np.isnan(values)
+    some, counts = known.any(0), known.sum(1)
+    n = int(counts[counts > 0].min(initial=values.shape[1])) if some.any() else 0
     if n < LEAST_FOR_INTERVAL:
         return Interval(float(_mean(values[None, :, some])[0]) if n else np.nan, np.nan, np.nan, n)
     drawn = _drawn(values[:, some], draws, seed)

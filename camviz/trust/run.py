@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from camviz.metrics import SCORES
 from camviz.models import Net
 from camviz.recipe import Recipe
+from camviz.shapes import class_and_band
 from camviz.trust.evaluation import makers_of, seen_otherwise
 from camviz.trust.sealed_study import Picture as Measured
 from camviz.trust.sealed_study import Stage, deliberate, ordinary_scores, score_columns, scored, slow_scores
@@ -146,7 +147,13 @@ class EvaluationRun:
         """Everything known so far; without rows if there is nothing yet."""
         samples = pd.DataFrame(
             [
-                {"picture": number, "left_out": case.left_out, "network": self.net.info.name, "kind": OWN}
+                {
+                    "picture": number,
+                    "left_out": case.left_out,
+                    "network": self.net.info.name,
+                    "kind": OWN,
+                    **({} if case.shape is None else {"band": class_and_band(case.shape)[1]}),
+                }
                 for number, case in enumerate(self.cases)
                 if is_predicted(case.seen)
             ]

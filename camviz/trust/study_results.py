@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from camviz.metrics.arcc import harmonic_mean
 from camviz.statistics import Interval, holm
-from camviz.trust.evaluation import BLIND, MERGED, TRUTH, accuracies, by_picture, oriented
+from camviz.trust.deliberate import MASK
+from camviz.trust.evaluation import BLIND, MERGED, TRUTH, Pairs, accuracies, by_picture, oriented
 from camviz.trust.ordering import MARGIN, kendall
 from camviz.trust.resampling import LEAST_FOR_WINNER, interval, rank_intervals, sign_flip
 from camviz.trust.sealed_study import PARTS, REFINED, STAGES
@@ -161,6 +162,7 @@ def trust_of_metrics(
     margin: float = MARGIN,
     kind: str = "plain",
     chosen: Callable[[pd.DataFrame], pd.DataFrame] = lambda rows: rows,
+    pairs: Pairs | None = None,
 ) -> pd.DataFrame:
     """The pair accuracy of every metric, best first.
 
@@ -171,13 +173,14 @@ def trust_of_metrics(
         margin: how much two truths have to differ.
         kind: the kind of samples.
         chosen: picks rows, to leave maps or pictures out.
+        pairs: which two maps of a picture are compared; None for all.
 
     Returns:
         a row for each metric: "pair_accuracy", "low", "high", "pictures", "rank_low", "rank_high" (of the metrics that
         were measured on as many pictures), and a column for each network.
     """
     tables = [
-        _trust(accuracies_of(results, stage, names, equal_area, truth, margin, kind, chosen))
+        _trust(accuracies_of(results, stage, names, equal_area, truth, margin, kind, chosen, pairs))
         for stage, names in results.metrics.items()
         if stage in results.rows
     ]
@@ -193,13 +196,14 @@ def accuracies_of(
     margin: float = MARGIN,
     kind: str = "plain",
     chosen: Callable[[pd.DataFrame], pd.DataFrame] = lambda rows: rows,
+    pairs: Pairs | None = None,
 ) -> dict[str, pd.DataFrame]:
     """The pair accuracy of metrics on each network (rows) and picture (columns)."""
     rows = results.of(stage, equal_area=equal_area, kind=kind)
     if truth not in rows:
         return {}
     rows = chosen(rows)
-    return {name: accuracies(rows, name, truth, margin) for name in names if name in rows and len(rows)}
+    return {name: accuracies(rows, name, truth, margin, pairs) for name in names if name in rows and len(rows)}
 
 
 def _trust(found: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -302,9 +306,16 @@ def wins_against_refined(results: StudyResults, *, equal_area: bool, kind: str =
     return pd.DataFrame(found).loc[order]
 
 
-def win_intervals(results: StudyResults, metric: str, *, equal_area: bool, kind: str = "plain") -> dict[str, Interval]:
-    """The same for one metric, with the interval over pictures of each map's share."""
-    rows = results.of("deliberate", equal_area=equal_area, kind=kind)
+def win_intervals(
+    results: StudyResults,
+    metric: str,
+    *,
+    equal_area: bool,
+    kind: str = "plain",
+    chosen: Callable[[pd.DataFrame], pd.DataFrame] = lambda rows: rows,
+) -> dict[str, Interval]:
+    """The same for one metric and chosen rows, with the interval over pictures of each map's share."""
+    rows = chosen(results.of("deliberate", equal_area=equal_area, kind=kind))
     wins = _wins(rows, metric)
     order = [name for name in rows["map"].unique() if name != REFINED]
     return {name: interval(wins[name].unstack("picture").to_numpy()) for name in order}
@@ -323,6 +334,21 @@ def blind_wins(results: StudyResults, metric: str, *, equal_area: bool = False) 
     rows = results.of("ordinary", equal_area=equal_area)
     wide = _side_by_side(rows, metric)
     return {name: float((wide[name] > wide[REFINED]).groupby("network").mean().mean()) for name in BLIND}
+
+
+def centre_beats_mask(results: StudyResults, metric: str) -> float:
+    """In which share of pictures a blind guess, the centre, scores higher than the true mask; the mean over networks.
+
+    As the maps are.
+    """
+    keys = ["network", "picture"]
+    stages = (("ordinary", "centre"), ("deliberate", MASK))
+    centre, mask = (
+        rows[rows["map"] == name].set_index(keys)[metric]
+        for rows, name in ((results.of(stage, equal_area=False), name) for stage, name in stages)
+    )
+    higher = oriented(metric) * (centre - mask).dropna()
+    return float((higher > 0).groupby("network").mean().mean())
 
 
 def _side_by_side(rows: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -86,7 +86,14 @@ def show_dots(study: Study, shown: Shown, metric: str, network: str) -> None:
         gallery = study.gallery(shown.samples)
         st.html(_picked_html(gallery, shown, metric, rows.to_dict("records")[int(picked[0]["customdata"])]))
     else:
-        st.caption("Click a dot to see its map.")
+        st.caption(f"{_which(study.results, shown, metric, network)}Click a dot to see its map.")
+
+
+def _which(results: StudyResults, shown: Shown, metric: str, network: str) -> str:
+    """That only some pictures' maps are dots, if there are more."""
+    maps = maps_table(results, shown, metric)
+    pictures = maps.loc[maps["network"] == network, "picture"].nunique()
+    return f"The first {_DOTS} of {pictures} pictures. " if pictures > _DOTS else ""
 
 
 def _picked_html(gallery: Gallery, shown: Shown, metric: str, row: Mapping[Any, Any]) -> str:

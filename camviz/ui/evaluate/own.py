@@ -16,9 +16,9 @@ from camviz.images import Fit, ImageError
 from camviz.methods import METHODS
 from camviz.metrics import SCORES
 from camviz.models import SHAPES, Net
-from camviz.samples import SAMPLES
 from camviz.trust.evaluation import default_recipes
 from camviz.trust.mosaics import SURE, mosaic_cases, recognised
+from camviz.trust.resampling import LEAST_FOR_WINNER
 from camviz.trust.run import DELIBERATE, STEPS, Case, EvaluationRun, too_many_maps
 from camviz.trust.study_results import TRUTHS
 from camviz.ui.choose_one import choose_one
@@ -52,10 +52,10 @@ _PICTURES = {"shapes": "Shapes", "mosaics": "Mosaics", "masks": "With masks"}
 _EXPLAINED = {
     "shapes": "Drawn shapes, whose masks are known. Choose a *Shapes* network for them.",
     "mosaics": "Four pictures of different classes in one: a map of one class should be hot in its quarter. Upload a "
-    "folder of pictures; without one, mosaics are made of shapes or of the sample photographs.",
+    "folder of pictures; without one, mosaics are made of shapes, for a network that knows them.",
     "masks": "Pictures with a mask each, PNG or NPZ, of the same file name. The predicted class is explained.",
 }
-_COUNT = 24  # of shapes or mosaics, unless another number is asked for
+_COUNT = LEAST_FOR_WINNER  # shapes or mosaics, unless another number is asked for
 _METHODS = ("gradcam++", "layercam", "eigencam")
 _STEPS = {
     "road": "ROAD and ARCC",
@@ -262,7 +262,11 @@ def _say(name: str, problem: str) -> None:
 
 
 def _mosaics(wanted: Wanted, net: Net, fit: Fit) -> list[Case]:
-    pool = [SeenPicture(shared_host(), picture, net, fit) for picture in wanted.pictures[:MOST_CASES] or _pool(net)]
+    pictures = wanted.pictures[:MOST_CASES] or _pool(net)
+    if not pictures:
+        st.info("Upload a folder of pictures of four classes or more.", icon=":material/upload_file:")
+        return []
+    pool = [SeenPicture(shared_host(), picture, net, fit) for picture in pictures]
     with st.spinner("Which pictures does the network recognise?", show_time=True):
         sure = recognised(pool)
     left_out = len(pool) - len(sure)
@@ -285,12 +289,11 @@ def _mosaics(wanted: Wanted, net: Net, fit: Fit) -> list[Case]:
 
 
 def _pool(net: Net) -> list[Picture]:
-    """What mosaics are made of without uploads: shapes for a network that knows them, else the sample photographs."""
-    if net.info.data == SHAPES:
-        return [numbered_pick(number).picture() for number in range(_POOL)]
-    return [
-        read_picture(shared_host(), sample.path.read_bytes(), name, sample.credit) for name, sample in SAMPLES.items()
-    ]
+    """What mosaics are made of without uploads: shapes, for a network that knows them.
+
+    Of the sample photographs, too few classes are recognised with `SURE`.
+    """
+    return [numbered_pick(number).picture() for number in range(_POOL)] if net.info.data == SHAPES else []
 
 
 _CASES = {"shapes": _shapes, "masks": _masked, "mosaics": _mosaics}

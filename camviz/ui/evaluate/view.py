@@ -129,7 +129,7 @@ def show_study(study: Study, main: DeltaGenerator, choices: DeltaGenerator, foot
         if wrong.has_wrong_maps(study, shown, metric):
             st.markdown("**Maps made wrong or right on purpose:** how often each beats RefineCAM")
             st.html(wrong.wrong_html(study, shown, metric))
-        st.markdown(f"**Every map as a dot:** {metric_title(metric)} against the truth")
+        st.markdown(f"**Maps as dots:** {metric_title(metric)} against the truth")
         networks = sorted(counts(study.results, shown).index)
         with st.container(key="dots"):
             network = controls.choose_network(networks, titles())

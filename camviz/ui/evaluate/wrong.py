@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from camviz.html.interval_chart import intervals_html
 from camviz.metrics import SCORES
+from camviz.trust.deliberate import MASK
 from camviz.trust.study_results import win_intervals
-from camviz.ui.evaluate.study import Shown, Study, metric_title
+from camviz.ui.evaluate.study import Shown, Study, chosen, metric_title
 
 _WRONG = {
     "inverted": "Inverted",
@@ -18,7 +21,7 @@ _SAID = {
     "moved": "RefineCAM, moved by half of both sides.",
     "another class": "RefineCAM of the second most probable class.",
     "the mask, moved": "The true mask, moved by a quarter of both sides.",
-    "the mask": "The true mask as a map of 0 and 1.",
+    MASK: "The true mask as a map of 0 and 1.",
     "the mask, blurred": "The true mask, blurred by a Gaussian of 8 pixels.",
 }
 
@@ -28,13 +31,19 @@ def has_wrong_maps(study: Study, shown: Shown, metric: str) -> bool:
     rows = study.results.rows.get("deliberate")
     if rows is None or metric not in rows:
         return False
-    return bool((rows["kind"] == shown.samples).any())
+    return not chosen(study.results, shown, rows[rows["kind"] == shown.samples]).empty
 
 
 def wrong_html(study: Study, shown: Shown, metric: str) -> str:
     """For each such map, in how many pictures a metric scores it higher than RefineCAM, and whether it is better."""
     wins, truths = (
-        win_intervals(study.results, name, equal_area=shown.equal_area, kind=shown.samples)
+        win_intervals(
+            study.results,
+            name,
+            equal_area=shown.equal_area,
+            kind=shown.samples,
+            chosen=partial(chosen, study.results, shown),
+        )
         for name in (metric, shown.truth)
     )
     truth = SCORES[shown.truth].title
