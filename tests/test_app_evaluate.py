@@ -16,15 +16,16 @@ from camviz import shapes
 from camviz.metrics.mask_scores import against_mask
 from camviz.results.exports import as_safe_csv
 from camviz.trust.evaluation import accuracies, default_recipes
+from camviz.trust.resampling import interval
 from camviz.trust.sealed_samples import draw
 from camviz.trust.sealed_study import DIGEST, PICTURES, REFINED
-from camviz.trust.study_results import DECIDING, StudyResults, contrasts, win_intervals
+from camviz.trust.study_results import DECIDING, EXACT, StudyResults, accuracies_of, contrasts, win_intervals
 from camviz.ui.evaluate import view
 from camviz.ui.evaluate.dots import dots_figure, dots_rows
 from camviz.ui.evaluate.downloads import every_map, figure, shown_csv
 from camviz.ui.evaluate.pictures import examples_html, gallery_of, link_html
 from camviz.ui.evaluate.study import Shown, Study, chosen, examples, maps_table, metrics_table, shipped
-from camviz.ui.evaluate.view import verdict_html
+from camviz.ui.evaluate.view import metrics_html, verdict_html
 from camviz.ui.evaluate.wrong import has_wrong_maps, wrong_html
 from camviz.ui.links.link_format import Explored, read
 
@@ -254,6 +255,19 @@ def test_wrong_maps_are_the_studys():
     assert "Best IoU prefers it: 1.00" in words  # the mask
     assert "cheats" not in words
     assert not has_wrong_maps(SHIPPED, Shown(), "insertion")
+
+
+def test_both_tie_rules_stand_where_maps_tie():
+    """Maps as they are: ARCC and the mask under both; at equal area nothing ties."""
+    plain = Shown(equal_area=False)
+    exact = accuracies_of(shipped(), "ordinary", EXACT, equal_area=False)
+    means = [100 * interval(exact[name].to_numpy()).value for name in EXACT]
+    words = f"ARCC gets {means[0]:.0f} % right and ROAD {means[1]:.0f} %."
+    assert words in metrics_html(SHIPPED, plain, "arcc")
+    assert "exact shares" not in metrics_html(SHIPPED, Shown(), "arcc")
+    mask = win_intervals(shipped(), "arcc_exact", equal_area=False)["the mask"].value
+    assert f"in exact shares, ARCC scores the mask higher in {100 * mask:.0f} %." in wrong_html(SHIPPED, plain, "arcc")
+    assert "exact shares" not in wrong_html(SHIPPED, Shown(), "arcc") + wrong_html(SHIPPED, plain, "coherency")
 
 
 def test_wrong_maps_are_those_of_the_sizes_shown():

@@ -11,13 +11,14 @@ import streamlit as st
 from camviz.html.interval_chart import intervals_html
 from camviz.html.words import counted
 from camviz.metrics import SCORES
-from camviz.trust.resampling import LEAST_FOR_WINNER
-from camviz.trust.study_results import DECIDING, ahead
+from camviz.trust.resampling import LEAST_FOR_WINNER, interval
+from camviz.trust.study_results import DECIDING, EXACT, StudyResults, accuracies_of, ahead
 from camviz.ui.evaluate import controls, dots, pictures, wrong
 from camviz.ui.evaluate.downloads import offer_study
 from camviz.ui.evaluate.study import (
     Shown,
     Study,
+    chosen,
     counts,
     maps_table,
     metric_rows,
@@ -91,7 +92,29 @@ def metrics_html(study: Study, shown: Shown, metric: str) -> str:
     rows, dots = metric_rows(study.results, shown)
     paint = {metric_title(name): _paint(name, metric) for name in names}
     notes = {metric_title(name): f"{SCORES[name].sentence}{_undefined(study, shown, name)}" for name in names}
-    return intervals_html({"How often the better map scores higher; 0.5 is a coin": rows}, paint, dots, notes)
+    chart = intervals_html({"How often the better map scores higher; 0.5 is a coin": rows}, paint, dots, notes)
+    return chart + _exact_shares_html(study.results, shown)
+
+
+def _exact_shares_html(results: StudyResults, shown: Shown) -> str:
+    """How ARCC and ROAD do under the other tie rule; "" at equal area, where nothing ties, or without ROAD."""
+    stage = next((stage for stage, names in results.metrics.items() if "arcc" in names), "")
+    if shown.equal_area or stage not in results.rows:
+        return ""
+    found = accuracies_of(
+        results,
+        stage,
+        EXACT,
+        equal_area=False,
+        truth=shown.truth,
+        kind=shown.samples,
+        chosen=lambda rows: chosen(results, shown, rows),
+    )
+    arcc, road = (_percent(interval(found[name].to_numpy()).value) for name in EXACT)
+    return (
+        '<p class="cv-note">Of pixels that tie with a percentile, ROAD removes all, as grad-cam does. If exact shares '
+        f"are removed instead, ARCC gets {arcc} right and ROAD {road}.</p>"
+    )
 
 
 def _undefined(study: Study, shown: Shown, metric: str) -> str:

@@ -26,6 +26,10 @@ _SAID = {
 }
 
 
+# The same metrics under the other tie rule.
+_EXACT = {"arcc": "arcc_exact", "road_raw": "road_exact"}
+
+
 def has_wrong_maps(study: Study, shown: Shown, metric: str) -> bool:
     """Whether such maps were scored by a metric."""
     rows = study.results.rows.get("deliberate")
@@ -61,10 +65,25 @@ def wrong_html(study: Study, shown: Shown, metric: str) -> str:
         )
         for title, names in groups.items()
     )
+    exact = _exact_shares(study, shown, metric)
     return (
         f'<div class="cv-wrong">{charts}</div><p class="cv-note">Dot: in what share of pictures '
         f"{metric_title(metric)} scores it higher than RefineCAM of Grad-CAM++. Ring: in what share it fits the mask "
-        f"better, by {truth}. The closer the two, the better. Equal scores count half.</p>"
+        f"better, by {truth}. The closer the two, the better. Equal scores count half.{exact}</p>"
+    )
+
+
+def _exact_shares(study: Study, shown: Shown, metric: str) -> str:
+    """How often ARCC or ROAD scores the mask higher under the other tie rule, in a sentence; "" if nothing ties."""
+    exact = _EXACT.get(metric)
+    if exact is None or shown.equal_area:
+        return ""
+    wins = win_intervals(
+        study.results, exact, equal_area=False, kind=shown.samples, chosen=partial(chosen, study.results, shown)
+    )
+    return (
+        " A map of 0 and 1 ties at every percentile, and pixels that tie are removed together; in exact shares, "
+        f"{metric_title(metric)} scores the mask higher in {100 * wins[MASK].value:.0f} %."
     )
 
 
