@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from camviz.html.measured_trust import SUMMARY
 from camviz.metrics import SCORES
 from camviz.statistics import Interval
 from camviz.trust.deliberate import MASK
-from camviz.trust.evaluation import BLIND, TRUTH, Pairs
+from camviz.trust.evaluation import BLIND, MERGED, TRUTH, Pairs
 from camviz.trust.ordering import MARGIN
 from camviz.trust.resampling import LEAST_FOR_WINNER, interval
 from camviz.trust.sealed_study import DIGEST, PICTURES, PROTOCOL, REFINED, STAGES, VERSION
@@ -110,7 +110,8 @@ def _sections(results: StudyResults, recognised: Mapping[str, Any]) -> Iterator[
     if "textured" in kinds:
         yield "Textured samples", f"{_who_recognises(recognised)}\n\n{_other_kind(results, 'textured')}"
     if "tagged" in kinds:
-        yield "Tagged samples: the tag is the truth", _other_kind(results, "tagged")
+        words = f"{_other_kind(results, 'tagged')}\n\nWhich maps show the tag, as they are:"
+        yield "Tagged samples: the tag is the truth", f"{words}\n\n{_on_the_tag(results)}"
     if "slow" in results.rows:
         words = "Pair accuracy on the same pictures: the estimate itself, and with another grid or filling."
         yield "Controls of the Faithfulness Estimate", f"{words}\n\n{_controls(results)}"
@@ -124,6 +125,12 @@ def _sections(results: StudyResults, recognised: Mapping[str, Any]) -> Iterator[
     yield "A blind spot in the centre", f"{words}: {_blind(results)}."
     words = "Tau-b between the maps' order by a metric's mean and by the mean of best IoU, at equal area."
     yield "The order of maps", f"{words}\n\n{_orders(results)}"
+    if "randomisation" in results.rows:
+        words = (
+            "How much a map still resembles itself when the network's weights are randomised, from head to stem: low "
+            "is good. Merged maps, as they are; the mean over steps and seeds."
+        )
+        yield "The randomisation check by method", f"{words}\n\n{_randomised(results)}"
     missing = [stage.name for stage in STAGES if stage.name not in results.rows]
     if missing:
         yield "Not measured yet", f"Stages of the protocol without rows: {', '.join(missing)}."
@@ -143,7 +150,7 @@ def title(name: str) -> str:
 def estimate(found: Interval) -> str:
     """A mean with its interval, if there are enough pictures for one."""
     if pd.isna(found.low):
-        return f"{found.value:.2f}"
+        return _number(found.value)
     return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
 
 
@@ -197,16 +204,8 @@ def _trust(results: StudyResults) -> str:
             )
         )
     for name, found in exact.items():
-        rows.append(
-            (
-                title(name),
-                "",
-                "",
-                estimate(interval(found.to_numpy())),
-                *[""] * len(networks),
-                found.notna().any().sum(),
-            )
-        )
+        mean = interval(found.to_numpy())
+        rows.append((title(name), "", "", estimate(mean), *[""] * len(networks), mean.n))
     return table(("metric", "at equal area", "rank", "as they are", *networks, "pictures"), rows)
 
 
@@ -341,6 +340,26 @@ def _other_kind(results: StudyResults, kind: str) -> str:
         for name, row in found.iterrows()
     ]
     return table(("metric", "at equal area", "pictures"), rows)
+
+
+def _on_the_tag(results: StudyResults) -> str:
+    rows = results.of("ordinary", equal_area=False, kind="tagged")
+    return _by_map(rows, list(rows["map"].unique()), ("mass", TRUTH))
+
+
+def _randomised(results: StudyResults) -> str:
+    rows = results.of("randomisation", equal_area=False)
+    shown = [name for name in rows["map"].unique() if name.endswith(MERGED) or name in BLIND]
+    return _by_map(rows, shown, METRICS["randomisation"])
+
+
+def _by_map(rows: pd.DataFrame, maps: Sequence[str], scores: Sequence[str]) -> str:
+    """Scores of maps: the mean over networks of the means over pictures."""
+    lines = []
+    for name in maps:
+        of_map = rows[rows["map"] == name].set_index(["network", "picture"])
+        lines.append((name, *(estimate(interval(of_map[score].unstack("picture").to_numpy())) for score in scores)))
+    return table(("map", *map(title, scores)), lines)
 
 
 def _controls(results: StudyResults) -> str:
