@@ -22,6 +22,15 @@ def test_stays_under_its_bound_and_drops_what_was_not_used_for_longest():
     assert not cache.has(("picture", 1))
 
 
+def test_asking_for_a_result_keeps_it():
+    cache = ByteCache(3 * 1200)
+    for name in "abc":
+        cache.put((name,), np.zeros(1000, np.uint8))
+    assert cache.has(("a",))
+    cache.put(("d",), np.zeros(1000, np.uint8))
+    assert [name for name in "abcd" if cache.has((name,))] == ["a", "c", "d"]
+
+
 def test_looking_at_what_is_kept_does_not_change_what_makes_room():
     cache = ByteCache(3 * 1200)
     for name in "abc":

@@ -100,6 +100,24 @@ def test_seventeen_maps_share_the_passes_of_a_picture(net):
     assert passes(recipes) <= 1.3 * (one - alone) + 17 * alone
 
 
+def test_a_host_that_keeps_little_measures_everything_once(net, finished):
+    """Here nothing at all: what one piece needs is computed again, and what it found is not."""
+    host, done = PlainHost(), []
+    run = run_of(net, host, wrong=[3])
+    for _ in range(run.total):
+        more = run.go_on(0.0)
+        host.results.forget(lambda key: True)
+        done.append(run.done)
+        if not more:
+            break
+    assert done == sorted(done)
+    assert run.done == run.total
+    for step in ("ordinary", "road"):
+        found, expected = (each.results().rows[step] for each in (run, finished))
+        pd.testing.assert_frame_equal(found, expected, check_exact=False, atol=1e-4)
+    assert run.go_on(1e9) is False
+
+
 def test_shapes_have_their_sizes(net):
     host = PlainHost()
     cases = [replace(case_of(net, number, host), shape=number) for number in (6, 13)]
@@ -182,12 +200,12 @@ def test_at_most_17_maps(net):
 
 
 def test_nothing_is_lost_if_the_cache_is_small(net):
-    """Rows that made room for others are computed again, not left out in silence."""
+    """Rows that made room for others are computed again by the next run, not left out in silence."""
     host = PlainHost()
-    run = run_of(net, host, ("ordinary",))
-    run.go_on(1e9)
-    assert run.done == 2
+    run_of(net, host, ("ordinary",)).go_on(1e9)
+    assert run_of(net, host, ("ordinary",)).done == 2
     host.results.forget(lambda key: True)
+    run = run_of(net, host, ("ordinary",))
     assert run.done == 0
     assert run.results().rows == {}
     assert torch.is_grad_enabled()
@@ -196,8 +214,12 @@ def test_nothing_is_lost_if_the_cache_is_small(net):
 def test_without_the_truths_there_are_no_results(net):
     """The cache drops first what was used first: the step that holds the truths."""
     host = PlainHost()
-    run = EvaluationRun(net, (case_of(net, 6, host),), {"centre": RECIPES["centre"]}, ("ordinary", "road"))
-    run.go_on(1e9)
+
+    def begun():
+        return EvaluationRun(net, (case_of(net, 6, host),), {"centre": RECIPES["centre"]}, ("ordinary", "road"))
+
+    begun().go_on(1e9)
+    run = begun()
     (ordinary,) = [key for key in host.results.holdings() if key.kind == Kind.EVALUATED and "ordinary" in key.settings]
     host.results.forget(lambda key: key == ordinary)
     assert run.results().rows == {}

@@ -48,6 +48,9 @@ _SHARED = 85  # passes for all of a picture's maps together
 _RUN_AGAIN = 3  # passes that running a fast method again takes as long as
 
 
+Columns = dict[str, NDArray[np.generic]]  # of a picture's rows, by name
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
     """A picture with a known answer.
@@ -85,7 +88,7 @@ class Case:
 
 @dataclass(frozen=True, eq=False)
 class EvaluationRun:
-    """What is measured on which pictures; each piece is cached by the pictures' host.
+    """What is measured on which pictures; each piece is cached by the pictures' host, and kept as long as this lives.
 
     Attributes:
         net: the network.
@@ -100,6 +103,9 @@ class EvaluationRun:
     recipes: Mapping[str, Recipe]
     steps: tuple[str, ...]
     truths: tuple[str, ...] = TRUTHS
+    # Large results of later pictures make the host drop those of earlier ones.
+    _reasons: dict[Case, str] = field(default_factory=dict, init=False, repr=False)
+    _measured: dict[tuple[Case, str], Columns] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def key(self) -> Hashable:
@@ -126,7 +132,8 @@ class EvaluationRun:
                     continue
                 if worked and time.monotonic() > until:
                     return True
-                if not case.left_out:
+                self._reasons[case] = case.left_out
+                if not self._reasons[case]:
                     self._values(case, step)
                 worked = True
         return False
@@ -149,13 +156,13 @@ class EvaluationRun:
             [
                 {
                     "picture": number,
-                    "left_out": case.left_out,
+                    "left_out": self._reason(case),
                     "network": self.net.info.name,
                     "kind": OWN,
                     **({} if case.shape is None else {"band": class_and_band(case.shape)[1]}),
                 }
                 for number, case in enumerate(self.cases)
-                if is_predicted(case.seen)
+                if self._reason(case) is not None
             ]
         )
         metrics = {step: STEPS[step] for step in self.steps if step != DELIBERATE}
@@ -179,26 +186,34 @@ class EvaluationRun:
                 tables.append(values.assign(picture=number, network=self.net.info.name, kind=OWN))
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
+    def _reason(self, case: Case) -> str | None:
+        """Why a picture is left out, or ""; None as long as its prediction is unknown."""
+        if case not in self._reasons and is_predicted(case.seen):
+            self._reasons[case] = case.left_out
+        return self._reasons.get(case)
+
     def _is_known(self, case: Case, step: str) -> bool:
-        return is_predicted(case.seen) and (bool(case.left_out) or self._is_measured(case, step))
+        return bool(self._reason(case)) or self._is_measured(case, step)
 
     def _is_measured(self, case: Case, step: str) -> bool:
-        if not is_predicted(case.seen) or case.left_out:
-            return False
-        return case.seen.host.results.has(self._cache_key(case, step))
+        if (case, step) in self._measured:
+            return True
+        return self._reason(case) == "" and case.seen.host.results.has(self._cache_key(case, step))
 
     def _cache_key(self, case: Case, step: str) -> Key:
         recipes = () if step == DELIBERATE else tuple(self.recipes.items())  # its maps are always the same
         return case.explained.cache_key(Kind.EVALUATED, step, recipes, case.mask_key)
 
-    def _values(self, case: Case, step: str) -> dict[str, NDArray[np.generic]]:
+    def _values(self, case: Case, step: str) -> Columns:
         """The columns of a picture's rows."""
 
-        def compute() -> dict[str, NDArray[np.generic]]:
+        def compute() -> Columns:
             table = _measure(case, step, self.recipes)
             return {str(name): column.to_numpy() for name, column in table.items()}
 
-        return case.seen.host.kept(self._cache_key(case, step), compute)
+        if (case, step) not in self._measured:
+            self._measured[case, step] = case.seen.host.kept(self._cache_key(case, step), compute)
+        return self._measured[case, step]
 
 
 def _measure(case: Case, step: str, recipes: Mapping[str, Recipe]) -> pd.DataFrame:

@@ -106,9 +106,9 @@ class ByteCache:
             return self._hit(key) if key in self._results else None
 
     def has(self, key: Key) -> bool:
-        """Whether a result is cached under a key."""
+        """Whether a result is cached under a key; who asks wants to use it, so others make room first."""
         with self._lock:
-            return key in self._results
+            return self._results.get(key) is not None
 
     def forget(self, matches: Callable[[Key], bool]) -> None:
         """Drop every result whose key matches."""
