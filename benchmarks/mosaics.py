@@ -103,13 +103,16 @@ def report(results: StudyResults) -> str:
     inside = results.of("ordinary", equal_area=False, kind=OWN).groupby(["map", "network"])[TRUTH].mean().unstack()
     merged = inside[inside.index.str.endswith(", merged") | inside.index.isin(["centre", "random"])]
     maps = [(str(name), *(f"{value:.2f}" for value in row)) for name, row in merged[networks].iterrows()]
+    missing = [name for name in NETWORKS if name not in networks]
+    waiting = f" Not measured yet: {', '.join(missing)}." if missing else ""
     return (
         "# Mosaics: a truth without masks\n\nFour sealed shapes of different classes in one picture, each recognised "
         f"with a probability of at least {SURE} on its own. For one of the classes, a map should be hot in its "
         "quarter: the share of its heat there is the truth (chance: 0.25). It judges place to a quarter only. "
         "Written by `python -m benchmarks.mosaics`.\n\n## How often the better map scores higher\n\n"
         "Pair accuracy at equal area: of two maps "
-        "whose shares of heat differ by more than 0.1. A coin gets 0.50.\n\n"
+        "whose shares of heat differ by more than 0.1. A coin gets 0.50."
+        f"{waiting}\n\n"
         + table(("metric", "mean", *networks, "pictures"), rows)
         + "\n\n## Share of heat in the right quarter\n\nAs the maps are, the mean over pictures.\n\n"
         + table(("map", *networks), maps)
