@@ -67,6 +67,9 @@ def test_the_bundle_of_every_page_comes_back_and_agrees(visit, link, popover, me
         "noise=" in link
     ):  # each piece of the curve is a run, and two runs may come between a file's address and its data
         expect(page.locator(".st-key-curve")).to_contain_text("All 20 levels")
+    if "compare" in link:  # a menu that opens before the sidebar is complete stays where its button was
+        expect(page.get_by_text("Average with the mirrored picture")).to_be_visible()
+        expect(page.locator(".cv-numbers .cv-wait")).to_have_count(0)
     data = take_a_bundle(page, popover)
     found = bundle.read(data)
     assert found.settings.recipe.method == method
