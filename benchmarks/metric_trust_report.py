@@ -33,6 +33,7 @@ from camviz.trust.study_results import (
     contrasts,
     fall_into_noise,
     holds,
+    interval_in,
     order_of_maps,
     trust_of_metrics,
     wins_against_refined,
@@ -189,10 +190,9 @@ def _trust(results: StudyResults) -> str:
     networks = [name for name in equal.columns if name in set(results.samples["network"])]
     rows = []
     for name, row in equal.iterrows():
-        found = Interval(row["pair_accuracy"], row["low"], row["high"], int(row["pictures"]))
-        before = plain.loc[str(name)].to_dict()
+        found = interval_in(row.to_dict())
         ranks = "" if pd.isna(found.low) else f"{row['rank_low']:g} to {row['rank_high']:g}"
-        as_is = Interval(before["pair_accuracy"], before["low"], before["high"], int(before["pictures"]))
+        as_is = interval_in(plain.loc[str(name)].to_dict())
         rows.append(
             (
                 title(str(name)),
@@ -334,7 +334,7 @@ def _other_kind(results: StudyResults, kind: str) -> str:
     rows = [
         (
             title(str(name)),
-            estimate(Interval(row["pair_accuracy"], row["low"], row["high"], int(row["pictures"]))),
+            estimate(interval_in(row.to_dict())),
             int(row["pictures"]),
         )
         for name, row in found.iterrows()
@@ -409,7 +409,7 @@ def _orders(results: StudyResults) -> str:
 
 def _tau(found: pd.DataFrame, name: str) -> Interval:
     row = found.loc[name].to_dict()
-    return Interval(row["tau"], row["low"], row["high"], int(row["pictures"]))
+    return interval_in(row, "tau")
 
 
 def _fading(results: StudyResults) -> str:

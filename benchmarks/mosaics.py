@@ -20,13 +20,12 @@ from benchmarks.metric_trust_report import estimate, title
 from benchmarks.tables import table
 from camviz import shapes
 from camviz.models import Net
-from camviz.statistics import Interval
 from camviz.trust.evaluation import default_recipes
 from camviz.trust.mosaics import SURE, mosaic_cases, recognised
 from camviz.trust.run import OWN, STEPS, EvaluationRun
 from camviz.trust.sealed_samples import FIRST
 from camviz.trust.sealed_study import PARTS, write
-from camviz.trust.study_results import StudyResults, trust_of_metrics
+from camviz.trust.study_results import StudyResults, interval_in, trust_of_metrics
 from camviz.workbench.host import PlainHost
 from camviz.workbench.pictures import SeenPicture, draw_picture
 
@@ -96,7 +95,7 @@ def report(results: StudyResults) -> str:
     networks = [name for name in NETWORKS if name in found]
     rows = []
     for name, row in found.iterrows():
-        accuracy = Interval(row["pair_accuracy"], row["low"], row["high"], int(row["pictures"]))
+        accuracy = interval_in(row.to_dict())
         rows.append(
             (title(str(name)), estimate(accuracy), *(f"{row[network]:.2f}" for network in networks), accuracy.n)
         )

@@ -104,8 +104,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--method", default="gradcam++", type=_choice("method", METHODS), help=f"one of {', '.join(METHODS)}")
     add("--layers", type=_names, metavar="A,B", help="names of the network's modules (default: one per stage)")
     add("--rule", default="product", type=_choice("rule", RULES), help=f"one of {', '.join(RULES)}")
-    averaged = "average each layer's map with that of the mirrored picture, which takes twice the passes"
-    add("--mirror-averaged", action="store_true", help=averaged)
+    add(
+        "--mirror-averaged",
+        action="store_true",
+        help="average each layer's map with that of the mirrored picture, which takes twice the passes",
+    )
     add("--class", dest="target", metavar="CLASS", help="its label or number (default: the predicted class)")
     add("--fit", choices=get_args(Fit), help="how to fit a picture that is not square (default crop)")
     add("--noise", type=_choice("noise", KINDS), metavar="KIND", help=f"one of {', '.join(KINDS)}")

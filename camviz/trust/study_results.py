@@ -226,6 +226,11 @@ def _trust(found: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
+def interval_in(row: Mapping[Any, Any], value: str = "pair_accuracy") -> Interval:
+    """A mean with its interval, as a row of `trust_of_metrics` (or of another table, under another name) holds it."""
+    return Interval(row[value], row["low"], row["high"], int(row["pictures"]))
+
+
 def contrasts(results: StudyResults) -> list[Contrast]:
     """The contrasts that the protocol declares, at equal area, with Holm's correction over all of them.
 

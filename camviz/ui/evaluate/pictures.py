@@ -85,13 +85,12 @@ class RunGallery:
 
 def shape_address(kind: str, index: int, network: str, recipe: Recipe) -> str:
     """The address that opens a map of a single shape in Explore, given the sample's index in the test split."""
-    turn, label = divmod(index, len(shapes.CLASSES))
-    number, band = divmod(turn, len(shapes.BANDS))
+    label, band = shapes.class_and_band(index)
     state = Explored(
         kind=kind,
         shape=shapes.CLASSES[label],
-        size=tuple(shapes.BANDS)[band],
-        number=number,
+        size=band,
+        number=index // (len(shapes.CLASSES) * len(shapes.BANDS)),
         model=network,
         method=recipe.method,
         layers=recipe.layers,

@@ -17,7 +17,7 @@ from camviz.statistics import Interval
 from camviz.trust.evaluation import BLIND, TRUTH, oriented
 from camviz.trust.ordering import MARGIN
 from camviz.trust.sealed_study import SHIPPED
-from camviz.trust.study_results import StudyResults, load, trust_of_metrics
+from camviz.trust.study_results import StudyResults, interval_in, load, trust_of_metrics
 from camviz.ui.links.link_format import ALL_SIZES
 
 
@@ -153,7 +153,7 @@ def metric_rows(results: StudyResults, shown: Shown) -> tuple[dict[str, Interval
     dots: dict[str, list[tuple[str, float]]] = {}
     for name in map(str, table.index):
         row = table.loc[name].to_dict()
-        rows[metric_title(name)] = Interval(row["pair_accuracy"], row["low"], row["high"], int(row["pictures"]))
+        rows[metric_title(name)] = interval_in(row)
         dots[metric_title(name)] = [(names.get(network, network), row[network]) for network in networks]
     return rows, dots
 

@@ -76,9 +76,8 @@ class Pick:
 
 def numbered_pick(number: int) -> Pick:
     """One of a row of single shapes, in which the classes change fastest, then the sizes."""
-    draw, rest = divmod(number, len(shapes.CLASSES) * len(shapes.BANDS))
-    band, label = divmod(rest, len(shapes.CLASSES))
-    return Pick(label=label, band=list(shapes.BANDS)[band], draw=draw)
+    label, band = shapes.class_and_band(number)
+    return Pick(label=label, band=band, draw=number // (len(shapes.CLASSES) * len(shapes.BANDS)))
 
 
 def choose_shape() -> Picture:
