@@ -21,7 +21,6 @@ from camviz.trust.ordering import MARGIN
 from camviz.trust.resampling import LEAST_FOR_WINNER, interval
 from camviz.trust.sealed_study import DIGEST, PICTURES, PROTOCOL, REFINED, STAGES, VERSION
 from camviz.trust.study_results import (
-    CONTROLS,
     DECIDING,
     EXACT,
     METRICS,
@@ -31,6 +30,7 @@ from camviz.trust.study_results import (
     blind_wins,
     centre_beats_mask,
     contrasts,
+    estimate_with_controls,
     fall_into_noise,
     holds,
     interval_in,
@@ -363,12 +363,7 @@ def _by_map(rows: pd.DataFrame, maps: Sequence[str], scores: Sequence[str]) -> s
 
 
 def _controls(results: StudyResults) -> str:
-    keys = results.of("slow", equal_area=True)[["network", "picture"]].drop_duplicates()
-    rows = []
-    own = accuracies_of(results, "ordinary", ("faithfulness",), equal_area=True, chosen=lambda rows: rows.merge(keys))
-    for name, found in (own | accuracies_of(results, "slow", CONTROLS, equal_area=True)).items():
-        mean = interval(found.to_numpy())
-        rows.append((title(name), estimate(mean), mean.n))
+    rows = [(title(name), estimate(mean), mean.n) for name, mean in estimate_with_controls(results).items()]
     return table(("Faithfulness Estimate", "pair accuracy", "pictures"), rows)
 
 

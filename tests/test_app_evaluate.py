@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 from urllib.parse import parse_qsl, urlsplit
 
 import pandas as pd
@@ -23,6 +24,7 @@ from camviz.trust.study_results import DECIDING, EXACT, StudyResults, accuracies
 from camviz.ui.evaluate import view
 from camviz.ui.evaluate.dots import dots_figure, dots_rows
 from camviz.ui.evaluate.downloads import every_map, figure, shown_csv
+from camviz.ui.evaluate.estimate import estimate_html
 from camviz.ui.evaluate.pictures import examples_html, gallery_of, link_html
 from camviz.ui.evaluate.study import Shown, Study, chosen, examples, maps_table, metrics_table, shipped
 from camviz.ui.evaluate.view import metrics_html, verdict_html
@@ -205,12 +207,31 @@ def test_too_many_maps_are_refused():
     assert any("22 maps of each picture, and the limit is 17" in words for words in texts(app))
     app.session_state["trust_methods"] = []
     app.run()
-    assert any("Choose a method to measure" in words for words in texts(app))
+    assert any("There is no map to measure" in words for words in texts(app))
 
 
-def test_methods_that_a_run_does_not_offer_are_dropped():
-    app = visit(study="own", pictures="shapes", count="2", model="shapes-textured", methods="centre~gradcam~scorecam")
+def test_layers_rules_and_the_mirror_make_maps():
+    """Two methods, one layer, two rules, each merge also averaged: 2 x (1 + 4) maps and two blind guesses."""
+    made = {"layers": "layer3", "rules": "mean~sharpened", "mirror_averaged": "on", "methods": "gradcam~layercam"}
+    app = visit(study="own", model="shapes-textured", pictures="shapes", count="2", steps="", **made)
+    (bar,) = app.get("progress")
+    assert bar.proto.text.startswith("2 pictures × 12 maps")
+    assert {name: app.query_params[name] for name in made} == made
+
+
+def test_without_layers_and_rules_there_is_nothing_to_measure():
+    app = visit(study="own", model="shapes-textured", pictures="shapes", count="2", layers="", rules="")
+    assert any("There is no map to measure" in words for words in texts(app))
+
+
+def test_what_a_run_does_not_offer_is_dropped_and_named():
+    chosen = {"methods": "centre~gradcam~scorecam", "layers": "layer9~layer2"}
+    app = visit(study="own", pictures="shapes", count="2", model="shapes-textured", **chosen)
     assert app.session_state["trust_methods"] == ["gradcam"]
+    assert app.session_state["trust_layers-shapes-textured"] == ["layer2"]
+    (notice,) = [warning.value for warning in app.warning]
+    assert "methods `centre, scorecam`" in notice
+    assert "layers `layer9`" in notice
 
 
 def test_mosaics_of_shapes():
@@ -277,6 +298,34 @@ def test_wrong_maps_are_those_of_the_sizes_shown():
     small = set(samples.loc[(samples["kind"] == "plain") & (samples["band"] == "small"), "picture"])
     wins = win_intervals(shipped(), "arcc", equal_area=True, chosen=lambda rows: rows[rows["picture"].isin(small)])
     assert f"Inverted: {wins['inverted'].value:.2f}" in words[2]
+
+
+def test_the_estimates_controls_are_those_of_the_same_pictures():
+    """By the columns themselves: the estimate, too, only on the pictures that have controls."""
+    rows = shipped().of("slow", equal_area=True)
+    own = shipped().of("ordinary", equal_area=True)[["network", "picture", "map", "faithfulness"]]
+    both = rows.merge(own, on=["network", "picture", "map"])
+    words = estimate_html(SHIPPED, Shown())
+    titles = {"faithfulness": "As it is defined", "faithfulness_shifted": "Grid shifted"}
+    for column, title in titles.items():
+        expected = accuracies(both, column).mean(axis=1).mean()
+        assert f'title="{title}: {expected:.2f}, ' in words
+
+
+def test_the_map_that_has_seen_the_answers_is_named_and_never_ranked():
+    made = shipped().of("deliberate", equal_area=True)
+    wide = made.set_index(["network", "picture", "map"])["faithfulness"].unstack("map")
+    wins = (wide["cheats"] > wide[REFINED]) + 0.5 * (
+        (wide["cheats"] == wide[REFINED]) | wide[["cheats", REFINED]].isna().any(axis=1)
+    )
+    share = wins.groupby("network").mean().mean()
+    assert f"higher than RefineCAM in {100 * share:.0f} % of pictures" in estimate_html(SHIPPED, Shown())
+    assert not any("cheats" in set(shipped().rows[stage]["map"]) for stage in shipped().metrics if stage != "fading")
+
+
+def test_controls_that_were_not_measured_are_left_out():
+    results = replace(shipped(), rows={"ordinary": shipped().rows["ordinary"]})
+    assert estimate_html(Study(results, gallery_of), Shown()) == ""
 
 
 def test_what_is_downloaded_is_what_is_shown():

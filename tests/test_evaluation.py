@@ -14,7 +14,7 @@ from camviz.metrics.mask_scores import against_mask
 from camviz.metrics.patch_agreement import PASSES
 from camviz.recipe import Recipe
 from camviz.trust.equal_area import equal_area
-from camviz.trust.evaluation import TRUST_COLUMNS, accuracies, default_recipes, trust
+from camviz.trust.evaluation import TRUST_COLUMNS, accuracies, default_recipes, ranked_recipes, trust
 
 QUICK = ("complexity", "average_drop", "gini")
 
@@ -212,3 +212,16 @@ def test_with_equal_areas_size_decides_nothing(net, samples):
     result = camviz.evaluate(net, samples[:2], scores=["complexity", "gini"], same_area=True)
     assert result.table["complexity"].tolist() == pytest.approx([0.2] * len(result.table), abs=1e-3)
     assert np.ptp(result.table["gini"]) < 1e-3
+
+
+def test_rules_and_mirrors_are_in_the_names(net):
+    found = ranked_recipes(net, ["gradcam"], net.layers[:1], ["product", "mean"], mirror_averaged=True)
+    assert found == {
+        f"gradcam, {net.layers[0]}": Recipe("gradcam", net.layers[:1]),
+        "gradcam, merged": Recipe("gradcam", net.layers),
+        "gradcam, merged (mirror-averaged)": Recipe("gradcam", net.layers, mirror_averaged=True),
+        "gradcam, merged: mean": Recipe("gradcam", net.layers, "mean"),
+        "gradcam, merged: mean (mirror-averaged)": Recipe("gradcam", net.layers, "mean", mirror_averaged=True),
+        "centre": Recipe("centre", net.layers[-1:]),
+        "random": Recipe("random", net.layers[-1:]),
+    }

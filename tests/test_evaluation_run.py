@@ -13,6 +13,7 @@ from camviz.metrics.patch_agreement import PASSES
 from camviz.recipe import Recipe
 from camviz.trust.evaluation import default_recipes, trust
 from camviz.trust.run import STEPS, Case, EvaluationRun, too_many_maps
+from camviz.trust.study_file import pack, unpack
 from camviz.trust.study_results import trust_of_metrics, win_intervals
 from camviz.workbench.cache_keys import Kind
 from camviz.workbench.host import PlainHost
@@ -235,3 +236,19 @@ def test_wrong_maps_are_those_of_the_study(net):
     assert (wins["the mask"].value, wins["inverted"].value) == (1, 0)
     assert set(run.results().metrics) == {"ordinary"}
     assert run.results().rows["deliberate"]["arcc"].notna().all()
+
+
+def test_the_randomisation_check_is_that_of_evaluate(net):
+    """Measured on the maps as they are, and shown at equal area, too."""
+    run = EvaluationRun(net, (case_of(net, 6, PlainHost()),), RECIPES, ("ordinary", "randomisation"))
+    run.go_on(1e9)
+    rows = run.results().rows["randomisation"]
+    assert not rows["equal_area"].any()
+    scores = ["randomisation", "randomisation_ssim"]
+    alone = camviz.evaluate(net, [shapes.sample(6)], RECIPES, scores).table
+    for score in scores:
+        assert rows[score].tolist() == pytest.approx(alone[score].tolist(), abs=1e-4)
+        for equal_area in (False, True):
+            assert score in trust_of_metrics(run.results(), equal_area=equal_area, kind="own").index
+    opened = unpack(pack(run.results(), sealed=False))
+    assert opened.rows["randomisation"]["randomisation"].tolist() == pytest.approx(rows["randomisation"].tolist())

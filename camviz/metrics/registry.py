@@ -74,7 +74,7 @@ class Score:
     @property
     def chart_title(self) -> str:
         """Its title above a column of bars."""
-        return f"{self.range[1]:g} − {self.title.lower()}" if self.is_flipped else self.title
+        return f"{self.range[1]:g} − {self.title[:1].lower()}{self.title[1:]}" if self.is_flipped else self.title
 
     def chart_value(self, value: float | None) -> float | None:
         """The length of its bar; None where the value is unknown."""

@@ -17,6 +17,7 @@ from camviz.metrics.evidence import ExplainOn
 from camviz.metrics.patch_agreement import Effects, occlusion_map
 
 MASK = "the mask"  # the name of the true mask as a map
+CHEATS = "cheats"  # the name of the map that has seen the answers
 _SIGMA = 8.0  # of the blurred mask, in pixels
 
 
@@ -60,7 +61,7 @@ def from_the_mask(mask: Tensor, grids: Sequence[tuple[int, int]]) -> dict[str, E
 
 def from_the_effects(effects: Effects, size: Sequence[int]) -> dict[str, ExplainOn]:
     """The map that has seen the answers of the Faithfulness Estimate."""
-    return {"cheats": _always(occlusion_map(effects, size))}
+    return {CHEATS: _always(occlusion_map(effects, size))}
 
 
 def into_noise(maker: ExplainOn, steps: int, seed: int) -> dict[str, ExplainOn]:

@@ -151,14 +151,43 @@ def rows_of_cases(
 
 def default_recipes(net: Net, methods: Sequence[str] = _METHODS) -> dict[str, Recipe]:
     """Every layer's map and the merge of all, by some methods, and two blind guesses: by three, 17 for four layers."""
-    layers = net.layers
+    return ranked_recipes(net, methods, net.layers)
+
+
+def ranked_recipes(
+    net: Net,
+    methods: Sequence[str],
+    single: Sequence[str],
+    rules: Sequence[str] = ("product",),
+    *,
+    mirror_averaged: bool = False,
+) -> dict[str, Recipe]:
+    """The maps of each picture, by name: by each method, those of single layers and the merges of all; blind guesses.
+
+    Args:
+        net: the network.
+        methods: names in `camviz.METHODS`.
+        single: the layers whose own maps are wanted, from finest to deepest; the deepest one's come first.
+        rules: names in `camviz.RULES`; of a network with one layer, there is no merge.
+        mirror_averaged: whether each merge is also made of maps that are averaged with those of the mirrored picture.
+    """
+    layers, mirrors = net.layers, (False, True) if mirror_averaged else (False,)
+    merges = {
+        _merge_name(rule, mirrored): (rule, mirrored)
+        for rule in (rules if len(layers) > 1 else ())
+        for mirrored in mirrors
+    }
     found = {}
     for method in methods:
-        for layer in layers[::-1]:
-            found[f"{method}, {layer}"] = Recipe(method, (layer,))
-        if len(layers) > 1:
-            found[f"{method}, {MERGED}"] = Recipe(method, layers)
+        found |= {f"{method}, {layer}": Recipe(method, (layer,)) for layer in single[::-1]}
+        for name, (rule, mirrored) in merges.items():
+            found[f"{method}, {name}"] = Recipe(method, layers, rule, mirror_averaged=mirrored)
     return found | {name: Recipe(name, layers[-1:]) for name in BLIND}
+
+
+def _merge_name(rule: str, mirrored: bool) -> str:
+    """How the merge of all layers is named."""
+    return MERGED + (f": {rule}" if rule != "product" else "") + (" (mirror-averaged)" if mirrored else "")
 
 
 def trust(

@@ -20,7 +20,7 @@ from camviz.shapes import class_and_band
 from camviz.trust.evaluation import makers_of, seen_otherwise
 from camviz.trust.sealed_study import Picture as Measured
 from camviz.trust.sealed_study import Stage, deliberate, ordinary_scores, score_columns, scored, slow_scores
-from camviz.trust.study_results import TRUTHS, StudyResults, with_arcc, with_derived
+from camviz.trust.study_results import AS_THEY_ARE, METRICS, TRUTHS, StudyResults, with_arcc, with_derived
 from camviz.workbench.cache_keys import Key, Kind
 from camviz.workbench.host import telling
 from camviz.workbench.maps import get_capture, is_predicted, likeliest
@@ -36,12 +36,14 @@ QUICK = (
 )
 _REMOVING = ("road_raw", "morf", "lerf")
 _SLOW = ("insertion", "deletion", "max_sensitivity")
+_RANDOMISED = METRICS["randomisation"]
 # What each step measures; "deliberate" measures other maps than the rest.
 STEPS: dict[str, tuple[str, ...]] = {
     "ordinary": QUICK,
     "road": (*_REMOVING, "arcc"),
     "deliberate": (*QUICK, *_REMOVING),
     "slow": _SLOW,
+    "randomisation": _RANDOMISED,
 }
 DELIBERATE = "deliberate"
 _SHARED = 85  # passes for all of a picture's maps together
@@ -220,7 +222,13 @@ def _measure(case: Case, step: str, recipes: Mapping[str, Recipe]) -> pd.DataFra
     of = case.explained
     cap, host = get_capture(of), of.host
     mask = torch.from_numpy(case.mask)[None].to(cap.x.device)
-    stage = Stage(step, 1, deliberate if step == DELIBERATE else lambda _: makers_of(recipes), _SCORES[step])
+    stage = Stage(
+        step,
+        1,
+        deliberate if step == DELIBERATE else lambda _: makers_of(recipes),
+        _SCORES[step],
+        step not in AS_THEY_ARE,
+    )
     with host.working() as give_way:
         seen = Measured(of.net, cap.x, mask, cap.logits, cap.target, of.picture.title, telling(None, give_way))
         return scored(seen, stage)
@@ -231,6 +239,7 @@ _SCORES = {
     "road": partial(score_columns, _REMOVING),
     "deliberate": ordinary_scores,
     "slow": slow_scores,
+    "randomisation": partial(score_columns, _RANDOMISED),
 }
 
 
@@ -238,4 +247,7 @@ def too_many_maps(recipes: Sequence[str]) -> str:
     """What to do if a picture has too many maps, or ""."""
     if len(recipes) <= MOST_MAPS:
         return ""
-    return f"That makes {len(recipes)} maps of each picture, and the limit is {MOST_MAPS}: choose fewer methods."
+    return (
+        f"That makes {len(recipes)} maps of each picture, and the limit is {MOST_MAPS}: choose fewer methods, layers "
+        "or merging rules."
+    )

@@ -249,6 +249,37 @@ def contrasts(results: StudyResults) -> list[Contrast]:
     ]
 
 
+def estimate_with_controls(
+    results: StudyResults,
+    *,
+    equal_area: bool = True,
+    truth: str = TRUTH,
+    kind: str = "plain",
+    chosen: Callable[[pd.DataFrame], pd.DataFrame] = lambda rows: rows,
+) -> dict[str, Interval]:
+    """The pair accuracy of the Faithfulness Estimate and of its controls, on the pictures that have both.
+
+    Args:
+        results: the study.
+        equal_area: whether maps are compared at equal area.
+        truth: the column that says which map is better.
+        kind: the kind of samples.
+        chosen: picks rows, to leave maps or pictures out.
+
+    Returns:
+        the estimate first, then those in `CONTROLS`; empty if they were not measured.
+    """
+    if not set(CONTROLS) <= set(results.rows.get("slow", ())):
+        return {}
+    pictures = results.of("slow", equal_area=equal_area, kind=kind)[["network", "picture"]].drop_duplicates()
+    if pictures.empty:
+        return {}
+    how = {"equal_area": equal_area, "truth": truth, "kind": kind}
+    own = accuracies_of(results, "ordinary", ("faithfulness",), chosen=lambda rows: chosen(rows).merge(pictures), **how)
+    controls = accuracies_of(results, "slow", CONTROLS, chosen=chosen, **how)
+    return {name: interval(found.to_numpy()) for name, found in (own | controls).items()}
+
+
 def network_means(table: pd.DataFrame) -> dict[str, float]:
     """The mean of each network that has values."""
     return {str(network): float(mean) for network, mean in table.mean(axis=1).dropna().items()}

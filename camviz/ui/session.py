@@ -319,6 +319,10 @@ TRUST_PICTURES: SessionKey[str] = SessionKey("trust_pictures")
 TRUST_COUNT: SessionKey[int] = SessionKey("trust_count")
 # The control of the methods whose maps are compared.
 TRUST_METHODS: SessionKey[list[str]] = SessionKey("trust_methods")
+# The control of the rules that merge all layers.
+TRUST_RULES: SessionKey[list[str]] = SessionKey("trust_rules")
+# The control of whether merges are also averaged with those of the mirrored picture.
+TRUST_MIRROR_AVERAGED: SessionKey[bool] = SessionKey("trust_mirror_averaged")
 # The control of what is measured after the first scores.
 TRUST_STEPS: SessionKey[list[str]] = SessionKey("trust_steps")
 # How often the user deleted the uploads: a new number makes new, empty upload widgets.
@@ -350,6 +354,11 @@ TRUST_SIZE: SessionKey[str] = SessionKey("trust_size")
 TRUST_BLIND: SessionKey[bool] = SessionKey("trust_blind")
 # The control of the network whose maps are dots.
 TRUST_NETWORK: SessionKey[str] = SessionKey("trust_network")
+
+
+def trust_layers_key(model: str) -> SessionKey[list[str]]:
+    """The control of a network's layers whose own maps are compared."""
+    return SessionKey(f"trust_layers-{model}")
 
 
 def trust_uploads_key(times_forgotten: int, what: str) -> SessionKey[list[UploadedFile]]:

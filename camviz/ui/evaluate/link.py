@@ -18,14 +18,17 @@ from camviz.ui.session import (
     TRUST_LINK_UPLOADS,
     TRUST_METHODS,
     TRUST_METRIC,
+    TRUST_MIRROR_AVERAGED,
     TRUST_NETWORK,
     TRUST_PICTURES,
+    TRUST_RULES,
     TRUST_SAMPLES,
     TRUST_SIZE,
     TRUST_SOURCE,
     TRUST_STEPS,
     TRUST_TRUTH,
     SessionKey,
+    trust_layers_key,
 )
 from camviz.ui.sidebar import model_and_method
 
@@ -47,6 +50,8 @@ _OWN: dict[str, SessionKey[Any]] = {
     "count": TRUST_COUNT,
     "fit": FIT,
     "methods": TRUST_METHODS,
+    "rules": TRUST_RULES,
+    "mirror_averaged": TRUST_MIRROR_AVERAGED,
     "steps": TRUST_STEPS,
 }
 
@@ -66,7 +71,11 @@ class Link:
         """
         own = TRUST_SOURCE.get() == "own"
         values = get_controls(_CONTROLS | (_OWN if own else {}))
-        now = Evaluated(**values, model=MODEL.get() if own else None, uploads=uploads or None)
+        if own:
+            model = MODEL.require()
+            layers = trust_layers_key(model).get()
+            values |= {"model": model, "layers": None if layers is None else tuple(layers)}
+        now = Evaluated(**values, uploads=uploads or None)
         tell(self.place, now)
         keep(now, _PAGE, where)
 
@@ -78,6 +87,8 @@ def open_link() -> Link:
         set_controls(linked, _CONTROLS | _OWN)
         if linked.model is not None:
             model_and_method.settle_model(linked.pictures != "masks", linked.model, whatever=True)
+            if linked.layers is not None:
+                trust_layers_key(linked.model).set(list(linked.layers))
         if linked.uploads:
             TRUST_LINK_UPLOADS.set(True)
         if linked.metric is not None:

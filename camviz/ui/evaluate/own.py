@@ -13,17 +13,20 @@ from camviz import shapes
 from camviz.html.outlines import outline_path, svg_uri
 from camviz.html.words import counted
 from camviz.images import Fit, ImageError
+from camviz.merging import RULES
 from camviz.methods import METHODS
 from camviz.metrics import SCORES
 from camviz.models import SHAPES, Net
-from camviz.trust.evaluation import default_recipes
+from camviz.recipe import Recipe
+from camviz.trust.evaluation import BLIND, ranked_recipes
 from camviz.trust.mosaics import SURE, mosaic_cases, recognised
 from camviz.trust.resampling import LEAST_FOR_WINNER
-from camviz.trust.run import DELIBERATE, STEPS, Case, EvaluationRun, too_many_maps
+from camviz.trust.run import DELIBERATE, MOST_MAPS, STEPS, Case, EvaluationRun, too_many_maps
 from camviz.trust.study_results import TRUTHS
 from camviz.ui.choose_one import choose_one
 from camviz.ui.escaping import as_text
-from camviz.ui.links.link_format import MOST_CASES, OWN_PICTURES
+from camviz.ui.links.address_bar import leave_out
+from camviz.ui.links.link_format import MOST_CASES, OWN_PICTURES, shown
 from camviz.ui.panels.run_bar import RunKeys, Work
 from camviz.ui.server.sharing import shared_host
 from camviz.ui.server.streamlit_internals import DeltaGenerator, UploadedFile
@@ -32,13 +35,16 @@ from camviz.ui.session import (
     TRUST_COUNT,
     TRUST_LINK_UPLOADS,
     TRUST_METHODS,
+    TRUST_MIRROR_AVERAGED,
     TRUST_MOSAICS,
     TRUST_PICTURES,
     TRUST_RESULTS,
+    TRUST_RULES,
     TRUST_RUNNING,
     TRUST_STEPS,
     TRUST_TIMES_FORGOTTEN,
     SessionKey,
+    trust_layers_key,
     trust_uploads_key,
 )
 from camviz.ui.sidebar.picture import PICTURE_MEGABYTES
@@ -61,6 +67,7 @@ _STEPS = {
     "road": "ROAD and ARCC",
     "deliberate": "Wrong maps and masks",
     "slow": "Insertion, deletion, sensitivity",
+    "randomisation": "Randomisation check",
 }
 _POOL = 48  # shapes that mosaics are made of
 
@@ -147,18 +154,8 @@ def _forget(pictures: Sequence[Picture]) -> None:
 
 def choose_run(wanted: Wanted, net: Net, fit: Fit, notices: DeltaGenerator) -> EvaluationRun | None:
     """Ask for the maps and the metrics; while something is missing, say so in a place and return None."""
-    fast = [name for name, method in METHODS.items() if not method.is_slow and not method.is_baseline]
-    _keep_known(TRUST_METHODS, fast)
-    methods = st.multiselect(
-        "Methods, on every layer and merged",
-        fast,
-        default=_METHODS,
-        format_func=lambda name: METHODS[name].title,
-        key=TRUST_METHODS.name,
-        persist_state="session",
-        help="Each gives a map of every layer and one merged over all layers. Two blind guesses are added.",
-    )
-    _keep_known(TRUST_STEPS, list(_STEPS))
+    recipes = _choose_maps(net)
+    _keep_known(TRUST_STEPS, "steps", list(_STEPS))
     steps = st.pills(
         "Metrics, after the first scores",
         list(_STEPS),
@@ -170,10 +167,10 @@ def choose_run(wanted: Wanted, net: Net, fit: Fit, notices: DeltaGenerator) -> E
         help="**First scores** (always): complexity, drop and gain, coherency, ADCC, the Faithfulness Estimate and its "
         "relatives. **ROAD and ARCC** take about three times as long. **Wrong maps and masks** (four times): maps that "
         "are wrong on purpose, and the true mask as a map. **Insertion, deletion and sensitivity** take ten times as "
-        "long. Each step is taken for all pictures before the next.",
+        "long, and the **randomisation check** twice: do maps change when the network's weights are random? Each step "
+        "is taken for all pictures before the next.",
     )
-    recipes = default_recipes(net, methods)
-    problem = too_many_maps(list(recipes)) or ("" if methods else "Choose a method to measure.")
+    problem = too_many_maps(list(recipes)) or _too_few_maps(list(recipes))
     with notices:
         cases = _CASES[wanted.kind](wanted, net, fit)
         if problem:
@@ -188,11 +185,65 @@ def choose_run(wanted: Wanted, net: Net, fit: Fit, notices: DeltaGenerator) -> E
     return EvaluationRun(net, tuple(cases), recipes, ("ordinary", *(step for step in STEPS if step in steps)), truths)
 
 
-def _keep_known(key: SessionKey[list[str]], options: Sequence[str]) -> None:
-    """Drop what a link says and this control does not offer."""
+def _choose_maps(net: Net) -> dict[str, Recipe]:
+    """Ask for the maps of each picture."""
+    fast = [name for name, method in METHODS.items() if not method.is_slow and not method.is_baseline]
+    _keep_known(TRUST_METHODS, "methods", fast)
+    methods = st.multiselect(
+        "Methods",
+        fast,
+        default=_METHODS,
+        format_func=lambda name: METHODS[name].title,
+        key=TRUST_METHODS.name,
+        persist_state="session",
+        help="Each gives a map of every layer and one merged over all layers. Two blind guesses are added.",
+    )
+    with st.expander("Layers and merging rules"):
+        layers = trust_layers_key(net.info.name)
+        _keep_known(layers, "layers", net.layers)
+        single = st.pills(
+            "Layers on their own",
+            net.layers[::-1],
+            selection_mode="multi",
+            default=net.layers,
+            key=layers.name,
+            persist_state="session",
+            help="Each gives a map by every method. What is merged are always all of them.",
+        )
+        rules = st.multiselect(
+            "All layers merged by",
+            list(RULES),
+            default=["product"],
+            format_func=lambda name: RULES[name].title,
+            key=TRUST_RULES.name,
+            persist_state="session",
+            help=f"Each gives a map by every method. A picture has {MOST_MAPS} maps at most: for more rules, take "
+            "fewer layers or methods.",
+        )
+        mirror_averaged = st.checkbox(
+            "Merges also averaged with the mirrored picture",
+            key=TRUST_MIRROR_AVERAGED.name,
+            persist_state="session",
+            help="The network also explains the picture with left and right swapped, and each layer's map is averaged "
+            "with that one, swapped back.",
+        )
+    chosen = [layer for layer in net.layers if layer in single]
+    return ranked_recipes(net, methods, chosen, rules, mirror_averaged=mirror_averaged)
+
+
+def _too_few_maps(names: Sequence[str]) -> str:
+    """What to do if there is nothing to compare, or ""."""
+    if set(names) > set(BLIND):
+        return ""
+    return "There is no map to measure: choose a method, and a layer or a merging rule."
+
+
+def _keep_known(key: SessionKey[list[str]], name: str, options: Sequence[str]) -> None:
+    """Drop what a link says and this control does not offer, and report it."""
     chosen = key.get()
-    if chosen is not None and not set(chosen) <= set(options):
-        key.set([name for name in chosen if name in options])
+    if chosen is not None and (unknown := [one for one in chosen if one not in options]):
+        leave_out(shown(name, ", ".join(unknown)))
+        key.set([one for one in chosen if one in options])
 
 
 def work_of(run: EvaluationRun) -> Work:

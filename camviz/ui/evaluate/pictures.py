@@ -165,5 +165,5 @@ def link_html(gallery: Gallery, network: str, picture: int, name: str) -> str:
 
 def map_title(name: str) -> str:
     """A map's name in words."""
-    method, _, layer = name.partition(", ")
-    return f"{METHODS[method].title}, {layer}" if layer else f"{METHODS[method].title} (blind)"
+    method, _, made = name.partition(", ")
+    return f"{METHODS[method].title}, {made}" if made else f"{METHODS[method].title} (blind)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import lru_cache, partial, wraps
 from typing import Any, Protocol, TypeVar, cast
@@ -160,7 +160,10 @@ def metric_rows(results: StudyResults, shown: Shown) -> tuple[dict[str, Interval
 
 @_remembered
 def examples(results: StudyResults, shown: Shown, metric: str, count: int) -> tuple[list[Example], list[Example]]:
-    """The pairs that the metric orders rightly and wrongly and whose truths differ most, each of another picture."""
+    """The pairs that the metric orders rightly and wrongly and whose truths differ most, each of another picture.
+
+    The same sample is shown once, whichever networks have seen it, unless there are too few samples.
+    """
     right: list[Example] = []
     fooled: list[Example] = []
     for _, rows in maps_table(results, shown, metric).groupby(["network", "picture"], sort=False):
@@ -168,7 +171,8 @@ def examples(results: StudyResults, shown: Shown, metric: str, count: int) -> tu
         for found, sign in ((right, 1), (fooled, -1)):
             of_sign = [pair for pair in pairs if sign * oriented(metric) * (pair.scores[0] - pair.scores[1]) > 0]
             found.extend(sorted(of_sign, key=_gap)[-1:])
-    return _spread(right, count), _spread(fooled, count)
+    chosen_right = _spread(right, count, ())
+    return chosen_right, _spread(fooled, count, [pair.picture for pair in chosen_right])
 
 
 def _pairs(rows: pd.DataFrame, truth: str, metric: str) -> list[Example]:
@@ -187,12 +191,15 @@ def _gap(pair: Example) -> float:
     return pair.truths[0] - pair.truths[1]
 
 
-def _spread(pairs: list[Example], count: int) -> list[Example]:
-    """The first pairs by their gap, from as many networks as there are."""
-    ordered = sorted(pairs, key=_gap, reverse=True)
-    first_of_each = list({pair.network: pair for pair in reversed(ordered)}.values())
-    firsts = sorted(first_of_each, key=_gap, reverse=True)
-    return [*firsts, *(pair for pair in ordered if pair not in firsts)][:count]
+def _spread(pairs: list[Example], count: int, shown: Collection[int]) -> list[Example]:
+    """The pairs with the largest gaps: from networks and of samples that are not shown yet, as far as there are any."""
+    left, found = sorted(pairs, key=_gap, reverse=True), []
+    while left and len(found) < count:
+        networks, samples = {pair.network for pair in found}, {*shown, *(pair.picture for pair in found)}
+        best = min(left, key=lambda pair: (pair.picture in samples, pair.network in networks))
+        found.append(best)
+        left.remove(best)
+    return found
 
 
 def titles() -> dict[str, str]:

@@ -15,6 +15,7 @@ from camviz.trust.resampling import LEAST_FOR_WINNER, interval
 from camviz.trust.study_results import DECIDING, EXACT, StudyResults, accuracies_of, ahead
 from camviz.ui.evaluate import controls, dots, pictures, wrong
 from camviz.ui.evaluate.downloads import offer_study
+from camviz.ui.evaluate.estimate import ESTIMATE, estimate_html
 from camviz.ui.evaluate.study import (
     Shown,
     Study,
@@ -152,6 +153,9 @@ def show_study(study: Study, main: DeltaGenerator, choices: DeltaGenerator, foot
         if wrong.has_wrong_maps(study, shown, metric):
             st.markdown("**Maps made wrong or right on purpose:** how often each beats RefineCAM")
             st.html(wrong.wrong_html(study, shown, metric))
+        if metric == ESTIMATE and (controls_html := estimate_html(study, shown)):
+            st.markdown("**Under other settings:** does the Faithfulness Estimate depend on its squares?")
+            st.html(controls_html)
         st.markdown(f"**Maps as dots:** {metric_title(metric)} against the truth")
         networks = sorted(counts(study.results, shown).index)
         with st.container(key="dots"):

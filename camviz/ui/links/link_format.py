@@ -139,6 +139,7 @@ def plain(name: str) -> str:
 
 _model = _one_of(lambda: [info.name for info in list_models()])
 _method, _noise = _one_of(lambda: list(METHODS)), _one_of(lambda: list(KINDS))
+_rule = _one_of(lambda: list(RULES))
 _photo = _one_of(lambda: list(SAMPLES))
 _mode, _sort = _one_of(lambda: list(MODES)), _one_of(lambda: list(SORTS))
 
@@ -172,7 +173,7 @@ class Explored(PageState):
     target: int | None = _field("class", _count(0, 9999))
     method: str | None = _field("method", _method)
     layers: tuple[str, ...] | None = _field("layers", _each(_matching(_LAYER)), _joined)
-    rule: str | None = _field("rule", _one_of(lambda: list(RULES)))
+    rule: str | None = _field("rule", _rule)
     mirror_averaged: bool | None = _field("mirror_averaged", _switch, _switched)
     noise: str | None = _field("noise", _noise)
     level: float | None = _field("level", _level(0, 0.05), "{:.2f}".format)
@@ -239,6 +240,9 @@ class Evaluated(PageState):
     fit: str | None = _field("fit", _one_of(lambda: get_args(Fit)))
     model: str | None = _field("model", _model)
     methods: tuple[str, ...] | None = _field("methods", _each(_method), _joined)
+    layers: tuple[str, ...] | None = _field("layers", _each(_matching(_LAYER)), _joined)
+    rules: tuple[str, ...] | None = _field("rules", _each(_rule), _joined)
+    mirror_averaged: bool | None = _field("mirror_averaged", _switch, _switched)
     steps: tuple[str, ...] | None = _field("steps", _each(_one_of(lambda: list(STEPS))), _joined)
     metric: str | None = _field("metric", _one_of(lambda: [name for names in METRICS.values() for name in names]))
     samples: str | None = _field("samples", _one_of(lambda: SAMPLE_KINDS))
