@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from urllib.parse import parse_qsl, urlsplit
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -30,6 +31,7 @@ from camviz.ui.evaluate.study import Shown, Study, chosen, examples, maps_table,
 from camviz.ui.evaluate.view import metrics_html, verdict_html
 from camviz.ui.evaluate.wrong import has_wrong_maps, wrong_html
 from camviz.ui.links.link_format import Explored, read
+from camviz.ui.sidebar.shape_gallery import Pick
 
 SHIPPED = Study(shipped(), gallery_of, PICTURES)
 
@@ -141,8 +143,21 @@ def test_a_link_to_explore_leads_to_the_picture():
     assert len(shapes.CLASSES) * turn + shapes.CLASSES.index(found.shape) == index
     assert (found.method, found.rule) == ("layercam", "product")
     assert found.layers == ("layer1", "layer2", "layer3", "layer4")
-    # Explore has no samples with swapped tags.
-    assert link_html(gallery_of("tagged"), "shapes-shortcut", index, "centre") == ""
+
+
+def test_a_link_to_a_tagged_sample_leads_to_the_wrong_tag():
+    """Explore's picture and truth are those of the study: the tag of another class."""
+    index = 1_000_007
+    (address,) = re.findall('href="([^"]*)"', link_html(gallery_of("tagged"), "shapes-shortcut", index, "centre"))
+    found, _ = read(Explored, dict(parse_qsl(urlsplit(address).query)))
+    pick = Pick(found.kind, shapes.CLASSES.index(found.shape), found.size, found.number)
+    assert pick.index == index
+    picture = pick.picture()
+    sample = draw("tagged", index)
+    assert np.array_equal(picture.content, sample.image)
+    (tag,) = [shape for shape in picture.shapes if shape.is_tag]
+    assert np.array_equal(tag.mask, sample.mask)
+    assert tag.label == shapes.CLASSES[sample.label] != found.shape
 
 
 def test_every_map_is_a_dot():

@@ -514,7 +514,7 @@ def test_half_hidden():
 # Errors.
 
 
-SINGLE = (shapes.sample, shapes.textured, shapes.tagged)
+SINGLE = (shapes.sample, shapes.textured, shapes.tagged, shapes.mistagged)
 
 
 @pytest.mark.parametrize("draw", [*SINGLE, *(lambda *a, k=k: shapes.composed(k, *a) for k in shapes.COMPOSED)])

@@ -97,6 +97,15 @@ def tagged(index: int, split: Split = "test") -> Tagged:
     return add_tag(generator(index, split, _TAG), sample(index, split))
 
 
+def mistagged(index: int, split: Split = "test") -> Tagged:
+    """Draw `tagged(index, split)` with the tag of another class: is it the shape that a network sees, or the tag?
+
+    Each of the five other classes has its turn. Arguments and errors are those of `sample`.
+    """
+    own = tagged(index, split)
+    return own.swapped((own.label + 1 + index // len(CLASSES) % (len(CLASSES) - 1)) % len(CLASSES))
+
+
 def class_and_band(index: int) -> tuple[int, str]:
     """The class and the size band of a single shape."""
     return index % len(CLASSES), tuple(BANDS)[index // len(CLASSES) % len(BANDS)]
@@ -183,5 +192,10 @@ _COMPOSE: dict[Composed, Callable[[RandomState, int], Sample]] = {
     "half hidden": _half_hidden,
 }
 # Every kind of sample: a function of (index, split). Those of one shape alternate between classes and size bands.
-ONE_SHAPE: dict[str, Callable[..., Sample]] = {"one shape": sample, "textured": textured, "with a tag": tagged}
+ONE_SHAPE: dict[str, Callable[..., Sample]] = {
+    "one shape": sample,
+    "textured": textured,
+    "with a tag": tagged,
+    "with a wrong tag": mistagged,
+}
 KINDS: dict[str, Callable[..., Sample]] = {**ONE_SHAPE, **{kind: partial(composed, kind) for kind in COMPOSED}}

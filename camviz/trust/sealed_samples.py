@@ -69,8 +69,7 @@ def _textured(index: int) -> SealedSample:
 
 def _tagged(index: int) -> SealedSample:
     """With the tag of another class, which is the truth about a network that follows tags."""
-    own = shapes.tagged(index)
-    sample = own.swapped((own.label + 1 + index // len(shapes.CLASSES) % 5) % len(shapes.CLASSES))
+    sample = shapes.mistagged(index)
     elsewhere = sample.tag.on(shapes.sample(index, "val").background)
     shape = sample.shapes[0]
     return SealedSample(

@@ -25,8 +25,8 @@ from camviz.workbench.maps import get_view, merged
 from camviz.workbench.networks import get_network
 
 _EXAMPLES = 2  # of each kind
-# The kinds of samples that Explore knows, too.
-_EXPLORED: dict[str, str] = {"plain": "one shape", "textured": "textured"}
+# What Explore calls each kind of samples.
+_EXPLORED: dict[Kind, str] = {"plain": "one shape", "textured": "textured", "tagged": "with a wrong tag"}
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,7 @@ class SealedGallery:
         return _sealed_overlay(self.kind, network, picture, name)
 
     def address(self, network: str, picture: int, name: str) -> str:
-        """The address that opens a map in Explore; "" for a kind that it does not know."""
-        if self.kind not in _EXPLORED:
-            return ""
+        """The address that opens a map in Explore."""
         return shape_address(_EXPLORED[self.kind], picture, network, _recipes(network)[name])
 
 

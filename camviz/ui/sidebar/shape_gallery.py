@@ -17,6 +17,7 @@ _KINDS = {
     "one shape": "One shape",
     "textured": "Textured",
     "with a tag": "With a tag",
+    "with a wrong tag": "With a wrong tag",
     "two shapes": "Two shapes",
     "distractor": "Shape and distractor",
     "half hidden": "Half hidden",
@@ -25,6 +26,8 @@ _TEACHES = {
     "textured": "Shape and background have the same mean colour, and edges are everywhere: does the map still find it?",
     "with a tag": "The tag in a corner tells the shape's class. The model *with tags* has learnt the tag and not the "
     "shape: a good map shows that.",
+    "with a wrong tag": "The tag in a corner tells another class than the shape's. What the model predicts shows which "
+    "of the two it has learnt, and so does a good map.",
     "two shapes": "Change the class to explain: the map should move to the other shape.",
     "distractor": "A ragged patch has the shape's colour: does the map fall for it?",
     "half hidden": "About half of the shape is covered: only the visible part counts as true.",
@@ -61,6 +64,7 @@ class Pick:
             "one shape": f"{self.band} {name}",
             "textured": f"{self.band} {name}, textured",
             "with a tag": f"{self.band} {name} with a tag",
+            "with a wrong tag": f"{self.band} {name} with a wrong tag",
             "two shapes": f"{name} and another shape",
             "distractor": f"{name} and distractor",
             "half hidden": f"half hidden {name}",
