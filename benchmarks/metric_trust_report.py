@@ -61,6 +61,7 @@ def summary(results: StudyResults) -> dict[str, float]:
         "arcc": plain["arcc"],
         "complexity": plain["complexity"],
         "arcc_equal_area": equal["arcc"],
+        "faithfulness_equal_area": equal["faithfulness"],
         "centre": blind_wins(results, "arcc")["centre"],
     }
     if "deliberate" in results.rows:

@@ -18,7 +18,7 @@ from camviz.html.report import report
 from camviz.html.words import counted
 from camviz.images import Fit, ImageError
 from camviz.merging import RULES
-from camviz.methods import METHODS
+from camviz.methods import METHODS, Progress
 from camviz.metrics import available
 from camviz.models import DEFAULT_MODEL, DownloadError, ModelError, Net, list_models, load_model
 from camviz.models.checkpoint import SUFFIX
@@ -37,7 +37,7 @@ from camviz.trust import bench_files
 from camviz.trust.bench import NETWORKS, PICTURES, bench, pictures_of
 from camviz.trust.study_results import DECIDING
 from camviz.trust.user_method import MethodError, load_method
-from camviz.workbench.findings import find
+from camviz.workbench.findings import find, find_again
 from camviz.workbench.pictures import known_shapes
 
 MAX_PICTURE = bundle.LIMITS[bundle.PICTURE]
@@ -167,7 +167,12 @@ def _explain(args: argparse.Namespace) -> int:
             target=None if args.target is None else _class(net, args.target),
             noise=None if args.noise is None else Perturbation(args.noise, args.level, args.seed),
         )
-        finding = _find(net, given.data, given.name, settings, not args.no_scores, given.shapes)
+        finding = _found(
+            settings,
+            lambda progress: find(
+                net, given.data, given.name, settings, progress, not args.no_scores, shapes=given.shapes
+            ),
+        )
         folder.write(_files(finding, args.colours))
     _print_result(finding)
     print(f"written to {args.out}")
@@ -188,7 +193,7 @@ def _open(args: argparse.Namespace) -> int:
         raise CannotError(
             f"The bundle was made with {stored.settings.model!r}, not {net.info.name!r}: choose that network."
         )
-    fresh = _find(net, stored.picture, stored.name, stored.settings, bool(stored.scores), stored.shapes)
+    fresh = _found(stored.settings, lambda progress: find_again(net, stored, progress))
     try:
         agreement = check_agreement(stored, fresh)
     except ValueError as error:  # its layers are not in the order in which the network reaches them
@@ -217,10 +222,11 @@ def _bench(args: argparse.Namespace) -> int:
     return 0
 
 
-def _find(net: Net, data: bytes, name: str, settings: Settings, scores: bool, shapes: Sequence[KnownShape]) -> Finding:
+def _found(settings: Settings, compute: Callable[[Progress | None], Finding]) -> Finding:
+    """A result, with the progress of a slow method; what cannot be computed is said in a sentence."""
     progress = _ProgressPrinter("network passes") if METHODS[settings.recipe.method].is_slow else None
     try:
-        return find(net, data, name, settings, progress, scores, shapes=shapes)
+        return compute(progress)
     except ImageError:
         raise
     except ValueError as error:  # a layer without a map, or a class that the network doesn't have

@@ -14,6 +14,7 @@ from camviz.ui.explore.pair import PairPlaces
 from camviz.ui.page_frame import FootPlaces, HeadingPlaces, begin_page, name_tab, require_net, show_limits
 from camviz.ui.panels.downloads import offer
 from camviz.ui.panels.layer_strip import heading_html, show_strip, show_tools
+from camviz.ui.panels.more_scores import shown_scores
 from camviz.ui.panels.score_chart import ScorePlaces, show_scores, show_waiting
 from camviz.ui.panels.slow_progress import MapsPlace
 from camviz.ui.server.full_memory import gpu_memory
@@ -26,7 +27,7 @@ from camviz.ui.sidebar.noise import choose_noise, explained_copy, noise_is_on
 from camviz.ui.sidebar.picture import choose_fit, choose_picture, paste
 from camviz.workbench.maps import predict
 from camviz.workbench.pictures import SeenPicture
-from camviz.workbench.scores import known_scores, score_names
+from camviz.workbench.scores import known_scores
 
 begin_page("pages/explore.py")
 
@@ -79,7 +80,7 @@ with gpu_memory(net):
     show_tools(heading.tools, shown, paste)
     show_scores(scores, shown, recipe, clean if noise else None)
     offer(foot.downloads, shown, recipe)
-    names = score_names(shown)
+    names = shown_scores(shown)
     if chart_scores(names) != names:
         with all_scores.expander("All scores, and what each measures", icon=":material/target:"):
             st.markdown(scores_table(known_scores(shown, recipe, names), result_title(recipe)))

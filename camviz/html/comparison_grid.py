@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 
 from camviz.html.comparison import LEAST, Scores, Sort, best, ruler
-from camviz.html.score_chart import ScoreRow
+from camviz.html.score_chart import ScoreRow, chart_scores, signed
 from camviz.metrics import SCORES
 
 _HOW_TO_PIN = "Point at a map to pin it: it stays while everything else changes."
@@ -119,7 +119,18 @@ def numbers(score: ScoreRow, best_by: Sort | None = None) -> str:
         kind = ' class="cv-best-fit"' if fits else ""
         inside = f"<span>mass inside {score.value('mass'):.2f}</span>"
         truth = f"<small{kind}><span>IoU {iou:.2f} {star * fits}</span>{inside}</small>"
-    return f'<div class="cv-number" title="{escape(_parts(score))}">{bar}{truth}</div>'
+    return f'<div class="cv-number" title="{escape(_parts(score))}">{bar}{truth}{_more(score)}</div>'
+
+
+def _more(score: ScoreRow) -> str:
+    """A map's scores that were asked for besides, a line for each."""
+    lines = []
+    for name in chart_scores(list(score.scores.values)):
+        if name in SCORES and SCORES[name].on_request:
+            value, known = score.value(name), SCORES[name]
+            shown = "undefined" if value is None else signed(value)
+            lines.append(f'<small title="{escape(known.sentence)}"><span>{known.title} {shown}</span></small>')
+    return "".join(lines)
 
 
 def pin_html(lines: Sequence[str], panel: Panel, signed: bool) -> str:

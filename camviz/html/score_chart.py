@@ -83,7 +83,7 @@ def chart_scores(names: Sequence[str]) -> list[str]:
 def scores_html(rows: Sequence[ScoreRow], names: Sequence[str]) -> str:
     """Draw the chart: a table of bars, one column per score."""
     columns = chart_scores(names)
-    head = "".join(_head(name, first=_is_first_of_masks(columns, name)) for name in columns)
+    head = "".join(_head(name, first=_stands_apart(columns, name)) for name in columns)
     body = "".join(_row(row, columns) for row in rows)
     return (
         f'<div class="cv-scores" role="table" hidden style="--columns:{_widths(columns)}">'
@@ -95,8 +95,14 @@ def _needs_mask(name: str) -> bool:
     return name in SCORES and SCORES[name].needs_mask
 
 
-def _is_first_of_masks(columns: Sequence[str], name: str) -> bool:
-    return _needs_mask(name) and not any(map(_needs_mask, columns[: columns.index(name)]))
+def _stands_apart(columns: Sequence[str], name: str) -> bool:
+    """Whether a column has a gap before it: the first of those against a mask, and of those asked for besides."""
+    before = columns[: columns.index(name)]
+    return any(kind(name) and not any(map(kind, before)) for kind in (_needs_mask, _is_on_request))
+
+
+def _is_on_request(name: str) -> bool:
+    return name in SCORES and SCORES[name].on_request
 
 
 def _is_signed(name: str) -> bool:
@@ -110,9 +116,9 @@ def _widths(columns: Sequence[str]) -> str:
     widths = ["minmax(7rem,1.3fr)" if crowded else "minmax(9rem,1.25fr)"]
     for index, name in enumerate(columns):
         if _is_signed(name):
-            widths.append("3.2rem" if crowded else "4.2rem")
+            widths.append("5.6rem" if _is_on_request(name) else "3.2rem" if crowded else "4.2rem")
         elif _needs_mask(name):
-            widths.append("1.05fr" if _is_first_of_masks(columns, name) else "0.9fr")
+            widths.append("1.05fr" if _stands_apart(columns, name) else "0.9fr")
         else:
             first = index == 0
             widths.append(("1fr" if first else "0.82fr") if crowded else ("1.15fr" if first else "1fr"))
@@ -136,9 +142,7 @@ def _head(name: str, first: bool) -> str:
 
 
 def _row(row: ScoreRow, columns: Sequence[str]) -> str:
-    cells = "".join(
-        _cell(row, name, index == 0, _is_first_of_masks(columns, name)) for index, name in enumerate(columns)
-    )
+    cells = "".join(_cell(row, name, index == 0, _stands_apart(columns, name)) for index, name in enumerate(columns))
     note = f'<i title="{escape(row.scores.note)}">i</i>' if row.scores.note else ""
     return (
         f'<div role="row" class="cv-score-{row.kind}"><div role="rowheader" title="{escape(row.label)}">'
@@ -148,25 +152,30 @@ def _row(row: ScoreRow, columns: Sequence[str]) -> str:
 
 def _cell(row: ScoreRow, name: str, main: bool, first: bool) -> str:
     value, classes = row.value(name), _classes(name, first)
-    if _is_signed(name):
-        alarm = " cv-negative" if name in SCORES and value is not None and value < -ROUNDING else ""
-        return f'<div role="cell" class="{classes}{alarm}">{_signed(value)}</div>'
-    score = SCORES[name]
     if value is None:
-        skipped = row.skipped if score.runs_method or row.complete else ""
-        if name in row.scores.values and not row.complete:
-            skipped = "it is undefined for this map"
-        state = "cv-skipped" if skipped else "cv-wait"
-        return (
-            f'<div role="cell" class="cv-bar {state} {classes}" title="{escape(skipped)}">'
-            f"<span>{'–' if skipped else ''}</span></div>"
-        )
+        return _without_value(row, name, classes)
+    if _is_signed(name):
+        alarm = " cv-negative" if name in SCORES and value < -ROUNDING else ""
+        return f'<div role="cell" class="{classes}{alarm}">{signed(value)}</div>'
+    score = SCORES[name]
     length, before = _shown(score, value), row.before[name]
     tick = "" if before is None else _tick(_shown(score, before), score)
     weight = " cv-main" if main else ""
     return (
         f'<div role="cell" class="cv-bar{weight} {classes}" style="--v:{_share(score, length):.4f}">'
         f"<span>{length:.2f}</span>{tick}</div>"
+    )
+
+
+def _without_value(row: ScoreRow, name: str, classes: str) -> str:
+    """The cell of a score that is undefined, was left out or is still being computed."""
+    skipped = row.skipped if row.complete or (name in SCORES and SCORES[name].runs_method) else ""
+    if name in row.scores.values and not row.complete:
+        skipped = "it is undefined for this map"
+    state = "cv-skipped" if skipped else "cv-wait"
+    return (
+        f'<div role="cell" class="cv-bar {state} {classes}" title="{escape(skipped)}">'
+        f"<span>{'–' if skipped else ''}</span></div>"
     )
 
 
@@ -186,5 +195,6 @@ def _tick(length: float, score: Score) -> str:
     return f'<s style="--b:{_share(score, length):.4f}" title="clean: {length:.2f}"></s>'
 
 
-def _signed(value: float | None) -> str:
-    return "" if value is None else f"{value:+.2f}".replace("-", "−").replace("−0.00", "0.00")
+def signed(value: float) -> str:
+    """A score that can be negative, with its sign."""
+    return f"{value:+.2f}".replace("-", "−").replace("−0.00", "0.00")

@@ -23,6 +23,8 @@ STRIDES, SIDES = 7, (1, 2)
 PASSES = sum((STRIDES + 1 - side) ** 2 for side in SIDES)
 # If no square changes the probability by this much, there is nothing for a map to agree with.
 LEAST_EFFECT = 0.05
+# The scores that are computed from the effects of removing squares.
+OF_EFFECTS = ("faithfulness", "fidelity", "infidelity")
 _AT_ONCE = 17  # pictures with a square removed that are filled together, to bound memory
 _ALIKE = 1e-6  # relative differences below this are rounding
 
@@ -113,6 +115,7 @@ def patch_agreement(
     "1/7 and of 2/7 of a side",
     reference=_ALVAREZ_MELIS,
     cost=PASSES,
+    in_chart=True,
     on_request=True,
 )
 def _faithfulness(evidence: Evidence) -> tuple[Tensor, Notes]:

@@ -37,7 +37,8 @@ class Score:
         reference: its paper.
         cost: forward passes of the network for one map of an image, not counting those that run the method again.
         needs: what it needs besides the map, the picture and the network.
-        in_chart: whether it has a column in the chart; the table of all scores and every file include all of them.
+        in_chart: whether it has a column in the chart where it was computed; the table of all scores and every file
+            include all of them.
         on_request: whether results include it only if it is asked for by name.
         function: computes it from an `Evidence`.
     """
@@ -96,10 +97,13 @@ def score(
     reference: str,
     cost: int = 0,
     needs: Sequence[Need] = (),
-    in_chart: bool = True,
+    in_chart: bool | None = None,
     on_request: bool = False,
 ) -> Callable[[Function], Function]:
-    """Register a function of an `Evidence` as a score; the arguments are `Score`'s attributes."""
+    """Register a function of an `Evidence` as a score; the arguments are `Score`'s attributes.
+
+    Unless `in_chart` says otherwise, scores that have to be asked for have no column in the chart, and others have one.
+    """
 
     def register(function: Function) -> Function:
         SCORES[name] = Score(
@@ -113,7 +117,7 @@ def score(
             reference,
             cost,
             frozenset(needs),
-            in_chart and not on_request,
+            not on_request if in_chart is None else in_chart,
             on_request,
             function,
         )

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from camviz.metrics import Evidence
-from camviz.metrics.patch_agreement import Effects, imputed_effects
+from camviz.metrics.patch_agreement import imputed_effects
 from camviz.recipe import Recipe, explain
 from camviz.trust.deliberate import blurred, to_one
 from camviz.workbench.cache_keys import Kind
 from camviz.workbench.host import telling
 from camviz.workbench.maps import get_capture, merged
 from camviz.workbench.pictures import Explained
+from camviz.workbench.scores import get_effects
 from camviz.workbench.true_shapes import get_true_shape
 
 TRUTHS = ("best_iou", "mass", "auc")
@@ -85,7 +86,7 @@ def scores_of_both(of: Explained, recipe: Recipe, change: Change) -> Mapping[str
 def _compute(of: Explained, recipe: Recipe, change: Change) -> dict[str, tuple[float, float]]:
     cap, shape = get_capture(of), get_true_shape(of)
     truth = shape if shape is not None and shape.explained else None  # another class's map need not lie on it
-    effects, own = _effects(of, recipe), merged(of, recipe)
+    effects, own = get_effects(of), merged(of, recipe)
     makers = [partial(_make, recipe, each) for each in (Change(), change)]
     with of.host.working() as give_way:
         evidence = Evidence(
@@ -104,20 +105,6 @@ def _compute(of: Explained, recipe: Recipe, change: Change) -> dict[str, tuple[f
         names = (*(TRUTHS if truth else ()), *WATCHED)
         values = {name: evidence.values(name)[:, 0].tolist() for name in names}
     return {name: (before, after) for name, (before, after) in values.items()}
-
-
-def _effects(of: Explained, recipe: Recipe) -> Effects:
-    """What removing squares of the picture does; every change of every map uses the same."""
-    cap, own = get_capture(of), merged(of, recipe)
-
-    def compute() -> Effects:
-        with of.host.working() as give_way:
-            progress = telling(None, give_way)
-            return imputed_effects(
-                Evidence(of.net.module, cap.x, own[None], cap.target, logits=cap.logits, progress=progress)
-            )
-
-    return of.kept(Kind.EFFECTS, compute=compute)
 
 
 def _make(recipe: Recipe, change: Change, module: nn.Module, x: Tensor, target: Tensor) -> Tensor:

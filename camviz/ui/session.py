@@ -172,6 +172,9 @@ RULE: SessionKey[str] = SessionKey("rule")
 # Whether maps are averaged with those of the mirrored picture.
 MIRROR_AVERAGED: SessionKey[bool] = SessionKey("mirror_averaged")
 
+# Whether scores are shown that take many passes.
+MORE_SCORES_SHOWN: SessionKey[bool] = SessionKey("more_scores")
+
 
 def last_model_key(data: str) -> SessionKey[str]:
     """The network last used for pictures that suit some training data."""

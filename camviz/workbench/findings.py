@@ -27,7 +27,7 @@ from camviz.workbench.maps import (
 )
 from camviz.workbench.maps import likeliest as predicted_class
 from camviz.workbench.pictures import Explained, SeenPicture, picture_bytes, read_picture
-from camviz.workbench.scores import compute_scores, known_scores, score_names
+from camviz.workbench.scores import MORE_SCORES, compute_scores, known_scores, score_names, with_more
 from camviz.workbench.true_shapes import seen_shapes
 
 
@@ -40,6 +40,7 @@ def find(
     scores: bool = True,
     host: Host | None = None,
     shapes: Sequence[KnownShape] = (),
+    more_scores: Sequence[str] = (),
 ) -> Finding:
     """Explain a picture from its bytes, and score the explanation.
 
@@ -55,10 +56,11 @@ def find(
         host: where results are cached and work is done; None for a host of this call only.
         shapes: the shapes that the picture is known to contain, for scores against a mask: masks of the size of the
             picture or of the network's view.
+        more_scores: scores to compute besides, names in `camviz.SCORES`: those that are computed only on request.
 
     Raises:
         ImageError: the bytes are not a picture.
-        ValueError: an unknown method, layer, rule, fit, kind of noise or target.
+        ValueError: an unknown score, method, layer, rule, fit, kind of noise or target.
     """
     host = host or PlainHost()
     more = extra_layers(net, [settings.recipe])
@@ -68,9 +70,28 @@ def find(
     of = seen.explaining(predicted_class(seen) if settings.target is None else settings.target)
     recipe = in_order(of, settings.recipe)
     layer_maps(of, recipe, shifted(progress, 0, passes(of, recipe, scores)))
-    if scores:
-        score_all(of, recipe, progress)
-    return as_finding(of, recipe, score_names(of) if scores else ())
+    names = with_more(score_names(of), more_scores) if scores else []
+    if names:
+        score_all(of, recipe, names, progress)
+    return as_finding(of, recipe, names)
+
+
+def find_again(net: Net, stored: Finding, progress: Progress | None = None, host: Host | None = None) -> Finding:
+    """Compute a stored result again from its picture and settings, with the scores that it has of those offered here.
+
+    Arguments and errors are those of `find`.
+    """
+    return find(
+        net,
+        stored.picture,
+        stored.name,
+        stored.settings,
+        progress,
+        bool(stored.scores),
+        host,
+        stored.shapes,
+        [name for name in MORE_SCORES if name in stored.score_names],
+    )
 
 
 def in_order(of: Explained, recipe: Recipe) -> Recipe:
@@ -85,12 +106,12 @@ def passes(of: Explained, recipe: Recipe, scores: bool = True) -> int:
     return (1 + scored) * sum(method_runs(of, recipe))
 
 
-def score_all(of: Explained, recipe: Recipe, progress: Progress | None = None) -> None:
-    """Compute all scores of a recipe's merged map, layer maps and blind guesses, once its maps are known.
+def score_all(of: Explained, recipe: Recipe, names: Sequence[str], progress: Progress | None = None) -> None:
+    """Compute scores of a recipe's merged map, layer maps and blind guesses, once its maps are known.
 
     `progress` continues from the maps: it is called with (passes done, all passes) of a slow method.
     """
-    runs, names, total = method_runs(of, recipe), score_names(of), passes(of, recipe)
+    runs, total = method_runs(of, recipe), passes(of, recipe)
     compute_scores(of, recipe, names, shifted(progress, sum(runs), total))
     for index, layer in enumerate(recipe.layers if len(recipe.layers) > 1 else ()):
         before = 2 * sum(runs) + sum(runs[:index])

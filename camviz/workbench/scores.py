@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -13,6 +13,7 @@ from camviz.methods import METHODS
 from camviz.methods.registry import Progress
 from camviz.metrics import SCORES, Evidence, Scored, available
 from camviz.metrics.arcc import harmonic_mean, joined, scaled
+from camviz.metrics.patch_agreement import OF_EFFECTS, Effects, imputed_effects
 from camviz.metrics.road import road_over_seeds
 from camviz.recipe import Recipe, explain
 from camviz.results.finding import MapScores
@@ -22,6 +23,8 @@ from camviz.workbench.maps import get_capture, merged
 from camviz.workbench.pictures import Explained
 from camviz.workbench.true_shapes import get_true_shape
 
+# What is computed only when it is asked for, as it takes many passes.
+MORE_SCORES = ("faithfulness",)
 # ROAD fills removed pixels with some random noise: with how many seeds ARCC is computed to see how much that matters.
 SEEDS = 5
 
@@ -29,6 +32,33 @@ SEEDS = 5
 def score_names(of: Explained) -> list[str]:
     """The scores that can be computed for its maps, in the order of the registry."""
     return available(mask=get_true_shape(of) is not None)
+
+
+def with_more(names: Sequence[str], more: Sequence[str]) -> list[str]:
+    """Scores and those asked for besides, in the order of the registry.
+
+    Raises:
+        ValueError: an unknown score.
+    """
+    unknown = [name for name in more if name not in SCORES]
+    if unknown:
+        raise ValueError(f"unknown score {unknown[0]!r}; choose from {', '.join(SCORES)}")
+    return [name for name in SCORES if name in {*names, *more}]
+
+
+def get_effects(of: Explained) -> Effects:
+    """What removing squares of the picture does to the class's probability: 85 passes, which serve all of its maps."""
+    cap = get_capture(of)
+
+    def compute() -> Effects:
+        blank = cap.x.new_zeros(1, 1, *cap.x.shape[-2:])  # whatever the map, the effects are the same
+        with of.host.working() as give_way:
+            progress = telling(None, give_way)
+            return imputed_effects(
+                Evidence(of.net.module, cap.x, blank, cap.target, logits=cap.logits, progress=progress)
+            )
+
+    return of.kept(Kind.EFFECTS, compute=compute)
 
 
 def stages(names: Sequence[str]) -> list[list[str]]:
@@ -81,6 +111,9 @@ def _compute(of: Explained, recipe: Recipe, names: Sequence[str], progress: Prog
     cap, map_, truth = get_capture(of), merged(of, recipe), get_true_shape(of)
     known = {name: of.host.results.find(of.cache_key(Kind.SCORE, recipe, name)) for name in SCORES}
     mask = None if truth is None else torch.from_numpy(truth.mask)[None].to(map_.device)
+    shared: dict[Callable[[Evidence], object], object] = {}
+    if set(names) & set(OF_EFFECTS):
+        shared[imputed_effects] = get_effects(of)
     method_progress = progress if METHODS[recipe.method].is_slow else None
     with of.host.working() as give_way:
         report = telling(method_progress, give_way)
@@ -96,6 +129,7 @@ def _compute(of: Explained, recipe: Recipe, names: Sequence[str], progress: Prog
             logits=cap.logits,
             progress=telling(None, give_way),
             known={name: value for name, value in known.items() if value is not None},
+            shared=shared,
         )
         scores = [evidence.scored(name) for name in names]
     values = _on_cpu([score.values for score in scores])

@@ -14,10 +14,10 @@ from camviz.results.finding import RESULT, Finding
 from camviz.results.manifest import described
 from camviz.ui.compare.grid import Cell, Grid, describe
 from camviz.ui.panels.downloads import offer, offer_files
+from camviz.ui.panels.more_scores import shown_scores
 from camviz.ui.server.streamlit_internals import DeltaGenerator
 from camviz.workbench.findings import as_finding
 from camviz.workbench.maps import is_ready
-from camviz.workbench.scores import score_names
 
 
 def offer_grid(place: DeltaGenerator, grid: Grid) -> None:
@@ -70,7 +70,7 @@ def _row(cell: Cell) -> dict[str, str | float | int | None]:
 
 
 def _finding(cell: Cell) -> Finding:
-    return as_finding(cell.of, cell.recipe, score_names(cell.of))
+    return as_finding(cell.of, cell.recipe, shown_scores(cell.of))
 
 
 def maps_npz(cells: list[Cell]) -> bytes:

@@ -14,6 +14,7 @@ from camviz.ui.compare import controls as comparecontrols
 from camviz.ui.compare.grid import Cell, Grid, Row, describe, make_map, make_panel, make_range, reach_of
 from camviz.ui.compare.pins import pin
 from camviz.ui.panels import viewer
+from camviz.ui.panels.more_scores import offer_more, shown_scores
 from camviz.ui.panels.score_chart import are_fast_scores_known, compute_fast_scores, lacks_slow_score, row_of_map
 from camviz.ui.panels.slow_progress import MapsPlace, SlowProgress
 from camviz.ui.server.full_memory import gpu_memory
@@ -24,7 +25,7 @@ from camviz.ui.sidebar import model_and_method
 from camviz.workbench.maps import get_view, is_ready, layer_maps
 from camviz.workbench.networks import expected_seconds
 from camviz.workbench.pictures import Explained
-from camviz.workbench.scores import arcc_spread, compute_scores, is_spread_known, score_names
+from camviz.workbench.scores import arcc_spread, compute_scores, is_spread_known
 
 _UNKNOWN = ScoreRow("", "", "layer")
 
@@ -61,6 +62,8 @@ def show_grid(place: DeltaGenerator, grid: Grid, of: Explained, sort: Sort, firs
     for places, row in rows:
         _mark_best(places, row, wide)
     _announce_best(spoken, shown)
+    pictures = {cell.of.key: cell.of for row in grid.rows for cell in row.cells if cell.against is None}
+    offer_more(place, pictures.values())
     _score_slowly(place, grid, rows, wide)
     sorting = _identity(grid), sort
     if _sorted(grid, sort) != shown and COMPARE_SORTED.get() != sorting:
@@ -182,7 +185,7 @@ def _score_slowly(place: DeltaGenerator, grid: Grid, rows: list[tuple[RowPlaces,
         )
     for places, row, cell in missing:
         with gpu_memory(cell.of.net):
-            compute_scores(cell.of, cell.recipe, score_names(cell.of), progress)
+            compute_scores(cell.of, cell.recipe, shown_scores(cell.of), progress)
             _show_numbers(places, row, wide)
     COMPARE_SLOW_SCORES.pop()
     st.rerun()  # removes the bar and the button

@@ -175,6 +175,7 @@ class Explored(PageState):
     layers: tuple[str, ...] | None = _field("layers", _each(_matching(_LAYER)), _joined)
     rule: str | None = _field("rule", _rule)
     mirror_averaged: bool | None = _field("mirror_averaged", _switch, _switched)
+    more_scores: bool | None = _field("more_scores", _switch, _switched)
     noise: str | None = _field("noise", _noise)
     level: float | None = _field("level", _level(0, 0.05), "{:.2f}".format)
     draw: int | None = _field("draw", _count(0, 9999))

@@ -14,15 +14,15 @@ from camviz.render import COLORMAPS
 from camviz.results import bundle, exports
 from camviz.results.figure import figure
 from camviz.results.finding import Finding
+from camviz.ui.panels.more_scores import shown_scores
 from camviz.ui.server.streamlit_internals import DeltaGenerator
 from camviz.workbench.findings import as_finding
 from camviz.workbench.pictures import Explained
-from camviz.workbench.scores import score_names
 
 
 def offer(place: DeltaGenerator, of: Explained, recipe: Recipe) -> None:
     """Offer what is shown as files, with the scores computed so far; each file is made on request."""
-    finding = as_finding(of, recipe, score_names(of))
+    finding = as_finding(of, recipe, shown_scores(of))
     name = file_name(finding)
     with place:
         colormap = st.selectbox(

@@ -15,6 +15,7 @@ from camviz.recipe import Recipe
 from camviz.results.finding import BASELINES, MapScores, result_title, size_title
 from camviz.ui.panels import viewer
 from camviz.ui.panels.layer_strip import subject, unscored
+from camviz.ui.panels.more_scores import offer_more, shown_scores
 from camviz.ui.panels.slow_progress import SlowProgress
 from camviz.ui.server.sharing import shared_host
 from camviz.ui.server.streamlit_internals import DeltaGenerator, Slot
@@ -45,12 +46,13 @@ class _Entry:
 
 
 class ScorePlaces:
-    """The places of the scores: the chart, the words next to it, and below them the controls for slow scores."""
+    """The places of the scores: the chart, the words next to it, and below each the controls for further scores."""
 
     def __init__(self, parent: DeltaGenerator) -> None:
         chart, side = parent.columns([2.4, 1], gap="medium")
         text = side.container(key="score-words")
-        self.chart, self.words, self.below = Slot(chart), Slot(text.container()), text.container()
+        self.chart, self.more = Slot(chart.container()), chart.container()
+        self.words, self.below = Slot(text.container()), text.container()
         self.spoken = Slot(text.container())
 
     def hold(self, layers: int) -> None:
@@ -64,7 +66,7 @@ class ScorePlaces:
 def show_waiting(places: ScorePlaces, of: Explained, recipe: Recipe) -> None:
     """Show the chart without numbers while the maps are still being computed."""
     rows = [ScoreRow(entry.label, _detail(entry), entry.kind) for entry in _entries(of, recipe)]
-    places.chart.html(scores_html(rows, score_names(of)))
+    places.chart.html(scores_html(rows, shown_scores(of)))
     places.words.markdown(":gray[The scores appear when the maps are ready.]")
 
 
@@ -73,13 +75,14 @@ def show_scores(places: ScorePlaces, of: Explained, recipe: Recipe, clean: Expla
 
     If `clean` is given, `of` is its noisy copy; the clean picture is scored second and marked on the bars.
     """
-    entries, names = _entries(of, recipe), score_names(of)
+    entries, names = _entries(of, recipe), shown_scores(of)
     for entry in entries:
         compute_scores(of, entry.recipe, stages(names)[0])  # costs nothing
     rows = [_row(of, entry, clean) for entry in entries]
     places.chart.html(scores_html(rows, names))
     if not all(are_known(of, entry.recipe, entry.wanted(names)) for entry in entries):
         places.words.markdown(":gray[Scoring …]")
+    offer_more(places.more, filter(None, (of, clean)))
     with places.below:
         progress = _slow_progress(of, recipe, entries)
     for each in filter(None, (of, clean)):
@@ -125,7 +128,7 @@ def are_fast_scores_known(of: Explained, recipe: Recipe) -> bool:
 
 def fast_scores(of: Explained, recipe: Recipe) -> list[str]:
     """The scores of a map that do not run a slow method again."""
-    return [name for name in score_names(of) if not runs_slow_method(recipe, name)]
+    return [name for name in shown_scores(of) if not runs_slow_method(recipe, name)]
 
 
 def lacks_slow_score(of: Explained, recipe: Recipe) -> bool:
@@ -196,8 +199,8 @@ def _row(of: Explained, entry: _Entry, clean: Explained | None) -> ScoreRow:
         label=entry.label,
         detail=_detail(entry),
         kind=entry.kind,
-        scores=known_scores(of, entry.recipe, score_names(of)),
+        scores=known_scores(of, entry.recipe, shown_scores(of)),
         skipped=_SKIPPED if entry.held_back else "",
-        before=MapScores({}) if clean is None else known_scores(clean, entry.recipe, score_names(clean)),
+        before=MapScores({}) if clean is None else known_scores(clean, entry.recipe, shown_scores(clean)),
         explained=truth is None or truth.explained,
     )

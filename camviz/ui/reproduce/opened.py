@@ -25,7 +25,7 @@ from camviz.ui.sidebar import model_and_method
 from camviz.ui.sidebar.noise import STEP
 from camviz.ui.sidebar.picture import make_own
 from camviz.workbench.cache_keys import Key, Kind
-from camviz.workbench.findings import find
+from camviz.workbench.findings import find_again
 from camviz.workbench.pictures import forget, network_key, picture_id, read_picture
 
 # More would keep the queue busy for minutes, without letting others take a turn.
@@ -148,16 +148,7 @@ def was_stopped(opened: Opened) -> bool:
 
 
 def _find(stored: Finding, net: Net, progress: Progress | None) -> Finding:
-    fresh = find(
-        net,
-        stored.picture,
-        stored.name,
-        stored.settings,
-        progress,
-        scores=bool(stored.scores),
-        host=shared_host(),
-        shapes=stored.shapes,
-    )
+    fresh = find_again(net, stored, progress, shared_host())
     if fresh.settings != stored.settings:
         raise ValueError("its layers are not in the network's order")
     return fresh
