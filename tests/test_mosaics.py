@@ -13,7 +13,7 @@ VIEWS = [np.full((224, 224, 3), 50 * number, np.uint8) for number in range(1, 5)
 @pytest.mark.parametrize("place", range(4))
 def test_each_picture_has_its_quarter(place):
     made = mosaic(VIEWS, [7, 5, 3, 1], place)
-    assert made.label == [7, 5, 3, 1][place]
+    assert made.target == [7, 5, 3, 1][place]
     assert made.mask.sum() == 112 * 112
     assert np.unique(made.image[made.mask]).tolist() == [50 * (place + 1)]
     corners = [made.image[row, column, 0] for row in (0, 223) for column in (0, 223)]
