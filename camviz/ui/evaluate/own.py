@@ -53,9 +53,8 @@ _PICTURES = {"shapes": "Shapes", "mosaics": "Mosaics", "masks": "With masks"}
 _EXPLAINED = {
     "shapes": "Drawn shapes, whose masks are known. Choose a *Shapes* network for them.",
     "mosaics": "Four pictures of different classes in one: a map of one class should be hot in its quarter. Upload a "
-    "folder of pictures. If they are sorted into folders named after the network's classes, choose the folder instead "
-    "of dropping it, as browsers drop only files. Without a folder, mosaics are made of shapes, for a network that "
-    "knows them.",
+    "folder of pictures; without one, mosaics are made of shapes, for a network that knows them. If the pictures are "
+    "sorted into folders by class, use the *Upload* button: a dropped folder comes without its subfolders.",
     "masks": "Pictures with a mask each, PNG or NPZ, of the same file name. The predicted class is explained.",
 }
 _COUNT = LEAST_FOR_WINNER  # shapes or mosaics, unless another number is asked for
