@@ -263,8 +263,8 @@ def test_a_folder_that_is_not_sorted():
 
 def test_folders_of_no_class():
     app = own(pictures="mosaics", count="4")
-    upload_folder(app, [(f"photos/{'abcdefg'[number]}/1.png", number) for number in range(7)])
-    assert any("**a**, **b**, **c**, **d**, **e** and 2 more." in said for said in texts(app))
+    upload_folder(app, [(f"photos/{'abcdefghijkl'[number]}/1.png", number) for number in range(12)])
+    assert any("**i**, **j** and 2 more." in said for said in texts(app))
     assert any("these pictures have 0" in said for said in texts(app))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import chain, zip_longest
 from pathlib import PurePosixPath
 
@@ -35,12 +36,14 @@ def class_named(folder: str, labels: Sequence[str]) -> int | None:
         an index into the labels; None if the name means no class, or several.
     """
     for spelled in (str, _plain):
-        found = [index for index, label in enumerate(labels) if spelled(label) == spelled(folder)]
+        wanted = spelled(folder)
+        found = [index for index, label in enumerate(labels) if spelled(label) == wanted]
         if found:
             return found[0] if len(found) == 1 else None
     return {str(index): index for index in range(len(labels))}.get(folder)
 
 
+@lru_cache(4096)  # a thousand folders ask for the same thousand labels
 def _plain(name: str) -> str:
     """A name without case and underscores; macOS stores letters and their accents apart."""
     return " ".join(unicodedata.normalize("NFC", name).replace("_", " ").split()).casefold()

@@ -65,7 +65,7 @@ _STEPS = {
     "slow": "Insertion, deletion, sensitivity",
 }
 _POOL = 48  # shapes that mosaics are made of
-_NAMED = 5  # folders in a sentence
+_NAMED = 10  # folders in a sentence
 
 
 @dataclass(frozen=True)
