@@ -66,12 +66,11 @@ def measure(net: Net) -> None:
 def run_of(net: Net, count: int) -> EvaluationRun:
     """The evaluation of a network on mosaics of the sealed samples that it is sure of, and right about."""
     host = PlainHost()
-    pool = {}
+    pool = []
     for index in range(FIRST, FIRST + _POOL):
         picture = draw_picture(host, f"shapes:test/{index}", str(index), partial(shapes.sample, index))
-        pool[SeenPicture(host, picture, net, "squeeze")] = shapes.sample(index).label
-    sure = [(seen, label) for seen, label in recognised(list(pool)) if label == pool[seen]]
-    return EvaluationRun(net, tuple(mosaic_cases(sure, count)), default_recipes(net), _STEPS, (TRUTH,))
+        pool.append((SeenPicture(host, picture, net, "squeeze"), shapes.sample(index).label))
+    return EvaluationRun(net, tuple(mosaic_cases(recognised(pool).sure, count)), default_recipes(net), _STEPS, (TRUTH,))
 
 
 def rows_file(network: str, step: str) -> Path:

@@ -26,6 +26,37 @@ def at_half_size(net):
     return replace(net, preprocessing=replace(how, size=how.size // 2, resize=how.resize // 2))
 
 
+class ColourLayers(nn.Module):
+    """Class 1's logit is the sum of its layers' means; a layer is a weighted sum of the colours, then ReLU.
+
+    Args:
+        others: the logits of the other classes, whatever the picture.
+        colours: the weights of red, green and blue and the bias of each layer, by its name.
+    """
+
+    def __init__(self, others=(0.0,), **colours):
+        super().__init__()
+        for name, (weights, bias) in colours.items():
+            conv = nn.Conv2d(3, 1, 1)
+            conv.weight.data[0, :, 0, 0] = torch.tensor(weights)
+            conv.bias.data.fill_(bias)
+            self.add_module(name, nn.Sequential(conv, nn.ReLU()))
+        self.others = others
+        self.eval()
+
+    def forward(self, x):
+        score = sum(layer(x).mean((1, 2, 3)) for layer in self.children())
+        first, *more = (torch.full_like(score, logit) for logit in self.others)
+        return torch.stack([first, score, *more], 1)
+
+
+def with_colour_layers(net, side, labels=("no", "yes"), others=(0.0,), **colours):
+    """A network of `ColourLayers` that is shown pictures (side, side) as they are, with colours from 0 to 1."""
+    how = replace(net.preprocessing, size=side, resize=side, mean=(0.0,) * 3, std=(1.0,) * 3)
+    module = ColourLayers(others, **colours)
+    return replace(net, module=module, labels=labels, layers=tuple(colours), preprocessing=how)
+
+
 class Plain(nn.Module):
     """Three convolutions, each with an in-place ReLU, and a head with a hidden layer."""
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from pictures import png
 from server import ROOT
 from streamlit.testing.v1 import AppTest
 from streamlit_messages import html
@@ -260,6 +261,47 @@ def test_mosaics_need_four_classes():
     app = visit(study="own", pictures="mosaics", count="5", model="efficientnet-lite0")
     assert any("Upload a folder of pictures of four classes" in words for words in texts(app))
     assert not [body for body in html(app) if 'class="cv-pictures"' in body]
+
+
+def upload_folder(app, files):
+    """Upload drawn shapes, by their paths in the folder chosen."""
+    contents = [(name, png(shapes.sample(number).image), "image/png") for name, number in files]
+    app.file_uploader[0].set_value(contents).run()
+    assert not app.exception
+
+
+def test_a_folder_sorted_by_class():
+    """Shapes 0 to 5 are one of each class; their folders have the class's label in some case, or its index."""
+    app = own(pictures="mosaics", count="4")
+    files = [("circle", 0), ("SQUARE", 1), ("2", 2), ("circle_frame", 3), ("holiday", 4), ("Square frame", 5)]
+    files += [("holiday", 6), ("<b>_frame", 7), ("Square frame", 4), ("triangle", 0)]
+    upload_folder(app, [(f"photos/{folder}/{number % 2}.png", number) for folder, number in files])
+    said = " ".join(texts(app))
+    assert "3 pictures left out, as these folders' names mean no class of Shapes thin ResNet-18" in said
+    assert said.count("**holiday**") == 1
+    assert "<b>" not in said
+    # The frame of a triangle lies only in another class's folder; the circle also in its own.
+    assert "2 of 7 pictures left out: the network predicts another class than theirs (2)." in said
+    assert "Not in a class's folder" not in said
+    (pictures,) = [body for body in html(app) if 'class="cv-pictures"' in body]
+    titles = re.findall("<figcaption>(.*?)</figcaption>", pictures)
+    assert len(titles) == 4
+    labels = {label for title in titles for label in title.split(" · ")}
+    assert labels == {"circle", "square", "triangle", "circle frame", "square frame"}
+
+
+def test_a_folder_that_is_not_sorted():
+    app = own(pictures="mosaics", count="4")
+    upload_folder(app, [(f"photos/{number}.png", number) for number in range(6)])
+    assert any("Not in a class's folder: 6 pictures. Their class is the predicted one." in said for said in texts(app))
+    assert [body for body in html(app) if 'class="cv-pictures"' in body]
+
+
+def test_folders_of_no_class():
+    app = own(pictures="mosaics", count="4")
+    upload_folder(app, [(f"photos/{'abcdefghijkl'[number]}/1.png", number) for number in range(12)])
+    assert any("**i**, **j** and 2 more." in said for said in texts(app))
+    assert any("these pictures have 0" in said for said in texts(app))
 
 
 def test_an_own_run_is_measured_and_shown():

@@ -46,6 +46,19 @@ def upload(page, number, files):
         expect(box).to_contain_text(name)
 
 
+def test_a_chosen_folder_comes_with_its_subfolders(visit, tmp_path):
+    """Six shapes, one of each class, and one in a folder that means no class."""
+    for number in range(7):
+        folder = tmp_path / "photos" / (shapes.CLASSES[number] if number < 6 else "holiday")
+        folder.mkdir(parents=True)
+        (folder / "1.png").write_bytes(png(shapes.sample(number).image))
+    page = visit("/evaluate?v=1&study=own&pictures=mosaics&count=3&model=shapes-textured&methods=gradcam&steps=")
+    page.get_by_test_id("stFileUploader").locator("input[type=file]").set_input_files(tmp_path / "photos")
+    expect(page.get_by_text("1 picture left out, as these folders' names mean no class")).to_contain_text("holiday")
+    expect(page.locator(".cv-pictures .cv-pic")).to_have_count(3)
+    expect(page.get_by_text("Not in a class's folder")).to_have_count(0)
+
+
 def test_pictures_with_masks_and_a_study_that_opens_again(visit):
     samples = {f"shape{number}": shapes.sample(number) for number in (6, 7, 8)}
     page = visit("/evaluate?v=1&study=own&pictures=masks&model=shapes-textured&methods=gradcam&steps=")

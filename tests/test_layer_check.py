@@ -1,16 +1,17 @@
 """`camviz.layer_check`: on a network whose layers are right and wrong on purpose, and on a real one."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
-from torch import nn
+from small_networks import with_colour_layers
 
 import camviz
 from camviz import shapes
 from camviz.trust.layer_check import layer_check
+from camviz.trust.mosaics import mosaic
 from camviz.trust.resampling import interval
 
 SIDE = 32
@@ -23,23 +24,6 @@ class Own:
     image: np.ndarray
     mask: np.ndarray
     label: int | None = 1
-
-
-class Layers(nn.Module):
-    """Class 1's logit is the sum of its layers' means; a layer is a weighted sum of the colours, then ReLU."""
-
-    def __init__(self, **colours):
-        super().__init__()
-        for name, (weights, bias) in colours.items():
-            conv = nn.Conv2d(3, 1, 1)
-            conv.weight.data[0, :, 0, 0] = torch.tensor(weights)
-            conv.bias.data.fill_(bias)
-            self.add_module(name, nn.Sequential(conv, nn.ReLU()))
-        self.eval()
-
-    def forward(self, x):
-        score = sum(layer(x).mean((1, 2, 3)) for layer in self.children())
-        return torch.stack([torch.zeros_like(score), score], 1)
 
 
 # Red shows the object, green what is around it, blue the right half of the picture.
@@ -60,14 +44,7 @@ def textured():
 @pytest.fixture
 def net(textured):
     """A function that makes a network of the layers given, in their order."""
-
-    def make(**colours):
-        how = replace(textured.preprocessing, size=SIDE, resize=SIDE, mean=(0.0,) * 3, std=(1.0,) * 3)
-        return replace(
-            textured, module=Layers(**colours), labels=("no", "yes"), layers=tuple(colours), preprocessing=how
-        )
-
-    return make
+    return partial(with_colour_layers, textured, SIDE)
 
 
 def case(number, label=1):
@@ -163,6 +140,83 @@ def test_what_is_refused(net):
         layer_check(two, cases(1), rule="sum")
     with pytest.raises(ValueError, match="case 0: the mask must be bool"):
         layer_check(two, [replace(case(0), mask=np.zeros((SIDE, SIDE), np.uint8))])
+
+
+def mosaics(count):
+    """Four pictures of one colour each, of which the red one shows class 1; it goes round."""
+    views = {1: (255, 0, 0), 0: (0, 255, 0), 2: (0, 0, 255), 3: (0, 0, 0)}
+    made = []
+    for number in range(count):
+        labels = np.roll([1, 0, 2, 3], number).tolist()
+        pictures = [np.full((SIDE, SIDE, 3), views[label], np.uint8) for label in labels]
+        made.append(mosaic(pictures, labels, labels.index(1)))
+    return made
+
+
+# Whatever is in a mosaic, the network predicts its class 0.
+MANY = {"labels": ("green", "red", "blue", "black"), "others": (10.0, 0.0, 0.0)}
+
+
+def test_a_layer_that_is_hot_in_the_wrong_quarter(net):
+    """By hand: the shares of heat in the red quarter are 1 and 0, and a blank merge has none."""
+    found = layer_check(net(right=RED, wrong=GREEN, **MANY), mosaics(30), "gradcam")
+    assert found.sentences == (
+        "The map of wrong fits worse than chance (share of heat inside 0.00, chance 0.25): without it the merge's "
+        "share of heat inside is 1.00 instead of 0.00.",
+    )
+    assert (found.truth, found.left_out, found.merged.value, found.merged.n) == ("mass", [], 0, 30)
+    assert found.table["mass"].tolist() == [1, 0]
+    assert found.table["chance"].tolist() == [0.25, 0.25]
+    assert found.table["above_chance"].tolist() == [0.75, -0.25]
+    assert found.table["gain"].tolist() == [0, 1]
+    assert not {"auc", "best_iou"} & {*found.table, *found.rows}
+
+
+def test_a_layer_that_is_hot_in_two_quarters(net):
+    """By hand, in the mean: 1 in the red quarter and 1/2 in the blue one. A product leaves the red one alone."""
+    both = net(two=RED_AND_BLUE, right=RED, **MANY)
+    assert layer_check(both, mosaics(30), "gradcam", rule="mean").sentences == (
+        "The map of two fits better than chance (share of heat inside 0.50, chance 0.25), but without it the merge's "
+        "share of heat inside is 1.00 instead of 0.67.",
+    )
+    assert layer_check(both, mosaics(30), "gradcam").sentences == (
+        "No layer is seen to harm the merge on 30 pictures: its share of heat inside is 1.00, and at most 1.00 without "
+        "one of the layers.",
+    )
+
+
+def test_a_layer_that_is_blank_in_mosaics(net):
+    found = layer_check(net(right=RED, also=RED, flat=FLAT, **MANY), mosaics(30), "gradcam")
+    assert found.sentences == (
+        "The map of flat fits no better than chance (share of heat inside 0.00, chance 0.25, blank on 30 of 30 "
+        "pictures): without it the merge's share of heat inside is 1.00 instead of 0.00.",
+    )
+    assert found.table.loc["flat", "above_chance"] == 0
+
+
+def test_the_share_of_heat_in_masks(net):
+    """By hand: heat everywhere outside 64 of 1024 pixels, or on them and on the 512 of the blue half."""
+    found = layer_check(net(wrong=GREEN, part=RED_AND_BLUE), cases(30), "gradcam", truth="mass")
+    assert found.table["chance"].tolist() == [64 / 1024] * 2
+    assert found.table["mass"].tolist() == pytest.approx([0, 64 / 576])
+    assert found.table["above_chance"].tolist() == pytest.approx([-64 / 1024, 64 / 576 - 64 / 1024])
+
+
+@pytest.mark.parametrize("count", [0, 1, 12])
+def test_few_mosaics(net, count):
+    found = layer_check(net(right=RED, wrong=GREEN, **MANY), mosaics(count), "gradcam", truth="mass")
+    assert found.sentences[0].startswith("No verdict from ")
+    assert found.table["mass_low"].notna().all() == (count == 12)
+
+
+def test_what_is_refused_of_mosaics(net):
+    two = net(right=RED, wrong=GREEN, **MANY)
+    with pytest.raises(ValueError, match="should not fill a mosaic's quarter: its truth is 'mass'"):
+        layer_check(two, mosaics(1), truth="best_iou")
+    with pytest.raises(ValueError, match="only some of the cases are mosaics"):
+        layer_check(two, [*mosaics(1), case(0)])
+    with pytest.raises(ValueError, match="unknown truth 'auc'; choose from best_iou, mass"):
+        layer_check(two, cases(1), truth="auc")
 
 
 def test_the_rule_decides(net):

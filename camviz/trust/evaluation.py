@@ -30,15 +30,20 @@ DEFAULT_SCORES = (
     *("complexity", "entropy", "gini", "average_drop", "average_gain", "coherency", "adcc"),
     *("faithfulness", "fidelity", "infidelity", "road_raw", "road", "morf", "lerf", "arcc"),
 )
-# The better of two maps is the one with the higher of this score against the true mask.
-TRUTH = "best_iou"
+# The better of two maps is the one with the higher of this score against the true mask: the usual one, and the share of
+# heat inside, for masks that a map should not fill.
+TRUTH, MASS = "best_iou", "mass"
 MERGED = "merged"  # how the map of all layers is named
 _METHODS, BLIND = ("gradcam++", "layercam", "eigencam"), ("centre", "random")
 TRUST_COLUMNS = ("pair_accuracy", "low", "high", "tau", "tau_low", "tau_high", "pictures")
 
 
 class Case(Protocol):
-    """A picture with a known truth, as `camviz.shapes.sample` gives them."""
+    """A picture with a known truth, as `camviz.shapes.sample` gives them.
+
+    A case can say more, as a mosaic does: `target`, the class to explain whatever the network predicts (None: the
+    predicted one), and `truth`, the score against its mask that says which map is better ("best_iou" if it says none).
+    """
 
     @property
     def image(self) -> NDArray[np.uint8]:
@@ -50,7 +55,7 @@ class Case(Protocol):
 
     @property
     def label(self) -> int | None:
-        """The class that it shows, an index into the network's labels; None to explain the predicted class."""
+        """The class that the network has to predict, an index into its labels; None for any."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,11 +68,13 @@ class Evaluation:
             the mask included (NaN where undefined).
         trust: what `trust` makes of it: a row for each score.
         left_out: the numbers of cases left out, each with the reason.
+        truth: the column of `table` that says which map is better: "best_iou" or "mass".
     """
 
     table: pd.DataFrame
     trust: pd.DataFrame
     left_out: list[tuple[int, str]]
+    truth: str
 
 
 def evaluate(
@@ -80,11 +87,12 @@ def evaluate(
     *,
     fit: Fit = "crop",
     same_area: bool = False,
+    truth: str | None = None,
 ) -> Evaluation:
     """Score many maps of each picture, and find out how often each score prefers the better of two.
 
-    A case whose class the network does not predict is left out, and one whose mask is empty or everything in the
-    network's view; without a label, the predicted class is explained.
+    A case whose label the network does not predict is left out, and one whose mask is empty or everything in the
+    network's view. The class that is explained is the case's target; without one, the predicted class.
 
     Args:
         net: the network.
@@ -95,23 +103,43 @@ def evaluate(
         progress: called with (cases done, all cases); an exception from it stops the work.
         fit: how pictures and masks are fitted into the network's view.
         same_area: whether maps are first given equal areas, see `equal_area`.
+        truth: what says which of two maps is better: "best_iou", or "mass", the share of heat inside the mask (Wang et
+            al., arXiv 1910.01279); None for what the cases say: "mass" for mosaics, else "best_iou".
 
     Raises:
-        ValueError: an unknown score, method or layer; a mask that is not bool or not of the picture's size; a label
-            that is no class of the network.
+        ValueError: an unknown score, method, layer or truth; a mask that is not bool or not of the picture's size; a
+            label or target that is no class of the network; mosaics with "best_iou", or among other cases without a
+            `truth`.
     """
     recipes = default_recipes(net) if recipes is None else recipes
     names = list(DEFAULT_SCORES if scores is None else scores)
     _check(names)
+    truth = truth_of(cases, truth)
 
-    def rows_of(x: Tensor, mask: Tensor, logits: Tensor) -> Rows:
-        return _rows(net, x, mask, logits, recipes, names, seed, same_area)
+    def rows_of(x: Tensor, mask: Tensor, logits: Tensor, target: Tensor) -> Rows:
+        return _rows(net, x, mask, logits, target, recipes, names, seed, same_area)
 
     rows, left_out = rows_of_cases(net, cases, rows_of, fit, progress)
     made = ("method", "layers", "rule", "mirror_averaged")
     columns = ["network", "picture", "map", *made, "probability", *_with_masks(names)]
     table = pd.DataFrame(rows, columns=columns)
-    return Evaluation(table, trust(table, names, seed=seed), left_out)
+    return Evaluation(table, trust(table, names, truth, seed=seed), left_out, truth)
+
+
+def truth_of(cases: Sequence[Case], truth: str | None) -> str:
+    """What says which of two maps is better, "best_iou" or "mass": what is asked for, or else what the cases say.
+
+    Raises:
+        ValueError: another one; mosaics among other cases, unless "mass" is asked for; "best_iou" asked for of mosaics.
+    """
+    said = {getattr(case, "truth", TRUTH) for case in cases} or {TRUTH}
+    if unknown := {truth, *said} - {None, TRUTH, MASS}:
+        raise ValueError(f"unknown truth {unknown.pop()!r}; choose from {TRUTH}, {MASS}")
+    if truth is None and len(said) > 1:
+        raise ValueError(f"only some of the cases are mosaics: evaluate them apart, or all with truth={MASS!r}")
+    if truth == TRUTH and MASS in said:
+        raise ValueError(f"a map should not fill a mosaic's quarter: its truth is {MASS!r}, the share of heat inside")
+    return truth or said.pop()
 
 
 Rows = list[dict[str, object]]
@@ -120,7 +148,7 @@ Rows = list[dict[str, object]]
 def rows_of_cases(
     net: Net,
     cases: Sequence[Case],
-    rows_of: Callable[[Tensor, Tensor, Tensor], Rows],
+    rows_of: Callable[[Tensor, Tensor, Tensor, Tensor], Rows],
     fit: Fit,
     progress: Progress | None,
 ) -> tuple[Rows, list[tuple[int, str]]]:
@@ -129,7 +157,7 @@ def rows_of_cases(
     Args:
         net: the network.
         cases: the pictures.
-        rows_of: (x, mask, logits) as `seen_by` returns them -> the rows of a case.
+        rows_of: (x, mask, logits) as `seen_by` returns them, and the class to explain (1,) -> the rows of a case.
         fit: how pictures and masks are fitted into the network's view.
         progress: called with (cases done, all cases).
 
@@ -143,7 +171,7 @@ def rows_of_cases(
         if isinstance(seen, str):
             left_out.append((number, seen))
         else:
-            rows += [{"picture": number} | row for row in rows_of(*seen)]
+            rows += [{"picture": number} | row for row in rows_of(*seen, _target(case, seen[2]))]
         if progress is not None:
             progress(number + 1, len(cases))
     return rows, left_out
@@ -260,16 +288,17 @@ def seen_by(net: Net, case: Case, fit: Fit = "crop", where: str = "") -> tuple[T
     """A case as the network sees it: x (1, 3, h, w), its mask, bool (1, h, w), and logits; or why it is left out.
 
     Raises:
-        ValueError: a mask that is not bool or not of the picture's size, a label that is no class of the network; the
-            message begins with `where`.
+        ValueError: a mask that is not bool or not of the picture's size, a label or target that is no class of the
+            network; the message begins with `where`.
     """
     image, mask = np.asarray(case.image), np.asarray(case.mask)
     if mask.dtype != np.bool_ or mask.shape != image.shape[:2]:
         raise ValueError(
             f"{where}the mask must be bool and of the picture's size {image.shape[:2]}, got {mask.dtype} {mask.shape}"
         )
-    if case.label is not None and not 0 <= case.label < len(net.labels):
-        raise ValueError(f"{where}{net.info.title} has {len(net.labels)} classes, so no class {case.label}")
+    for index in (case.label, _wanted(case)):
+        if index is not None and not 0 <= index < len(net.labels):
+            raise ValueError(f"{where}{net.info.title} has {len(net.labels)} classes, so no class {index}")
     shown = net.view(mask, fit)
     if shown.all() or not shown.any():
         return f"the mask is {'everything' if shown.all() else 'empty'} in the network's view"
@@ -277,6 +306,17 @@ def seen_by(net: Net, case: Case, fit: Fit = "crop", where: str = "") -> tuple[T
     with torch.no_grad():
         logits = network_logits(net.module, x)
     return seen_otherwise(net, int(logits.argmax()), case.label) or (x, torch.from_numpy(shown)[None], logits)
+
+
+def _wanted(case: Case) -> int | None:
+    """The class that a case wants explained, or None."""
+    return getattr(case, "target", None)
+
+
+def _target(case: Case, logits: Tensor) -> Tensor:
+    """The class to explain (1,): the one that the case wants, or the predicted one."""
+    wanted = _wanted(case)
+    return logits.argmax(1) if wanted is None else torch.tensor([wanted], device=logits.device)
 
 
 def seen_otherwise(net: Net, predicted: int, label: int | None) -> str:
@@ -291,16 +331,17 @@ def _rows(
     x: Tensor,
     mask: Tensor,
     logits: Tensor,
+    target: Tensor,
     recipes: Mapping[str, Recipe],
     names: Sequence[str],
     seed: int,
     same_area: bool,
 ) -> list[dict[str, object]]:
-    """The scores of each map of one picture, x (1, 3, h, w), whose mask is bool (1, h, w)."""
+    """The scores of each map of one class (1,) in one picture, x (1, 3, h, w), whose mask is bool (1, h, w)."""
     makers = list(makers_of(recipes).values())
     if same_area:
         makers = [partial(at_equal_area, maker, seed) for maker in makers]
-    evidence = evidence_of(net.module, x, mask, logits, logits.argmax(1), makers, seed)
+    evidence = evidence_of(net.module, x, mask, logits, target, makers, seed)
     values = {name: evidence.values(name)[:, 0].tolist() for name in _with_masks(names)}
     return [
         {
@@ -310,7 +351,7 @@ def _rows(
             "layers": ", ".join(recipe.layers),
             "rule": recipe.rule if len(recipe.layers) > 1 else "",
             "mirror_averaged": recipe.mirror_averaged,
-            "probability": float(logits.softmax(1).amax()),
+            "probability": float(logits.softmax(1)[0, target]),
             **{score: of_maps[number] for score, of_maps in values.items()},
         }
         for number, (name, recipe) in enumerate(recipes.items())

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from camviz.trust.evaluation import MASS
 from camviz.trust.run import Case
 from camviz.workbench.maps import get_view, predict
 from camviz.workbench.pictures import SeenPicture, pixels_as_picture
@@ -26,17 +27,21 @@ _QUARTERS = 4
 
 @dataclass(frozen=True, eq=False)
 class Mosaic:
-    """Four pictures in one, of which the class of one is explained.
+    """Four pictures in one, of which the class of one is explained: a case for `camviz.evaluate`.
 
     Attributes:
         image: uint8 (h, w, 3).
         mask: bool (h, w), that picture's quarter.
-        label: its class, an index into the network's labels.
+        target: its class, an index into the network's labels.
+        label: None: the network may predict any of the four classes.
+        truth: "mass": what counts is the share of heat in the quarter (chance: 0.25), which a map should not fill.
     """
 
     image: NDArray[np.uint8] = field(repr=False)
     mask: NDArray[np.bool_] = field(repr=False)
-    label: int
+    target: int
+    label: None = field(default=None, init=False)
+    truth: str = field(default=MASS, init=False)
 
 
 def mosaic(views: Sequence[NDArray[np.uint8]], labels: Sequence[int], place: int) -> Mosaic:
@@ -97,10 +102,38 @@ def groups_of_four(items: Sequence[Item], labels: Sequence[int], count: int, see
     return groups
 
 
-def recognised(pool: Sequence[SeenPicture]) -> list[tuple[SeenPicture, int]]:
-    """The pictures whose class the network is sure of (`SURE`), each with that class."""
-    predicted = [(seen, predict(seen)) for seen in pool]
-    return [(seen, int(found.argmax())) for seen, found in predicted if found.max() >= SURE]
+@dataclass(frozen=True, eq=False)
+class Recognised:
+    """Pictures that mosaics can be made of, and how many cannot.
+
+    Attributes:
+        sure: the pictures that the network recognises with at least `SURE`, each with its class.
+        mistaken: how many are predicted as another class than theirs.
+        unsure: how many others it recognises with less.
+    """
+
+    sure: list[tuple[SeenPicture, int]]
+    mistaken: int
+    unsure: int
+
+
+def recognised(pool: Sequence[tuple[SeenPicture, int | None]]) -> Recognised:
+    """Look for the pictures whose class the network is sure of.
+
+    Args:
+        pool: pictures, each with its class; None where it is unknown: then it is what the network predicts.
+    """
+    sure, mistaken, unsure = [], 0, 0
+    for seen, label in pool:
+        found = predict(seen)
+        predicted = int(found.argmax())
+        if label not in (None, predicted):
+            mistaken += 1
+        elif found.max() < SURE:
+            unsure += 1
+        else:
+            sure.append((seen, predicted))
+    return Recognised(sure, mistaken, unsure)
 
 
 def mosaic_cases(sure: Sequence[tuple[SeenPicture, int]], count: int) -> list[Case]:
@@ -122,4 +155,4 @@ def _case(group: Sequence[tuple[SeenPicture, int]], place: int) -> Case:
     first, _ = group[0]
     title = " · ".join(first.net.labels[label] for _, label in group)
     picture = pixels_as_picture(np.ascontiguousarray(made.image), title)
-    return Case(SeenPicture(first.host, picture, first.net, "squeeze"), made.mask, target=made.label)
+    return Case(SeenPicture(first.host, picture, first.net, "squeeze"), made.mask, target=made.target)

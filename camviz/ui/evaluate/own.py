@@ -18,8 +18,9 @@ from camviz.methods import METHODS
 from camviz.metrics import SCORES
 from camviz.models import SHAPES, Net
 from camviz.recipe import Recipe
+from camviz.trust.class_folders import class_named, folder_of, in_turn
 from camviz.trust.evaluation import BLIND, ranked_recipes
-from camviz.trust.mosaics import SURE, mosaic_cases, recognised
+from camviz.trust.mosaics import SURE, Recognised, mosaic_cases, recognised
 from camviz.trust.resampling import LEAST_FOR_WINNER
 from camviz.trust.run import DELIBERATE, MOST_MAPS, STEPS, Case, EvaluationRun, too_many_maps
 from camviz.trust.study_results import TRUTHS
@@ -58,7 +59,8 @@ _PICTURES = {"shapes": "Shapes", "mosaics": "Mosaics", "masks": "With masks"}
 _EXPLAINED = {
     "shapes": "Drawn shapes, whose masks are known. Choose a *Shapes* network for them.",
     "mosaics": "Four pictures of different classes in one: a map of one class should be hot in its quarter. Upload a "
-    "folder of pictures; without one, mosaics are made of shapes, for a network that knows them.",
+    "folder of pictures; without one, mosaics are made of shapes, for a network that knows them. If the pictures are "
+    "sorted into folders by class, use the *Upload* button: a dropped folder comes without its subfolders.",
     "masks": "Pictures with a mask each, PNG or NPZ, of the same file name. The predicted class is explained.",
 }
 _COUNT = LEAST_FOR_WINNER  # shapes or mosaics, unless another number is asked for
@@ -70,6 +72,7 @@ _STEPS = {
     "randomisation": "Randomisation check",
 }
 _POOL = 48  # shapes that mosaics are made of
+_NAMED = 10  # folders in a sentence
 
 
 @dataclass(frozen=True)
@@ -132,15 +135,17 @@ def _upload(what: str, label: str, kind: str) -> list[UploadedFile]:
 
 def _read(uploads: Sequence[UploadedFile]) -> Iterator[Picture]:
     """The uploads that are pictures; the others are named."""
-    known: set[str] = set()
+    known: set[tuple[str, str]] = set()
     for upload in uploads:
         try:
             picture = read_picture(shared_host(), upload.getvalue(), upload.name)
         except ImageError as error:
             st.error(f"{as_text(upload.name)}: {error}", icon=":material/broken_image:")
             continue
-        if picture.id not in known:
-            known.add(picture.id)
+        # A picture that lies in two classes' folders is judged as one of each.
+        place = picture.id, folder_of(picture.title)
+        if place not in known:
+            known.add(place)
             yield picture
 
 
@@ -281,7 +286,7 @@ def _masked(wanted: Wanted, net: Net, fit: Fit) -> list[Case]:
     counts = Counter(stem(picture.title) for picture in wanted.pictures)
     masks = {name: list(same) for name, same in groupby(sorted(wanted.masks, key=_stem), _stem)}
     cases = []
-    for picture in wanted.pictures[:MOST_CASES]:
+    for picture in _at_most(wanted.pictures):
         name, of = stem(picture.title), SeenPicture(shared_host(), picture, net, fit)
         found = masks.pop(name, [])
         if counts[name] > 1 or len(found) > 1:
@@ -313,24 +318,19 @@ def _say(name: str, problem: str) -> None:
 
 
 def _mosaics(wanted: Wanted, net: Net, fit: Fit) -> list[Case]:
-    pictures = wanted.pictures[:MOST_CASES] or _pool(net)
-    if not pictures:
+    pool = _uploaded(wanted.pictures, net) if wanted.pictures else _drawn(net)
+    if not (pool or wanted.pictures):
         st.info("Upload a folder of pictures of four classes or more.", icon=":material/upload_file:")
         return []
-    pool = [SeenPicture(shared_host(), picture, net, fit) for picture in pictures]
     with st.spinner("Which pictures does the network recognise?", show_time=True):
-        sure = recognised(pool)
-    left_out = len(pool) - len(sure)
-    if left_out:
-        st.caption(
-            f"{left_out} of {counted(len(pool), 'picture')} left out: the network is less than {SURE:.0%} sure of them."
-        )
+        found = recognised([(SeenPicture(shared_host(), picture, net, fit), label) for picture, label in pool])
+    _say_unrecognised(found)
     try:
-        cases = mosaic_cases(sure, wanted.count)
+        cases = mosaic_cases(found.sure, wanted.count)
     except ValueError:
         st.warning(
             f"Mosaics need four classes, each recognised with {SURE:.0%}, and these pictures have "
-            f"{len({label for _, label in sure})}. Upload more, or choose another network.",
+            f"{len({label for _, label in found.sure})}. Upload more, or choose another network.",
             icon=":material/checklist:",
         )
         return []
@@ -339,12 +339,52 @@ def _mosaics(wanted: Wanted, net: Net, fit: Fit) -> list[Case]:
     return cases
 
 
-def _pool(net: Net) -> list[Picture]:
-    """What mosaics are made of without uploads: shapes, for a network that knows them.
+def _drawn(net: Net) -> list[tuple[Picture, int | None]]:
+    """What mosaics are made of without uploads: shapes with their classes, for a network that knows them.
 
     Of the sample photographs, too few classes are recognised with `SURE`.
     """
-    return [numbered_pick(number).picture() for number in range(_POOL)] if net.info.data == SHAPES else []
+    if net.info.data != SHAPES:
+        return []
+    picks = [numbered_pick(number) for number in range(_POOL)]
+    return [(pick.picture(), net.labels.index(shapes.CLASSES[pick.label])) for pick in picks]
+
+
+def _uploaded(pictures: Sequence[Picture], net: Net) -> list[tuple[Picture, int | None]]:
+    """Pictures with the classes that their folders mean, None without a folder; it is said which folders mean none."""
+    folders = Counter(folder_of(picture.title) for picture in pictures)
+    classes = {folder: class_named(folder, net.labels) for folder in folders if folder}
+    strange = [folder for folder, label in classes.items() if label is None]
+    if strange:
+        names = ", ".join(f"**{as_text(folder)}**" for folder in strange[:_NAMED])
+        more = f" and {len(strange) - _NAMED} more" if len(strange) > _NAMED else ""
+        st.warning(
+            f"{counted(sum(folders[folder] for folder in strange), 'picture')} left out, as these folders' names mean "
+            f"no class of {net.info.title}, or several: {names}{more}.",
+            icon=":material/folder_off:",
+        )
+    if folders[""]:
+        st.caption(f"Not in a class's folder: {counted(folders[''], 'picture')}. Their class is the predicted one.")
+    usable = in_turn(picture for picture in pictures if folder_of(picture.title) not in strange)
+    return [(picture, classes.get(folder_of(picture.title))) for picture in _at_most(usable)]
+
+
+def _at_most(pictures: Sequence[Picture]) -> Sequence[Picture]:
+    """The pictures that are used; it is said if some are not."""
+    if len(pictures) > MOST_CASES:
+        st.caption(f"The first {MOST_CASES} of {len(pictures):,} pictures are used.")
+    return pictures[:MOST_CASES]
+
+
+def _say_unrecognised(found: Recognised) -> None:
+    """How many pictures mosaics are not made of, and why."""
+    reasons = {
+        "the network predicts another class than theirs": found.mistaken,
+        f"it is less than {SURE:.0%} sure of them": found.unsure,
+    }
+    if left_out := found.mistaken + found.unsure:
+        why = "; ".join(f"{words} ({count})" for words, count in reasons.items() if count)
+        st.caption(f"{left_out} of {counted(left_out + len(found.sure), 'picture')} left out: {why}.")
 
 
 _CASES = {"shapes": _shapes, "masks": _masked, "mosaics": _mosaics}
