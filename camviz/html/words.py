@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from camviz.html.measured_trust import measured_trust
+from camviz.html.measured_trust import measured_estimate, measured_trust
 from camviz.html.score_chart import ROUNDING, ScoreRow
 from camviz.methods import METHODS
 from camviz.metrics import SCORES
@@ -69,10 +69,16 @@ well need not be right: a blob in the middle often does well, because photograph
 why the chart includes two blind **baselines**: a score means something only above them.
 """
 
+_ABOUT_ESTIMATE = (
+    "**More scores** adds the Faithfulness Estimate, which is no part of ARCC: 85 squares of the picture are removed, one "
+    "after the other, and the share of heat in each is correlated with how much less probable the class becomes "
+    "without it ([1806.07538](https://arxiv.org/abs/1806.07538)). It is undefined where no square matters."
+)
+
 
 def about_arcc() -> str:
     """What ARCC is, what it cannot tell, and how often it was right where the truth is known."""
-    return f"{_ABOUT_ARCC}\n{measured_trust()}\n"
+    return f"{_ABOUT_ARCC}\n{measured_trust()}\n\n{_ABOUT_ESTIMATE} {measured_estimate()}\n"
 
 
 ABOUT_ROBUSTNESS = r"""
