@@ -216,13 +216,13 @@ def test_a_slow_method_can_be_stopped_and_begun_again(app, made, monkeypatch):
     slow = replace(made, settings=replace(made.settings, recipe=Recipe("scorecam", LAYERS)))
     told = []
 
-    def quick(net, data, name, settings, progress, **options):  # noqa: ARG001
+    def quick(net, stored, progress, host):  # noqa: ARG001
         for done in (1, 2):
             progress(done, 2)
             told.append(done)
         return slow
 
-    monkeypatch.setattr(opened, "find", quick)
+    monkeypatch.setattr(opened, "find_again", quick)
     given(app, slow)
     assert told == [1, 2]
     assert "agree" in app.success[0].value
@@ -255,7 +255,7 @@ def test_it_stays_open_on_other_pages_is_not_computed_twice_and_can_be_forgotten
     given(app, made_unscored)
     digest = app.session_state["bundle_open"].id
     assert any(key.picture == digest for key in shared_host().results.holdings())
-    monkeypatch.setattr(opened, "find", lambda *args, **options: pytest.fail("computed again"))
+    monkeypatch.setattr(opened, "find_again", lambda *args, **options: pytest.fail("computed again"))
     app.switch_page("pages/explore.py").run()
     app.switch_page("pages/reproduce.py").run()
     assert len(rows(app)) == 2
@@ -332,14 +332,14 @@ def test_layers_that_explore_does_not_offer_are_named(app, net):
 
 @pytest.mark.usefixtures("anew")
 def test_a_gpu_that_is_full_is_left_and_the_page_goes_on(app, made_unscored, monkeypatch):
-    real, errors = opened.find, [torch.OutOfMemoryError("simulated")]
+    real, errors = opened.find_again, [torch.OutOfMemoryError("simulated")]
 
     def find_once(*args, **options):
         if errors:
             raise errors.pop()
         return real(*args, **options)
 
-    monkeypatch.setattr(opened, "find", find_once)
+    monkeypatch.setattr(opened, "find_again", find_once)
     try:
         given(app, made_unscored)
         assert "agree" in app.success[0].value

@@ -80,15 +80,28 @@ def row_skeleton(head: Head, panels: int, wide: float) -> str:
 
 
 def numbers_html(
-    scores: Scores, reaches: Sequence[float | None], wide: float, spreads: Mapping[int, float] = _UNKNOWN
+    scores: Scores,
+    reaches: Sequence[float | None],
+    wide: float,
+    spreads: Mapping[int, float] = _UNKNOWN,
+    lines: int = 0,
 ) -> str:
-    """The numbers below a row, or the largest difference; the best is marked once the spreads of ARCC tell."""
+    """The numbers below a row, or the largest difference; the best is marked once the spreads of ARCC tell.
+
+    Below ARCC, there is space for some lines from the start, so that nothing moves when they come.
+    """
     marked = best(scores, spreads)
     cells = "".join(
         reach_html(reach or 0.0) if score is None else numbers(score, ruler(scores) if index == marked else None)
         for index, (score, reach) in enumerate(zip(scores, reaches, strict=True))
     )
-    return f'<div class="cv-grid cv-numbers" hidden style="{_columns(len(scores), wide)}"><div></div>{cells}</div>'
+    style = f"{_columns(len(scores), wide)};--lines:{lines}"
+    return f'<div class="cv-grid cv-numbers" hidden style="{style}"><div></div>{cells}</div>'
+
+
+def lines_of(names: Sequence[str]) -> int:
+    """How many lines stand below a map's ARCC if these scores are shown."""
+    return ("best_iou" in names) + sum(SCORES[name].on_request for name in chart_scores(names))
 
 
 def reach_html(reach: float) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 
 from camviz.html.comparison import Scores, Sort, best, needed_spread, order, ruler
-from camviz.html.comparison_grid import Panel, head_html, numbers_html, row_html, row_skeleton, width
+from camviz.html.comparison_grid import Panel, head_html, lines_of, numbers_html, row_html, row_skeleton, width
 from camviz.html.score_chart import ScoreRow
 from camviz.html.viewer import Arrangement, pack
 from camviz.methods import METHODS
@@ -54,7 +54,7 @@ def show_grid(place: DeltaGenerator, grid: Grid, of: Explained, sort: Sort, firs
     rows = list(zip(inside, shown.rows, strict=True))
     for places, row in rows if first else ():
         places.maps.html(row_skeleton(row.head, len(row.cells), wide))
-        places.numbers.html(numbers_html([_UNKNOWN] * len(row.cells), [None] * len(row.cells), wide))
+        places.numbers.html(numbers_html([_UNKNOWN] * len(row.cells), [None] * len(row.cells), wide, lines=_lines(row)))
     for places, row in sorted(rows, key=lambda item: _is_slow(item[1])):
         _show_row(places, row, wide)
     for places, row in rows:
@@ -197,7 +197,12 @@ def _stop_scoring() -> None:
 
 def _show_numbers(places: RowPlaces, row: Row, wide: float) -> None:
     reaches = [None if cell.against is None else reach_of(cell) for cell in row.cells]
-    places.numbers.html(numbers_html(scores_of(row), reaches, wide, _spreads(row)))
+    places.numbers.html(numbers_html(scores_of(row), reaches, wide, _spreads(row), _lines(row)))
+
+
+def _lines(row: Row) -> int:
+    """How many lines a row's maps get below their ARCC; differences have no scores."""
+    return max((lines_of(shown_scores(cell.of)) for cell in row.cells if cell.against is None), default=0)
 
 
 def _spreads(row: Row) -> dict[int, float]:
