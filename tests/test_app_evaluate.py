@@ -2,11 +2,13 @@
 
 import io
 import re
+from dataclasses import replace
 from urllib.parse import parse_qsl, urlsplit
 
 import pandas as pd
 import pytest
 import torch
+from cachetools import LRUCache
 from server import ROOT
 from streamlit.testing.v1 import AppTest
 from streamlit_messages import html
@@ -18,18 +20,20 @@ from camviz.results.exports import as_safe_csv
 from camviz.trust.evaluation import accuracies, default_recipes
 from camviz.trust.resampling import interval
 from camviz.trust.sealed_samples import draw
-from camviz.trust.sealed_study import DIGEST, PICTURES, REFINED
+from camviz.trust.sealed_study import PROTOCOL, REFINED, Protocol
+from camviz.trust.study_file import pack, unpack
 from camviz.trust.study_results import DECIDING, EXACT, StudyResults, accuracies_of, contrasts, win_intervals
 from camviz.ui.evaluate import view
 from camviz.ui.evaluate.dots import dots_figure, dots_rows
 from camviz.ui.evaluate.downloads import every_map, figure, shown_csv
+from camviz.ui.evaluate.opened import in_words
 from camviz.ui.evaluate.pictures import examples_html, gallery_of, link_html
 from camviz.ui.evaluate.study import Shown, Study, chosen, examples, maps_table, metrics_table, shipped
 from camviz.ui.evaluate.view import metrics_html, verdict_html
 from camviz.ui.evaluate.wrong import has_wrong_maps, wrong_html
 from camviz.ui.links.link_format import Explored, read
 
-SHIPPED = Study(shipped(), gallery_of, PICTURES)
+SHIPPED = Study(shipped(), gallery_of)
 
 
 def visit(**link):
@@ -301,7 +305,36 @@ def test_what_is_downloaded_is_what_is_shown():
     pdf = figure(SHIPPED, shown)
     assert pdf.startswith(b"%PDF")
     assert pdf == figure(SHIPPED, shown)
-    assert DIGEST.encode() in pdf
+    assert PROTOCOL.sha256.encode() in pdf
+
+
+def test_a_reopened_study_says_what_the_shipped_one_says():
+    reopened = Study(unpack(pack(shipped())), gallery_of)
+    assert verdict_html(reopened, Shown()) == verdict_html(SHIPPED, Shown())
+    assert "networks that decide" in verdict_html(reopened, Shown())
+    assert figure(reopened, Shown()) == figure(SHIPPED, Shown())
+    assert in_words(reopened.results.protocol).endswith("as the included study does.")
+
+
+def test_a_study_of_another_protocol_is_never_passed_off_as_this_one():
+    other = Protocol("camviz-trust", PROTOCOL.version, 64 * "a")
+    study = Study(unpack(pack(replace(shipped(), protocol=other, remembered=LRUCache(8)))), gallery_of)
+    words, whole = (verdict_html(each, Shown()) for each in (study, SHIPPED))
+    assert "protocol" not in words
+    assert whole.startswith(words.removesuffix("</p>"))  # the same numbers
+    pdf = figure(study, Shown())
+    assert f"protocol camviz-trust, version {PROTOCOL.version}, SHA-256 {64 * 'a'}".encode() in pdf
+    assert PROTOCOL.sha256.encode() not in pdf
+    assert "another protocol" in in_words(other)
+
+
+def test_a_file_that_claims_the_protocol_and_lacks_its_metrics():
+    """A verdict of what it has, without the protocol's question."""
+    rows = shipped().rows["ordinary"].drop(columns="faithfulness")
+    part = StudyResults(shipped().samples, {"ordinary": rows}, {"ordinary": ("arcc", "gini")}, protocol=PROTOCOL)
+    words = verdict_html(Study(unpack(pack(part)), gallery_of), Shown())
+    assert ("is still growing" in words) == ("is still growing" in verdict_html(SHIPPED, Shown()))
+    assert "networks that decide" not in words
 
 
 def test_without_a_better_map_there_is_no_verdict():

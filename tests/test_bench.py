@@ -20,7 +20,7 @@ from camviz.trust.bench_files import FILES, as_csv, as_figure, as_latex, as_text
 from camviz.trust.evaluation import MERGED
 from camviz.trust.resampling import sign_flip
 from camviz.trust.sealed_samples import draw
-from camviz.trust.sealed_study import DIGEST, REFINED, SHIPPED, Picture
+from camviz.trust.sealed_study import PROTOCOL, REFINED, SHIPPED, Picture
 from camviz.trust.study_results import DECIDING, DEEPEST
 from camviz.trust.user_method import MethodError, UserMethod, load_method
 from camviz.versions import __version__
@@ -101,7 +101,7 @@ def test_its_table(own_refinecam):
         assert own[f"{column.key}_low"] == ""  # two pictures give no interval
     assert float(own["difference"]) == pytest.approx(0, abs=1e-5)
     assert refined["difference"] == refined["p"] == ""
-    assert own["protocol_sha256"] == DIGEST
+    assert own["protocol_sha256"] == PROTOCOL.sha256
     assert (own["pictures_a_network"], own["networks"], own["camviz"]) == ("2", NETWORK, __version__)
 
 
@@ -400,7 +400,9 @@ def test_the_latex_table(pictures):
     text = as_latex(found).decode()
     first, second = text.split("\n\n")
     comments = [line for line in first.splitlines() if line.startswith("% ")]
-    assert {f"% protocol_sha256: {DIGEST}", f"% method_sha256: {64 * 'f'}", "% networks: one, two"} < set(comments)
+    assert {f"% protocol_sha256: {PROTOCOL.sha256}", f"% method_sha256: {64 * 'f'}", "% networks: one, two"} < set(
+        comments
+    )
     for table, columns in ((first, 8), (second, 2)):
         plain = re.sub(r"\\[\\$&%#_{}]", "", re.sub("(?m)^% .*$", "", table))  # without what is escaped
         assert plain.count("{") == plain.count("}")
@@ -426,7 +428,7 @@ def test_the_figure():
     assert b"/Title (camviz bench: mine)" in data
     (subject,) = re.findall(rb"/Subject \((.*)\)", data)
     for part in (
-        DIGEST,
+        PROTOCOL.sha256,
         "camviz-trust, version 2",
         f"camviz {__version__}",
         "13 pictures of each of one, two",

@@ -16,13 +16,11 @@ from camviz.statistics import Interval, holm
 from camviz.trust.evaluation import BLIND, MERGED, TRUTH
 from camviz.trust.resampling import LEAST_FOR_WINNER, interval, sign_flip
 from camviz.trust.sealed_study import (
-    DIGEST,
     ORDINARY,
     PARTS,
     PROTOCOL,
     REFINED,
     SHIPPED,
-    VERSION,
     Part,
     complete,
     rows_file,
@@ -117,9 +115,9 @@ class Bench:
     def provenance(self) -> dict[str, str]:
         """What the numbers depend on, by name; every file says so."""
         return {
-            "protocol": PROTOCOL,
-            "protocol_version": str(VERSION),
-            "protocol_sha256": DIGEST,
+            "protocol": PROTOCOL.name,
+            "protocol_version": str(PROTOCOL.version),
+            "protocol_sha256": PROTOCOL.sha256,
             "camviz": __version__,
             "pictures_a_network": str(self.pictures),
             "networks": ", ".join(self.networks),
@@ -250,7 +248,7 @@ def _claim(folder: Path, method: UserMethod) -> None:
     """Note whose rows a folder holds, and refuse one that holds those of another method."""
     folder.mkdir(parents=True, exist_ok=True)
     note = folder / "rows-of.txt"
-    whose = f"method {method.sha256}\nprotocol {DIGEST}\ncamviz {__version__}\n".encode()
+    whose = f"method {method.sha256}\nprotocol {PROTOCOL.sha256}\ncamviz {__version__}\n".encode()
     if not any(folder.glob("*.parquet")):
         note.write_bytes(whose)
     elif not note.exists() or note.read_bytes() != whose:
