@@ -17,6 +17,7 @@ import camviz
 from camviz import shapes
 from camviz.metrics.mask_scores import against_mask
 from camviz.results.exports import as_safe_csv
+from camviz.trust import study_figure
 from camviz.trust.evaluation import accuracies, default_recipes
 from camviz.trust.resampling import interval
 from camviz.trust.sealed_samples import draw
@@ -28,7 +29,7 @@ from camviz.ui.evaluate.dots import dots_figure, dots_rows
 from camviz.ui.evaluate.downloads import every_map, figure, shown_csv
 from camviz.ui.evaluate.opened import in_words
 from camviz.ui.evaluate.pictures import examples_html, gallery_of, link_html
-from camviz.ui.evaluate.study import Shown, Study, chosen, examples, maps_table, metrics_table, shipped
+from camviz.ui.evaluate.study import Shown, Study, chosen, examples, maps_table, metric_rows, metrics_table, shipped
 from camviz.ui.evaluate.view import metrics_html, verdict_html
 from camviz.ui.evaluate.wrong import has_wrong_maps, wrong_html
 from camviz.ui.links.link_format import Explored, read
@@ -335,6 +336,26 @@ def test_a_file_that_claims_the_protocol_and_lacks_its_metrics():
     words = verdict_html(Study(unpack(pack(part)), gallery_of), Shown())
     assert ("is still growing" in words) == ("is still growing" in verdict_html(SHIPPED, Shown()))
     assert "networks that decide" not in words
+
+
+def test_the_printed_chart_shows_the_line_to_beat():
+    rows, networks = metric_rows(shipped(), Shown(equal_area=False))
+    values = {name: [value for _, value in found] for name, found in networks.items()}
+    drawn = study_figure._drawn(rows, values, "A title", [], "1 − complexity")
+    (axes,) = drawn.axes
+    value = metrics_table(shipped(), Shown(equal_area=False)).loc["complexity", "pair_accuracy"]
+    dashed = [line for line in axes.lines if line.is_dashed()]
+    assert [list(line.get_xdata()) for line in dashed] == [[value, value]]
+    bold = [label.get_text() for label in axes.get_yticklabels() if label.get_weight() == "bold"]
+    assert bold == ["1 − complexity"]
+    assert [note.get_text() for note in axes.texts] == ["the line to beat"]
+    assert any("Bold and dashed: 1 − complexity, the line to beat." in text.get_text() for text in drawn.texts)
+
+
+def test_a_printed_chart_without_a_line_to_beat():
+    rows = example_rows([("n", picture, (0.8, 0.3, 0.1)) for picture in range(3)])
+    study = Study(StudyResults(pd.DataFrame(), {"ordinary": rows}, {"ordinary": ("arcc",)}), gallery_of)
+    assert figure(study, Shown()).startswith(b"%PDF")
 
 
 def test_without_a_better_map_there_is_no_verdict():

@@ -16,7 +16,7 @@ from camviz.trust.sealed_study import REFINED
 from camviz.trust.study_figure import metrics_figure
 from camviz.trust.study_file import pack
 from camviz.trust.study_results import StudyResults
-from camviz.ui.evaluate.study import Shown, Study, counts, metric_rows, metrics_table
+from camviz.ui.evaluate.study import TO_BEAT, Shown, Study, counts, metric_rows, metric_title, metrics_table
 from camviz.ui.server.streamlit_internals import DeltaGenerator
 from camviz.versions import __version__
 
@@ -55,7 +55,10 @@ def figure(study: Study, shown: Shown) -> bytes:
         f"camviz {__version__}" + ("" if protocol is None else f"; protocol {protocol}"),
     ]
     values = {name: [value for _, value in found] for name, found in networks.items()}
-    return metrics_figure(rows, values, "Which metric finds the better of two maps?", foot)
+    to_beat = metric_title(TO_BEAT)
+    return metrics_figure(
+        rows, values, "Which metric finds the better of two maps?", foot, to_beat if to_beat in rows else None
+    )
 
 
 def shown_csv(results: StudyResults, shown: Shown) -> str:

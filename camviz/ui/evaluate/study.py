@@ -20,6 +20,9 @@ from camviz.trust.sealed_study import PICTURES, PROTOCOL, SHIPPED
 from camviz.trust.study_results import StudyResults, interval_in, load, trust_of_metrics
 from camviz.ui.links.link_format import ALL_SIZES
 
+# The smallness of a map alone, which every other metric has to beat.
+TO_BEAT = "complexity"
+
 
 class Gallery(Protocol):
     """The pictures behind a study's rows."""
