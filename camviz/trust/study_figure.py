@@ -70,7 +70,7 @@ def _drawn(
 
 def _mark(axes: Axes, place: int, value: float) -> None:
     """Mark the row to beat: its name in bold, and a line at its value through all others."""
-    axes.get_yticklabels()[place].set_weight("bold")
+    axes.get_yticklabels()[place].set(weight="bold")
     if math.isnan(value):
         return
     axes.axvline(value, color=_DOT, linewidth=0.7, linestyle="--")
