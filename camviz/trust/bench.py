@@ -18,6 +18,7 @@ from camviz.trust.resampling import LEAST_FOR_WINNER, interval, sign_flip
 from camviz.trust.sealed_study import (
     ORDINARY,
     PARTS,
+    PICTURES,
     PROTOCOL,
     REFINED,
     SHIPPED,
@@ -29,7 +30,7 @@ from camviz.trust.study_results import DEEPEST, Contrast, network_means, with_de
 from camviz.trust.user_method import MethodError, UserMethod
 from camviz.versions import __version__
 
-PICTURES = 60  # of each network, unless something else is asked for
+SECONDS = 6  # of one core, a picture, for a method as quick as Grad-CAM++ on the networks that decide
 # Each part of the study, by what the option --networks calls it.
 NETWORKS = {part.network if part.kind == "plain" else f"{part.network}:{part.kind}": part for part in PARTS}
 METHOD = "method"  # the name of the user's map in the rows
@@ -124,6 +125,12 @@ class Bench:
             "method": self.method,
             "method_sha256": self.sha256,
         }
+
+    @property
+    def measured_on(self) -> str:
+        """Which pictures, in words."""
+        number = str(PICTURES) if self.pictures == PICTURES else f"{self.pictures} of the protocol's {PICTURES}"
+        return f"{number} pictures of each of {', '.join(self.networks)}"
 
     @property
     def verdict(self) -> str:
