@@ -19,7 +19,7 @@ from camviz.trust.deliberate import MASK
 from camviz.trust.evaluation import BLIND, MERGED, TRUTH, Pairs
 from camviz.trust.ordering import MARGIN
 from camviz.trust.resampling import LEAST_FOR_WINNER, interval
-from camviz.trust.sealed_study import DIGEST, PICTURES, PROTOCOL, REFINED, STAGES, VERSION
+from camviz.trust.sealed_study import PICTURES, PROTOCOL, REFINED, STAGES
 from camviz.trust.study_results import (
     DECIDING,
     EXACT,
@@ -87,8 +87,9 @@ def write(results: StudyResults, file: Path, folder: Path) -> None:
     """Write the report, whatever the results, and the summary that the app reads, to a folder."""
     (folder / SUMMARY.name).write_text(json.dumps(summary(results), indent=2) + "\n", encoding="utf-8")
     head = (
-        f"# Which metric can be trusted?\n\n{PROTOCOL}, version {VERSION} ([docs/protocol.md](../docs/protocol.md), "
-        f"SHA-256 `{DIGEST[:16]}…`). Written by `python -m benchmarks.metric_trust` from the rows in "
+        f"# Which metric can be trusted?\n\n{PROTOCOL.name}, version {PROTOCOL.version} "
+        f"([docs/protocol.md](../docs/protocol.md), SHA-256 `{PROTOCOL.sha256[:16]}…`). "
+        "Written by `python -m benchmarks.metric_trust` from the rows in "
         "`assets/metric_trust`."
     )
     recognised = json.loads((folder / RECOGNISED).read_text(encoding="utf-8"))

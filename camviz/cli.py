@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -34,7 +35,8 @@ from camviz.results.figure import figure
 from camviz.results.finding import RESULT, Finding, KnownShape, Settings, as_png, averaged
 from camviz.results.output_folder import MANIFEST, OutputFolderError, reserve
 from camviz.trust import bench_files
-from camviz.trust.bench import NETWORKS, PICTURES, bench, pictures_of
+from camviz.trust.bench import NETWORKS, SECONDS, bench, pictures_of
+from camviz.trust.sealed_study import PICTURES
 from camviz.trust.study_results import DECIDING
 from camviz.trust.user_method import MethodError, load_method
 from camviz.workbench.findings import find, find_again
@@ -144,7 +146,13 @@ def _add_bench(commands: Any) -> None:  # noqa: ANN401
     )
     of = f"some of {', '.join(NETWORKS)} (default {','.join(DECIDING)})"
     add("--networks", type=_networks, default=DECIDING, metavar="A,B", help=of)
-    add("--pictures", type=_count, default=PICTURES, metavar="N", help=f"of each network (default {PICTURES})")
+    add(
+        "--pictures",
+        type=_count,
+        default=PICTURES,
+        metavar="N",
+        help=f"of each network (default {PICTURES}, as in the protocol)",
+    )
     add("--name", help="the method's name in the tables (default: the file's)")
     add("--out", type=Path, default=Path("camviz-bench"), metavar="DIR", help=f"{_OUT} (default camviz-bench)")
     add("--force", action="store_true", help=_FORCE)
@@ -207,7 +215,14 @@ def _bench(args: argparse.Namespace) -> int:
     pictures = min(args.pictures, pictures_of(args.networks))
     if pictures < args.pictures:
         measured = counted(pictures, "picture")
-        print(f"The study has measured {measured} of each network, so no more are used.", file=sys.stderr)
+        print(f"The study has measured {measured} of each network so far, so no more are used.", file=sys.stderr)
+    total = pictures * len(args.networks)
+    minutes = counted(math.ceil(total * SECONDS / 60), "minute")
+    print(
+        f"{counted(total, 'picture')} to measure: about {minutes} on an idle machine, and longer for a method "
+        "slower than Grad-CAM++. --pictures N takes fewer; a stopped run resumes.",
+        file=sys.stderr,
+    )
     torch.set_num_threads(1)  # as in the study: sums run in a fixed order
     with reserve(args.out, args.force) as folder:
         folder.check(bench_files.FILES)
@@ -217,7 +232,7 @@ def _bench(args: argparse.Namespace) -> int:
         folder.write(bench_files.files(found))
     print(bench_files.as_text(found))
     if found.blank:
-        print(f"{found.blank} of {pictures * len(args.networks)} maps are constant and count as blank.")
+        print(f"{found.blank} of {total} maps are constant and count as blank.")
     print(f"written to {args.out}")
     return 0
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from cachetools import LRUCache
 from pictures import png
 from server import ROOT
 from streamlit.testing.v1 import AppTest
@@ -18,23 +19,26 @@ import camviz
 from camviz import shapes
 from camviz.metrics.mask_scores import against_mask
 from camviz.results.exports import as_safe_csv
+from camviz.trust import study_figure
 from camviz.trust.evaluation import accuracies, default_recipes
 from camviz.trust.resampling import interval
 from camviz.trust.sealed_samples import draw
-from camviz.trust.sealed_study import DIGEST, PICTURES, REFINED
+from camviz.trust.sealed_study import PROTOCOL, REFINED, Protocol
+from camviz.trust.study_file import pack, unpack
 from camviz.trust.study_results import DECIDING, EXACT, StudyResults, accuracies_of, contrasts, win_intervals
 from camviz.ui.evaluate import view
 from camviz.ui.evaluate.dots import dots_figure, dots_rows
 from camviz.ui.evaluate.downloads import every_map, figure, shown_csv
 from camviz.ui.evaluate.estimate import estimate_html
+from camviz.ui.evaluate.opened import in_words
 from camviz.ui.evaluate.pictures import examples_html, gallery_of, link_html
-from camviz.ui.evaluate.study import Shown, Study, chosen, examples, maps_table, metrics_table, shipped
+from camviz.ui.evaluate.study import Shown, Study, chosen, examples, maps_table, metric_rows, metrics_table, shipped
 from camviz.ui.evaluate.view import metrics_html, verdict_html
 from camviz.ui.evaluate.wrong import has_wrong_maps, wrong_html
 from camviz.ui.links.link_format import Explored, read
 from camviz.ui.sidebar.shape_gallery import Pick
 
-SHIPPED = Study(shipped(), gallery_of, PICTURES)
+SHIPPED = Study(shipped(), gallery_of)
 
 
 def visit(**link):
@@ -407,7 +411,56 @@ def test_what_is_downloaded_is_what_is_shown():
     pdf = figure(SHIPPED, shown)
     assert pdf.startswith(b"%PDF")
     assert pdf == figure(SHIPPED, shown)
-    assert DIGEST.encode() in pdf
+    assert PROTOCOL.sha256.encode() in pdf
+
+
+def test_a_reopened_study_says_what_the_shipped_one_says():
+    reopened = Study(unpack(pack(shipped())), gallery_of)
+    assert verdict_html(reopened, Shown()) == verdict_html(SHIPPED, Shown())
+    assert "networks that decide" in verdict_html(reopened, Shown())
+    assert figure(reopened, Shown()) == figure(SHIPPED, Shown())
+    assert in_words(reopened.results.protocol).endswith("as the included study does.")
+
+
+def test_a_study_of_another_protocol_is_never_passed_off_as_this_one():
+    other = Protocol("camviz-trust", PROTOCOL.version, 64 * "a")
+    study = Study(unpack(pack(replace(shipped(), protocol=other, remembered=LRUCache(8)))), gallery_of)
+    words, whole = (verdict_html(each, Shown()) for each in (study, SHIPPED))
+    assert "protocol" not in words
+    assert whole.startswith(words.removesuffix("</p>"))  # the same numbers
+    pdf = figure(study, Shown())
+    assert f"protocol camviz-trust, version {PROTOCOL.version}, SHA-256 {64 * 'a'}".encode() in pdf
+    assert PROTOCOL.sha256.encode() not in pdf
+    assert "another protocol" in in_words(other)
+
+
+def test_a_file_that_claims_the_protocol_and_lacks_its_metrics():
+    """A verdict of what it has, without the protocol's question."""
+    rows = shipped().rows["ordinary"].drop(columns="faithfulness")
+    part = StudyResults(shipped().samples, {"ordinary": rows}, {"ordinary": ("arcc", "gini")}, protocol=PROTOCOL)
+    words = verdict_html(Study(unpack(pack(part)), gallery_of), Shown())
+    assert ("is still growing" in words) == ("is still growing" in verdict_html(SHIPPED, Shown()))
+    assert "networks that decide" not in words
+
+
+def test_the_printed_chart_shows_the_line_to_beat():
+    rows, networks = metric_rows(shipped(), Shown(equal_area=False))
+    values = {name: [value for _, value in found] for name, found in networks.items()}
+    drawn = study_figure._drawn(rows, values, "A title", [], "1 − complexity")
+    (axes,) = drawn.axes
+    value = metrics_table(shipped(), Shown(equal_area=False)).loc["complexity", "pair_accuracy"]
+    dashed = [line for line in axes.lines if line.is_dashed()]
+    assert [list(line.get_xdata()) for line in dashed] == [[value, value]]
+    bold = [label.get_text() for label in axes.get_yticklabels() if label.get_weight() == "bold"]
+    assert bold == ["1 − complexity"]
+    assert [note.get_text() for note in axes.texts] == ["the line to beat"]
+    assert any("Bold and dashed: 1 − complexity, the line to beat." in text.get_text() for text in drawn.texts)
+
+
+def test_a_printed_chart_without_a_line_to_beat():
+    rows = example_rows([("n", picture, (0.8, 0.3, 0.1)) for picture in range(3)])
+    study = Study(StudyResults(pd.DataFrame(), {"ordinary": rows}, {"ordinary": ("arcc",)}), gallery_of)
+    assert figure(study, Shown()).startswith(b"%PDF")
 
 
 def test_without_a_better_map_there_is_no_verdict():

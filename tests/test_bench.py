@@ -15,12 +15,12 @@ import camviz
 from camviz import cli
 from camviz.statistics import holm
 from camviz.trust import bench, bench_files
-from camviz.trust.bench import COLUMNS, METHOD, NETWORKS, TITLES, pictures_of, summarised
+from camviz.trust.bench import COLUMNS, METHOD, NETWORKS, SECONDS, TITLES, pictures_of, summarised
 from camviz.trust.bench_files import FILES, as_csv, as_figure, as_latex, as_text, latex
 from camviz.trust.evaluation import MERGED
 from camviz.trust.resampling import sign_flip
 from camviz.trust.sealed_samples import draw
-from camviz.trust.sealed_study import DIGEST, REFINED, SHIPPED, Picture
+from camviz.trust.sealed_study import PROTOCOL, REFINED, SHIPPED, Picture
 from camviz.trust.study_results import DECIDING, DEEPEST
 from camviz.trust.user_method import MethodError, UserMethod, load_method
 from camviz.versions import __version__
@@ -101,7 +101,7 @@ def test_its_table(own_refinecam):
         assert own[f"{column.key}_low"] == ""  # two pictures give no interval
     assert float(own["difference"]) == pytest.approx(0, abs=1e-5)
     assert refined["difference"] == refined["p"] == ""
-    assert own["protocol_sha256"] == DIGEST
+    assert own["protocol_sha256"] == PROTOCOL.sha256
     assert (own["pictures_a_network"], own["networks"], own["camviz"]) == ("2", NETWORK, __version__)
 
 
@@ -211,13 +211,25 @@ def test_the_documented_example(picture):
 )
 def test_methods_that_cannot_be_used(tmp_path, capsys, text, words):
     assert run(written(tmp_path, text), tmp_path / "out", "--pictures", 1) == 1
-    told = capsys.readouterr().err.strip()
+    told = re.sub("^1 picture to measure: .*\n", "", capsys.readouterr().err.strip())
     assert told.startswith("camviz: ")
     assert told.endswith(".")
     assert "\n" not in told
     assert len(told) < 400
     assert words in told
     assert not list(tmp_path.glob("out/bench.*"))
+
+
+def test_how_long_it_takes_is_told_first(tmp_path, capsys):
+    """Of all that the study has measured, as many as the protocol asks for."""
+    networks = list(DECIDING)
+    run(written(tmp_path, f"{RETURNS}None"), tmp_path / "out", "--networks", ",".join(networks))
+    told = capsys.readouterr().err
+    pictures = min(300, pictures_of(networks))
+    minutes = -(-3 * pictures * SECONDS // 60)
+    assert f"{3 * pictures} pictures to measure: about {minutes} minutes on an idle machine" in told
+    assert (f"The study has measured {pictures} pictures of each network so far" in told) == (pictures < 300)
+    assert "--pictures N takes fewer" in told
 
 
 def test_files_and_folders_that_cannot_be_used(tmp_path, capsys, monkeypatch):
@@ -399,10 +411,13 @@ def test_the_latex_table(pictures):
     found = benched(constructed(pictures), pictures, NASTY)
     text = as_latex(found).decode()
     first, second = text.split("\n\n")
-    comments = [line for line in first.splitlines() if line.startswith("% ")]
-    assert {f"% protocol_sha256: {DIGEST}", f"% method_sha256: {64 * 'f'}", "% networks: one, two"} < set(comments)
+    for table in (first, second):  # printed, so that each table says what it depends on
+        assert latex(f"{PROTOCOL.name}, version {PROTOCOL.version}, SHA-256 {PROTOCOL.sha256}") in table
+        assert f"camviz {__version__}, {pictures} of the protocol's 300 pictures of each of one, two" in table
+        assert f"SHA-256 of its file {64 * 'f'}" in table
+        assert not re.search("(?m)^%", table)
     for table, columns in ((first, 8), (second, 2)):
-        plain = re.sub(r"\\[\\$&%#_{}]", "", re.sub("(?m)^% .*$", "", table))  # without what is escaped
+        plain = re.sub(r"\\[\\$&%#_{}]", "", table)  # without what is escaped
         assert plain.count("{") == plain.count("}")
         assert plain.count("$") % 2 == 0
         assert r"\begin{tabular}{l" + columns * "r" + "}" in plain
@@ -426,10 +441,10 @@ def test_the_figure():
     assert b"/Title (camviz bench: mine)" in data
     (subject,) = re.findall(rb"/Subject \((.*)\)", data)
     for part in (
-        DIGEST,
+        PROTOCOL.sha256,
         "camviz-trust, version 2",
         f"camviz {__version__}",
-        "13 pictures of each of one, two",
+        "13 of the protocol's 300 pictures of each of one, two",
         64 * "f",
     ):
         assert part.encode() in subject
@@ -439,7 +454,9 @@ def test_text_for_a_terminal():
     head, *rows, last = as_text(benched(constructed(13), 13)).splitlines()
     assert head.endswith("  best IoU - RefineCAM's")
     assert [row[:25].strip() for row in rows] == ["mine", *TITLES.values()]
-    assert last.startswith("13 pictures of each of one, two. ")
+    assert last.startswith("13 of the protocol's 300 pictures of each of one, two. ")
+    whole = as_text(benched(constructed(300), 300))
+    assert whole.splitlines()[-1].startswith("300 pictures of each of one, two. ")
 
 
 def test_the_rows_beside_it_are_in_every_part_of_the_study():

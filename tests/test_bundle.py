@@ -10,10 +10,12 @@ import stat
 import struct
 import zipfile
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from shape_result import LAYERS, MODEL, PNG, RECIPE, SAMPLE, photo
 from small_networks import at_half_size
@@ -22,6 +24,7 @@ from zip_files import members, packed
 import camviz
 from camviz import shapes
 from camviz.html.report import report
+from camviz.html.words import percent
 from camviz.merging import RULES, rule
 from camviz.metrics.arcc import PARTS
 from camviz.noise.measure import Perturbation
@@ -88,8 +91,8 @@ def refused(data, words="."):
 
 def same(one, other):
     assert one.settings == other.settings
-    names = ("name", "picture", "label", "probability", "top", "scores", "baselines", "layers", "versions", "device")
-    for name in names:
+    names = ("name", "picture", "label", "probability", "floor", "top", "scores", "baselines", "layers", "versions")
+    for name in (*names, "device"):
         assert getattr(one, name) == getattr(other, name)
     for name in ("view", "maps", "merged"):
         first, second = getattr(one, name), getattr(other, name)
@@ -479,9 +482,9 @@ def take(raw, path):
 
 
 def test_a_manifest_without_one_of_its_keys(good):
-    """Only versions may be fewer."""
+    """Only versions may be fewer, and the first bundles of this format lack the floor."""
     for path in paths(json.loads(members(good)[MANIFEST])):
-        if path[0] != "versions" or len(path) == 1:
+        if path != ("floor",) and (path[0] != "versions" or len(path) == 1):
             refused(signed(good, edit=lambda raw, path=path: take(raw, path)))
 
 
@@ -514,6 +517,8 @@ def test_values_of_the_wrong_kind(good, value):
         (("settings", "noise"), {"kind": "blur", "level": float("nan"), "seed": 0}, "damaged"),
         (("settings", "noise"), {"kind": "blur", "level": 0.5}, "damaged"),
         (("probability",), float("inf"), "damaged"),
+        (("floor",), 1.5, "damaged"),
+        (("floor",), "0.5", "damaged"),
         (("top",), [["a", 0.1], ["b", 0.2]], "order"),
         (("top",), [["a", 0.1]] * 6, "damaged"),
         (("top",), [["a"]], "damaged"),
@@ -565,6 +570,19 @@ def test_a_bundle_of_version_2_still_opens(good, found):
         del raw["settings"]["recipe"]["mirror_averaged"]
 
     same(bundle.read(signed(good, {SCORES: exports.csv(found, averaging=False)}, older)), found)
+
+
+def test_the_floor_is_stored_and_told(net, found, good):
+    """The class's probability for a picture of the mean colour, in a report of the result or of its bundle."""
+    with torch.no_grad():
+        nothing = net.module(torch.zeros(1, 3, *found.view.shape[:2])).softmax(1)[0, found.settings.target].item()
+    assert found.floor == pytest.approx(nothing, abs=1e-6)
+    told = escape(f"({percent(nothing)} with nothing left of the picture)")
+    assert told in report(found).decode()
+    assert told in report(bundle.read(good)).decode()
+    before = bundle.read(signed(good, edit=lambda raw: raw.pop("floor")))
+    assert before.floor is None
+    assert "with nothing left of the picture" not in report(before).decode()
 
 
 @pytest.mark.parametrize("value", ["on", 1, None, []])

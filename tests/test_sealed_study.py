@@ -23,7 +23,7 @@ from camviz.trust import sealed_study
 from camviz.trust.equal_area import equal_area
 from camviz.trust.evaluation import default_recipes, makers_of
 from camviz.trust.sealed_samples import KINDS, draw, judge, share_recognised
-from camviz.trust.sealed_study import DIGEST, PARTS, REFINED, SEED, SHIPPED, STAGES, VERSION, Part, Picture, Stage
+from camviz.trust.sealed_study import PARTS, PROTOCOL, REFINED, SEED, SHIPPED, STAGES, Part, Picture, Stage
 
 TEXTURED = Part("shapes-textured", "plain")
 PROTOCOL_FILE = Path(__file__).parent.parent / "docs" / "protocol.md"
@@ -48,8 +48,8 @@ QUICK = Stage("quick", 3, quick, quick_scores)
 
 def test_rows_name_the_protocol_that_they_follow():
     text = PROTOCOL_FILE.read_bytes()
-    assert hashlib.sha256(text).hexdigest() == DIGEST, "a rule has changed: give the protocol a new version"
-    assert f"**camviz-trust, version {VERSION}**".encode() in text
+    assert hashlib.sha256(text).hexdigest() == PROTOCOL.sha256, "a rule has changed: give the protocol a new version"
+    assert f"**camviz-trust, version {PROTOCOL.version}**".encode() in text
 
 
 def test_every_part_is_a_network_and_a_kind_of_sample():

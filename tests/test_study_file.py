@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 from zip_files import members, packed
 
-from camviz.trust.sealed_study import DIGEST, SHIPPED
+from camviz.trust.sealed_study import PROTOCOL, SHIPPED, Protocol
 from camviz.trust.study_file import StudyFileError, pack, unpack
 from camviz.trust.study_results import StudyResults, load, trust_of_metrics, win_intervals
+from camviz.ui.evaluate.downloads import every_map
 
 
 @pytest.fixture(scope="module")
@@ -34,22 +35,71 @@ def small():
 
 
 def test_the_shipped_study_there_and_back(shipped):
-    data = pack(shipped, sealed=True)
+    data = pack(shipped)
     again = unpack(data)
     for equal_area in (False, True):
         before, after = (trust_of_metrics(study, equal_area=equal_area) for study in (shipped, again))
         pd.testing.assert_frame_equal(before, after, check_exact=False, rtol=1e-4)
     description = json.loads(members(data)["study.json"])
-    assert description["protocol"]["sha256"] == DIGEST
+    assert description["protocol"] == {"name": "camviz-trust", "version": PROTOCOL.version, "sha256": PROTOCOL.sha256}
     assert len(data) < 5_000_000
 
 
+def test_every_column_survives(shipped):
+    again = unpack(pack(shipped))
+    assert again.protocol == shipped.protocol == PROTOCOL
+    assert set(again.rows) == set(shipped.rows) == {"ordinary", "deliberate", "slow", "fading", "randomisation"}
+    assert {"faithfulness_shifted", "faithfulness_blur", "faithfulness_mean"} < set(again.rows["slow"])
+    alike = {"check_dtype": False, "rtol": 1e-8}
+    for stage, rows in shipped.rows.items():
+        pd.testing.assert_frame_equal(again.rows[stage], rows, **alike)
+    pd.testing.assert_frame_equal(again.samples, shipped.samples, **alike)
+    pd.testing.assert_frame_equal(every_map(again), every_map(shipped), **alike)
+
+
+def test_a_study_opened_and_saved_again_is_the_same_file(shipped, small):
+    for study in (shipped, small):
+        data = pack(study)
+        assert members(pack(unpack(data))) == members(data)
+
+
+def naming(small, **changes):
+    """A study of one's own as a file that names a protocol."""
+    named = {"name": "camviz-trust", "version": 2, "sha256": PROTOCOL.sha256} | changes
+    return changed(pack(small), "study.json", described(lambda found: found.update(protocol=named)))
+
+
+def test_another_protocol_stays_what_it_is(small):
+    other = Protocol("camviz-trust", 1, 64 * "a")
+    again = unpack(naming(small, version=1, sha256=64 * "a"))
+    assert again.protocol == unpack(pack(again)).protocol == other
+    assert unpack(changed(pack(small), "study.json", described(lambda found: found.pop("protocol")))).protocol is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"name": "mine"}, "names a protocol that is unknown"),
+        ({"version": True}, "names a protocol that is unknown"),
+        ({"version": 0}, "names a protocol that is unknown"),
+        ({"version": "2"}, "names a protocol that is unknown"),
+        ({"version": 10**9}, "names a protocol that is unknown"),
+        ({"sha256": 64 * "g"}, "names a protocol that is unknown"),
+        ({"sha256": 64}, "description is damaged"),
+        ({"author": "me"}, "description is damaged"),
+    ],
+)
+def test_a_protocol_that_is_none_is_refused(small, changes, words):
+    with pytest.raises(StudyFileError, match=words):
+        unpack(naming(small, **changes))
+
+
 def test_a_study_of_ones_own_there_and_back(small):
-    again = unpack(pack(small, sealed=False))
+    again = unpack(pack(small))
     assert (again.metrics, again.truths) == ({"ordinary": ["coherency", "infidelity"]}, ("mass",))
     pd.testing.assert_frame_equal(again.rows["ordinary"], small.rows["ordinary"], check_exact=False, check_dtype=False)
-    assert again.samples["left_out"].fillna("").tolist() == ["", "=cmd"]
-    assert json.loads(members(pack(small, sealed=False))["study.json"])["protocol"] is None
+    assert again.samples["left_out"].tolist() == ["", "=cmd"]
+    assert again.protocol is None
 
 
 def changed(data, name, edit):
@@ -114,12 +164,14 @@ DELIBERATE = b"network,kind,picture,map,equal_area,coherency\nn,own,0,inverted,T
         ("rows-ordinary.csv", lambda text: text.replace(b"coherency", b"coherence"), "lack \\['coherency'\\]"),
         ("rows-ordinary.csv", _many_maps, "at most 64 maps"),
         ("study.json", described(lambda found: found["metrics"].update(slow=["coherency"])), "unknown here"),
-        ("rows-deliberate.csv", lambda _: DELIBERATE, "lacks RefineCAM"),
+        ("rows-deliberate.csv", lambda _: DELIBERATE, r"lacks the map 'gradcam\+\+, merged'"),
+        ("rows-fading.csv", lambda _: DELIBERATE, "stage fading lacks the map 'noise 0'"),
+        ("samples.csv", lambda text: text.replace(b"\n1,", b"\none,"), "samples hold values that are no numbers"),
     ],
 )
 def test_what_a_stranger_changed_is_refused(small, name, edit, words):
     with pytest.raises(StudyFileError, match=words):
-        unpack(changed(pack(small, sealed=False), name, edit))
+        unpack(changed(pack(small), name, edit))
 
 
 @pytest.mark.parametrize("data", [b"", b"no zip", b"PK\3\4" + bytes(40)])
@@ -129,7 +181,7 @@ def test_other_files_are_refused(data):
 
 
 def test_a_file_that_inflates_too_much_is_refused(small):
-    bomb = changed(pack(small, sealed=False), "samples.csv", lambda _: bytes(90_000_000))
+    bomb = changed(pack(small), "samples.csv", lambda _: bytes(90_000_000))
     assert len(bomb) < 1_000_000
     with pytest.raises(StudyFileError, match="inflates to more than"):
         unpack(bomb)
@@ -137,13 +189,13 @@ def test_a_file_that_inflates_too_much_is_refused(small):
 
 def test_other_ways_of_packing_are_refused(small):
     """Zipfile inflates bzip2 and LZMA without a limit."""
-    parts = members(pack(small, sealed=False))
+    parts = members(pack(small))
     with pytest.raises(StudyFileError, match="packed again"):
         unpack(packed(parts, zipfile.ZIP_BZIP2))
 
 
 def test_maps_wrong_on_purpose_there_and_back(shipped):
-    again = unpack(pack(shipped, sealed=True))
+    again = unpack(pack(shipped))
     before, after = (win_intervals(study, "arcc", equal_area=True) for study in (shipped, again))
     assert {name: found.value for name, found in after.items()} == pytest.approx(
         {name: found.value for name, found in before.items()}, abs=1e-6

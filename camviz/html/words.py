@@ -185,16 +185,15 @@ def scores_table(scores: MapScores, title: str) -> str:
     return "\n".join([f"| score | {title} | | question |", "|---|---|---|---|", *rows])
 
 
-def conclusion(finding: Finding, rows: Sequence[ScoreRow], floor: float | None = None) -> list[str]:
+def conclusion(finding: Finding, rows: Sequence[ScoreRow]) -> list[str]:
     """What a result's finished chart means, in paragraphs (Markdown).
 
     Args:
         finding: the result.
         rows: the chart's.
-        floor: the class's probability with nothing left of the picture; None if unknown.
     """
     layers, baselines = ([row for row in rows if row.kind == kind] for kind in ("layer", "baseline"))
-    paragraphs = verdict(rows[0], layers, baselines, finding.probability, floor)
+    paragraphs = verdict(rows[0], layers, baselines, finding.probability, finding.floor)
     shape = shape_to_show(finding.shapes, finding.label)
     if shape is not None and rows[0].value("mass") is not None:
         explained = shape.label == finding.label

@@ -126,6 +126,7 @@ def read(data: bytes, reader: Reader | None = None) -> Finding:
         merged=merged,
         label=manifest.label,
         probability=manifest.probability,
+        floor=manifest.floor,
         top=manifest.top,
         scores=manifest.scores,
         baselines=manifest.baselines,

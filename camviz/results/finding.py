@@ -120,6 +120,7 @@ class Finding:
             `running_merges` computes them.
         shapes: the shapes that the picture is known to contain, as the network sees them: masks bool (h, w). The
             picture is named after the first.
+        floor: the probability of that class with nothing left of the picture; None if unknown.
         versions: the versions of the software that computed it.
         device: the device that computed it.
     """
@@ -138,6 +139,7 @@ class Finding:
     layers: tuple[LayerFacts, ...] = field(default=(), repr=False)
     merges: NDArray[np.float32] | None = field(default=None, repr=False)
     shapes: tuple[KnownShape, ...] = field(default=(), repr=False)
+    floor: float | None = None
     versions: dict[str, str] = field(default_factory=versions, repr=False)
     device: str = "cpu"
 

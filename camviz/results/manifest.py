@@ -45,6 +45,7 @@ class Manifest:
     name: str
     label: str
     probability: float
+    floor: float | None
     top: tuple[tuple[str, float], ...]
     scores: dict[str, MapScores]
     baselines: dict[str, MapScores]
@@ -69,6 +70,7 @@ def described(finding: Finding) -> dict[str, Any]:
         "name": plain(finding.name),
         "label": plain(finding.label),
         "probability": finding.probability,
+        "floor": finding.floor,
         "top": [(plain(label), share) for label, share in finding.top],
         "scores": _described(finding.scores),
         "baselines": _described(finding.baselines),
@@ -111,6 +113,7 @@ def parse(text: bytes) -> Manifest:
 
 def _up_to_date(raw: dict[str, Any], version: int) -> dict[str, Any]:
     """A manifest of any readable version as one of this version."""
+    raw = {"floor": None, **raw}  # many of this version, too, were written without it
     if version == 1:
         raw = {**raw, "baselines": {}, "layers": [], "shapes": []}
     if version < 3:
@@ -159,6 +162,7 @@ def _parsed(raw: dict[str, Any]) -> Manifest:
         name=_text(raw["name"]),
         label=_text(raw["label"]),
         probability=_share(raw["probability"]),
+        floor=None if raw["floor"] is None else _share(raw["floor"]),
         top=top,
         scores=scores,
         baselines={_text(key): _map_scores(value) for key, value in _few(dict, raw["baselines"]).items()},

@@ -16,13 +16,12 @@ from camviz.statistics import Interval, holm
 from camviz.trust.evaluation import BLIND, MERGED, TRUTH
 from camviz.trust.resampling import LEAST_FOR_WINNER, interval, sign_flip
 from camviz.trust.sealed_study import (
-    DIGEST,
     ORDINARY,
     PARTS,
+    PICTURES,
     PROTOCOL,
     REFINED,
     SHIPPED,
-    VERSION,
     Part,
     complete,
     rows_file,
@@ -31,7 +30,7 @@ from camviz.trust.study_results import DEEPEST, Contrast, network_means, with_de
 from camviz.trust.user_method import MethodError, UserMethod
 from camviz.versions import __version__
 
-PICTURES = 60  # of each network, unless something else is asked for
+SECONDS = 6  # of one core, a picture, for a method as quick as Grad-CAM++ on the networks that decide
 # Each part of the study, by what the option --networks calls it.
 NETWORKS = {part.network if part.kind == "plain" else f"{part.network}:{part.kind}": part for part in PARTS}
 METHOD = "method"  # the name of the user's map in the rows
@@ -117,15 +116,21 @@ class Bench:
     def provenance(self) -> dict[str, str]:
         """What the numbers depend on, by name; every file says so."""
         return {
-            "protocol": PROTOCOL,
-            "protocol_version": str(VERSION),
-            "protocol_sha256": DIGEST,
+            "protocol": PROTOCOL.name,
+            "protocol_version": str(PROTOCOL.version),
+            "protocol_sha256": PROTOCOL.sha256,
             "camviz": __version__,
             "pictures_a_network": str(self.pictures),
             "networks": ", ".join(self.networks),
             "method": self.method,
             "method_sha256": self.sha256,
         }
+
+    @property
+    def measured_on(self) -> str:
+        """Which pictures, in words."""
+        number = str(PICTURES) if self.pictures == PICTURES else f"{self.pictures} of the protocol's {PICTURES}"
+        return f"{number} pictures of each of {', '.join(self.networks)}"
 
     @property
     def verdict(self) -> str:
@@ -250,7 +255,7 @@ def _claim(folder: Path, method: UserMethod) -> None:
     """Note whose rows a folder holds, and refuse one that holds those of another method."""
     folder.mkdir(parents=True, exist_ok=True)
     note = folder / "rows-of.txt"
-    whose = f"method {method.sha256}\nprotocol {DIGEST}\ncamviz {__version__}\n".encode()
+    whose = f"method {method.sha256}\nprotocol {PROTOCOL.sha256}\ncamviz {__version__}\n".encode()
     if not any(folder.glob("*.parquet")):
         note.write_bytes(whose)
     elif not note.exists() or note.read_bytes() != whose:

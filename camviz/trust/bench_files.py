@@ -14,6 +14,7 @@ from camviz.results.exports import as_cell
 from camviz.results.figure import WIDTH, as_pdf, cut, paper_style
 from camviz.statistics import Interval
 from camviz.trust.bench import COLUMNS, FIT, Bench, Column, Row
+from camviz.trust.sealed_study import PROTOCOL
 from camviz.trust.study_figure import MARKS, draw_row
 
 FILES = ("bench.csv", "bench.tex", "bench.pdf")
@@ -62,7 +63,7 @@ def as_csv(bench: Bench) -> bytes:
 
 
 def as_latex(bench: Bench) -> bytes:
-    """Two tabulars in UTF-8 that need no package: the means, and best IoU by network; above them the provenance."""
+    """Two tables in UTF-8 that need no package: the means, and best IoU by network; below each the provenance."""
     head = [
         *(_stacked(column.title, column.area) for column in COLUMNS),
         _stacked("Difference", "to RefineCAM"),
@@ -72,19 +73,21 @@ def as_latex(bench: Bench) -> bytes:
         _line([latex(row.title), *(_maths(row.networks[FIT.key][name]) for name in bench.networks)])
         for row in bench.rows
     ]
+    means = "The mean over networks, below it the 95 % interval over pictures; differences are of best IoU"
     lines = [
-        *(f"% {name}: {value}" for name, value in bench.provenance.items()),
-        "% The mean over networks, below it the 95 % interval over pictures; differences are of best IoU.",
-        *_tabular(head, [line for row in bench.rows for line in _latex_rows(row)]),
+        *_table(head, [line for row in bench.rows for line in _latex_rows(row)], (means, *_provenance(bench))),
         "",
-        f"% {FIT.title} on each network.",
-        *_tabular([_stacked(FIT.title, name) for name in bench.networks], of_networks),
+        *_table(
+            [_stacked(FIT.title, name) for name in bench.networks],
+            of_networks,
+            (f"{FIT.title}, {FIT.area}: the mean over pictures", *_provenance(bench)),
+        ),
     ]
     return "\n".join([*lines, ""]).encode()
 
 
-def _tabular(head: list[str], rows: list[str]) -> list[str]:
-    """The lines of a table of maps."""
+def _table(head: list[str], rows: list[str], notes: Iterable[str]) -> list[str]:
+    """The lines of a table of maps, with notes below it."""
     return [
         r"{\footnotesize\setlength{\tabcolsep}{2pt}%",
         f"\\begin{{tabular}}{{l{'r' * len(head)}}}",
@@ -94,6 +97,9 @@ def _tabular(head: list[str], rows: list[str]) -> list[str]:
         *rows,
         "\\hline",
         "\\end{tabular}}",
+        r"\par\smallskip{\tiny\raggedright\parindent0pt",
+        *(f"{latex(note)}.\\par" for note in notes),
+        "}",
     ]
 
 
@@ -179,8 +185,8 @@ def _provenance(bench: Bench) -> tuple[str, str, str]:
     """What the numbers depend on, in words."""
     facts = bench.provenance
     return (
-        f"{facts['protocol']}, version {facts['protocol_version']}, SHA-256 {facts['protocol_sha256']}",
-        f"camviz {facts['camviz']}, {facts['pictures_a_network']} pictures of each of {facts['networks']}",
+        str(PROTOCOL),
+        f"camviz {facts['camviz']}, {bench.measured_on}",
         f"{cut(facts['method'], 2 * _NAME)}, SHA-256 of its file {facts['method_sha256']}",
     )
 
@@ -194,7 +200,7 @@ def as_text(bench: Bench) -> str:
         cells.append([row.title, *(_shown(row.means[column.key]) for column in _CHART), told])
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in cells]
-    return "\n".join([*lines, f"{bench.pictures} pictures of each of {', '.join(bench.networks)}. {bench.verdict}"])
+    return "\n".join([*lines, f"{bench.measured_on}. {bench.verdict}"])
 
 
 def _shown(mean: Interval) -> str:

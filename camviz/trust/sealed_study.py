@@ -28,9 +28,27 @@ from camviz.trust.evaluation import (
 )
 from camviz.trust.sealed_samples import FIRST, Kind, draw, judge
 
-# The protocol that the rows follow: its name, version, and the SHA-256 of docs/protocol.md.
-PROTOCOL, VERSION = "camviz-trust", 2
-DIGEST = "6ae5f72e2190e04657faa51a39f9fc397077ac28e78ff3c0809c5d62965b8443"
+
+@dataclass(frozen=True)
+class Protocol:
+    """The rules that a study's rows follow.
+
+    Attributes:
+        name: their name.
+        version: another number for every change of a rule.
+        sha256: the SHA-256 of their text.
+    """
+
+    name: str
+    version: int
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"{self.name}, version {self.version}, SHA-256 {self.sha256}"
+
+
+# docs/protocol.md
+PROTOCOL = Protocol("camviz-trust", 2, "6ae5f72e2190e04657faa51a39f9fc397077ac28e78ff3c0809c5d62965b8443")
 REFINED = f"gradcam++, {MERGED}"  # the map that is made wrong, and that fades into noise
 PICTURES = 300
 # Where the study's files are.

@@ -7,6 +7,7 @@ import json
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,8 @@ import pandas as pd
 from camviz.methods import METHODS
 from camviz.metrics import SCORES
 from camviz.trust.sealed_samples import KINDS
-from camviz.trust.sealed_study import DIGEST, PROTOCOL, REFINED, VERSION
-from camviz.trust.study_results import AS_THEY_ARE, EXACT, METRICS, TRUTHS, StudyResults
+from camviz.trust.sealed_study import PROTOCOL, REFINED, Protocol
+from camviz.trust.study_results import AS_THEY_ARE, CONTROLS, EXACT, METRICS, TRUTHS, StudyResults
 from camviz.versions import versions
 
 FORMAT = "camviz-study"
@@ -25,12 +26,14 @@ _DESCRIPTION, _SAMPLES = "study.json", "samples.csv"
 # Of a file, and of what it inflates to: a study of 300 pictures with six networks has 15 million bytes of text.
 _MOST, _MOST_INFLATED = 30_000_000, 80_000_000
 _KEYS: dict[str, Any] = {"network": str, "kind": str, "picture": "int64", "map": str, "equal_area": bool}
-# Stages of maps that are no method's.
-_OTHER_MAPS = ("deliberate",)
+# Stages of maps that are no method's, each with one that the others are compared with.
+_OTHER_MAPS = {"deliberate": REFINED, "fading": "noise 0"}
 _STAGES = (*METRICS, "road")
 _SAMPLE_TEXTS = ("network", "kind", "left_out", "band")
-_MOST_COLUMNS, _MOST_MAPS, _MOST_NETWORKS, _MOST_PICTURES = 100, 64, 16, 2000
+_SAMPLE_NUMBERS = ("picture", "label", "is_frame", "probability", "without", "elsewhere")
+_MOST_COLUMNS, _MOST_MAPS, _MOST_NETWORKS, _MOST_PICTURES, _MOST_VERSIONS = 100, 64, 16, 2000, 1000
 _NETWORK = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 # Columns of the table of metrics, beside which each network has one.
 _RESERVED = ("pair_accuracy", "low", "high", "pictures", "rank_low", "rank_high", "title")
 _SAVE_AGAIN = "download the study again"
@@ -40,18 +43,13 @@ class StudyFileError(ValueError):
     """A file that is no study; the message says why and what to do."""
 
 
-def pack(results: StudyResults, *, sealed: bool) -> bytes:
-    """Write a study: its rows, its samples, and what it was made with.
-
-    Args:
-        results: the study.
-        sealed: whether it follows the protocol of sealed samples, which the file then names.
-    """
+def pack(results: StudyResults) -> bytes:
+    """Write a study: its rows, its samples, its protocol, and the versions that write it."""
     description = {
         "format": FORMAT,
         "version": _FORMAT_VERSION,
         "made_with": versions(),
-        "protocol": {"name": PROTOCOL, "version": VERSION, "sha256": DIGEST} if sealed else None,
+        "protocol": None if results.protocol is None else asdict(results.protocol),
         "truths": list(results.truths),
         "metrics": {stage: list(names) for stage, names in results.metrics.items()},
     }
@@ -70,7 +68,7 @@ def _name(stage: str) -> str:
 
 
 def unpack(data: bytes) -> StudyResults:
-    """Read a study.
+    """Read a study, which may follow another version of the protocol than this camviz's.
 
     Raises:
         StudyFileError: bytes that are no study, or not whole.
@@ -78,7 +76,7 @@ def unpack(data: bytes) -> StudyResults:
     if len(data) > _MOST:
         raise StudyFileError(f"This file has {len(data):,} bytes and a study at most {_MOST:,}: choose another file.")
     members = _members(data)
-    metrics, truths = _description(members)
+    metrics, truths, protocol = _description(members)
     rows = {stage: _rows(members, stage, names) for stage, names in metrics.items()}
     missing = [truth for truth in truths if truth not in rows["ordinary"]]
     if missing:
@@ -88,11 +86,12 @@ def unpack(data: bytes) -> StudyResults:
         raise StudyFileError(f"This study has kinds of samples that are unknown here: {_SAVE_AGAIN}.")
     for stage, table in rows.items():
         _check_maps(stage, table, set(rows["ordinary"]["network"]))
-    for stage in (stage for stage in _OTHER_MAPS if _name(stage) in members):
-        rows[stage] = _rows(members, stage, METRICS["ordinary"])
-        if REFINED not in set(rows[stage]["map"]):
-            raise StudyFileError(f"This study's stage {stage} lacks RefineCAM: {_SAVE_AGAIN}.")
-    return StudyResults(_samples(members), rows, metrics, truths)
+    for stage, needed in _OTHER_MAPS.items():
+        if _name(stage) in members:
+            rows[stage] = _rows(members, stage, METRICS["ordinary"])
+            if needed not in set(rows[stage]["map"]):
+                raise StudyFileError(f"This study's stage {stage} lacks the map {needed!r}: {_SAVE_AGAIN}.")
+    return StudyResults(_samples(members), rows, metrics, truths, protocol)
 
 
 def _members(data: bytes) -> dict[str, bytes]:
@@ -119,8 +118,8 @@ def _members(data: bytes) -> dict[str, bytes]:
     return members
 
 
-def _description(members: Mapping[str, bytes]) -> tuple[dict[str, list[str]], tuple[str, ...]]:
-    """The metrics of each stage whose rows are in the file, and the truths."""
+def _description(members: Mapping[str, bytes]) -> tuple[dict[str, list[str]], tuple[str, ...], Protocol | None]:
+    """The metrics of each stage whose rows are in the file, the truths, and the protocol."""
     try:
         found = json.loads(members[_DESCRIPTION])
         known, version = found["format"] == FORMAT, found["version"]
@@ -140,12 +139,26 @@ def _description(members: Mapping[str, bytes]) -> tuple[dict[str, list[str]], tu
     present = {stage: names for stage, names in stages.items() if names and _name(stage) in members}
     if "ordinary" not in present:
         raise StudyFileError(f"This study has no rows of the stage ordinary: {_SAVE_AGAIN}.")
-    return present, tuple(truths)
+    return present, tuple(truths), _protocol(found.get("protocol"))
+
+
+def _protocol(found: Any) -> Protocol | None:  # noqa: ANN401  (a stranger's)
+    """The protocol that a study names, of whatever version."""
+    if found is None:
+        return None
+    try:
+        protocol = Protocol(**found)
+        known = protocol.name == PROTOCOL.name and _SHA256.fullmatch(protocol.sha256)
+    except TypeError as error:
+        raise StudyFileError(f"This study's description is damaged: {_SAVE_AGAIN}.") from error
+    if not known or type(protocol.version) is not int or not 0 < protocol.version < _MOST_VERSIONS:
+        raise StudyFileError(f"This study names a protocol that is unknown here: {_SAVE_AGAIN}.")
+    return protocol
 
 
 def _rows(members: Mapping[str, bytes], stage: str, metrics: Sequence[str]) -> pd.DataFrame:
     """A stage's rows: its keys, and the columns of known scores."""
-    wanted = {*_KEYS, *metrics, *TRUTHS, *EXACT}
+    wanted = {*_KEYS, *metrics, *TRUTHS, *EXACT, *CONTROLS}
     table = _table(members[_name(stage)], _KEYS, wanted)
     missing = [name for name in _KEYS if name not in table]
     missing += [name for name in metrics if name not in table and stage not in _OTHER_MAPS]
@@ -153,14 +166,19 @@ def _rows(members: Mapping[str, bytes], stage: str, metrics: Sequence[str]) -> p
         raise StudyFileError(f"This study's rows lack {missing[:1] or 'everything'}: {_SAVE_AGAIN}.")
     if table[list(_KEYS)].isna().any(axis=None):
         raise StudyFileError(f"This study has rows without a name: {_SAVE_AGAIN}.")
-    values = table[[name for name in table if name not in _KEYS]]
-    if not all(pd.api.types.is_numeric_dtype(kind) for kind in values.dtypes) or np.isinf(values.to_numpy(float)).any():
-        raise StudyFileError(f"This study's rows hold scores that are no numbers: {_SAVE_AGAIN}.")
+    _require_numbers(table.drop(columns=list(_KEYS)), "rows hold scores")
     if table.duplicated(list(_KEYS)).any():
         raise StudyFileError(f"This study has two rows for the same map: {_SAVE_AGAIN}.")
     if table["equal_area"].nunique() < 2 and stage not in AS_THEY_ARE:
         raise StudyFileError(f"This study lacks the maps at equal area or those as they are: {_SAVE_AGAIN}.")
     return table
+
+
+def _require_numbers(values: pd.DataFrame, what: str) -> None:
+    if values.empty:
+        return
+    if not all(map(pd.api.types.is_numeric_dtype, values.dtypes)) or np.isinf(values.to_numpy(float)).any():
+        raise StudyFileError(f"This study's {what} that are no numbers: {_SAVE_AGAIN}.")
 
 
 def _check_maps(stage: str, table: pd.DataFrame, networks: set[str]) -> None:
@@ -181,7 +199,11 @@ def _check_maps(stage: str, table: pd.DataFrame, networks: set[str]) -> None:
 
 def _samples(members: Mapping[str, bytes]) -> pd.DataFrame:
     """The samples; without sizes if they are not whole."""
-    table = _table(members.get(_SAMPLES, b""), dict.fromkeys(_SAMPLE_TEXTS, str), {*_SAMPLE_TEXTS, "picture"})
+    wanted = {*_SAMPLE_TEXTS, *_SAMPLE_NUMBERS}
+    table = _table(members.get(_SAMPLES, b""), dict.fromkeys(_SAMPLE_TEXTS, str), wanted)
+    _require_numbers(table.drop(columns=list(_SAMPLE_TEXTS), errors="ignore"), "samples hold values")
+    if "left_out" in table:
+        table["left_out"] = table["left_out"].fillna("")
     if not {"network", "kind", "picture", "band"} <= set(table.columns):
         return table.drop(columns="band", errors="ignore")
     return table

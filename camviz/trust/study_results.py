@@ -24,7 +24,7 @@ from camviz.trust.deliberate import MASK
 from camviz.trust.evaluation import BLIND, MERGED, TRUTH, Pairs, accuracies, by_picture, oriented
 from camviz.trust.ordering import MARGIN, kendall
 from camviz.trust.resampling import LEAST_FOR_WINNER, interval, rank_intervals, sign_flip
-from camviz.trust.sealed_study import PARTS, REFINED, STAGES
+from camviz.trust.sealed_study import PARTS, PROTOCOL, REFINED, STAGES, Protocol
 
 # What says which of two maps is better: scores against the mask.
 TRUTHS = (TRUTH, "mass", "auc", "cosine")
@@ -59,12 +59,14 @@ class StudyResults:
         rows: the rows of each stage, with "network" and "kind"; the truths are in those of the stage "ordinary".
         metrics: the metrics of each stage.
         truths: what may say which map is better, the usual one first.
+        protocol: what the rows follow; None for pictures and maps of somebody's own choice.
     """
 
     samples: pd.DataFrame = field(repr=False)
     rows: Mapping[str, pd.DataFrame] = field(repr=False)
     metrics: Mapping[str, Sequence[str]] = field(default_factory=lambda: METRICS)
     truths: tuple[str, ...] = TRUTHS
+    protocol: Protocol | None = None
     # What was made of these results; it goes with them.
     remembered: LRUCache[Any, Any] = field(default_factory=lambda: LRUCache(64), repr=False)
 
@@ -118,7 +120,7 @@ def load(folder: Path) -> StudyResults:
             if file.exists():
                 found.append(pd.read_parquet(file).assign(network=part.network, kind=part.kind))
     tables = {stage: with_derived(pd.concat(found, ignore_index=True)) for stage, found in rows.items() if found}
-    return StudyResults(pd.concat(samples, ignore_index=True), tables)
+    return StudyResults(pd.concat(samples, ignore_index=True), tables, protocol=PROTOCOL)
 
 
 def with_derived(rows: pd.DataFrame) -> pd.DataFrame:
@@ -286,8 +288,10 @@ def network_means(table: pd.DataFrame) -> dict[str, float]:
 
 
 def _accuracy(results: StudyResults, metric: str) -> pd.DataFrame:
-    """A metric's pair accuracy at equal area."""
-    return accuracies_of(results, results.stage_of(metric), (metric,), equal_area=True)[metric]
+    """A metric's pair accuracy at equal area; empty if it was not measured."""
+    stages = [stage for stage, names in results.metrics.items() if metric in names and stage in results.rows]
+    found = [accuracies_of(results, stage, (metric,), equal_area=True) for stage in stages]
+    return next((tables[metric] for tables in found if metric in tables), pd.DataFrame())
 
 
 def _fit(results: StudyResults, name: str) -> pd.DataFrame:
@@ -401,7 +405,7 @@ def holds(results: StudyResults) -> bool | None:
 def ahead(results: StudyResults) -> list[str] | None:
     """The deciding networks on which the Faithfulness Estimate finds the better map more often than ARCC.
 
-    None if one of them has too few pictures for a winner.
+    None if one of them has too few pictures for a winner, or none.
     """
     table = _accuracy(results, "faithfulness") - _accuracy(results, "arcc")
     if not set(DECIDING) <= set(table.index):

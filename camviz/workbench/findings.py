@@ -14,6 +14,7 @@ from camviz.results.finding import BASELINES, RESULT, Finding, KnownShape, Layer
 from camviz.workbench.host import Host, PlainHost
 from camviz.workbench.maps import (
     extra_layers,
+    floor,
     get_capture,
     get_twins,
     get_view,
@@ -145,6 +146,7 @@ def as_finding(of: Explained, recipe: Recipe, names: Sequence[str]) -> Finding:
         merged=merged(of, recipe)[0].cpu().numpy(),
         label=of.net.labels[of.target],
         probability=float(probabilities[of.target]),
+        floor=floor(of) if names else None,
         top=likeliest(probabilities, of.net.labels),
         scores={key: scores_of_map(of, shown, names) for key, shown in maps.items()} if names else {},
         baselines={key: known_scores(of, guess, names) for key, guess in baselines(recipe).items()} if names else {},

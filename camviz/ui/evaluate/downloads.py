@@ -12,11 +12,11 @@ from camviz.metrics import SCORES
 from camviz.results.exports import as_safe_csv
 from camviz.trust.ordering import MARGIN
 from camviz.trust.run import DELIBERATE
-from camviz.trust.sealed_study import DIGEST, PROTOCOL, REFINED, VERSION
+from camviz.trust.sealed_study import REFINED
 from camviz.trust.study_figure import metrics_figure
 from camviz.trust.study_file import pack
 from camviz.trust.study_results import StudyResults
-from camviz.ui.evaluate.study import Shown, Study, counts, metric_rows, metrics_table
+from camviz.ui.evaluate.study import TO_BEAT, Shown, Study, counts, metric_rows, metric_title, metrics_table
 from camviz.ui.server.streamlit_internals import DeltaGenerator
 from camviz.versions import __version__
 
@@ -26,14 +26,14 @@ _PARQUET, _ZIP = "application/vnd.apache.parquet", "application/zip"
 
 def offer_study(place: DeltaGenerator, study: Study, shown: Shown) -> None:
     """Offer what is shown as a table, and the whole study as tables and as a file."""
-    results, sealed = study.results, study.goal is not None
+    results = study.results
     with place.popover("Download", icon=":material/download:", width="stretch"):
         st.caption("The table of metrics as it is shown; and every map of the study, as it is and at equal area.")
         _offer("Figure, PDF", lambda: figure(study, shown), "camviz-metrics.pdf", _PDF)
         _offer("Metrics, CSV", lambda: shown_csv(results, shown), "camviz-metrics.csv", _CSV)
         _offer("Every map, CSV", lambda: as_safe_csv(every_map(results)), "camviz-maps.csv", _CSV)
         _offer("Every map, Parquet", lambda: _parquet(every_map(results)), "camviz-maps.parquet", _PARQUET)
-        _offer("Study file", lambda: pack(results, sealed=sealed), "study.camviz-study.zip", _ZIP)
+        _offer("Study file", lambda: pack(results), "study.camviz-study.zip", _ZIP)
         st.caption("A study file opens again on this page, under *A file*. It holds numbers, not pictures.")
 
 
@@ -44,7 +44,7 @@ def _offer(label: str, data: Callable[[], str | bytes], name: str, mime: str) ->
 def figure(study: Study, shown: Shown) -> bytes:
     """The table of metrics as the page shows it, drawn for a paper."""
     rows, networks = metric_rows(study.results, shown)
-    measured = counts(study.results, shown)
+    measured, protocol = counts(study.results, shown), study.results.protocol
     of = ", ".join(f"{number} pictures of {network}" for network, number in measured.items())
     area = "at equal area" if shown.equal_area else "as they are"
     blind = "with" if shown.blind else "without"
@@ -52,10 +52,13 @@ def figure(study: Study, shown: Shown) -> bytes:
         f"{of}.",
         f"Maps {area}, {blind} blind guesses; the better map by {SCORES[shown.truth].title}, a margin of {MARGIN}; "
         f"samples: {shown.samples}, sizes: {shown.size}.",
-        f"camviz {__version__}" + (f"; protocol {PROTOCOL}, version {VERSION}, SHA-256 {DIGEST}" if study.goal else ""),
+        f"camviz {__version__}" + ("" if protocol is None else f"; protocol {protocol}"),
     ]
     values = {name: [value for _, value in found] for name, found in networks.items()}
-    return metrics_figure(rows, values, "Which metric finds the better of two maps?", foot)
+    to_beat = metric_title(TO_BEAT)
+    return metrics_figure(
+        rows, values, "Which metric finds the better of two maps?", foot, to_beat if to_beat in rows else None
+    )
 
 
 def shown_csv(results: StudyResults, shown: Shown) -> str:

@@ -16,9 +16,12 @@ from camviz.models import list_models
 from camviz.statistics import Interval
 from camviz.trust.evaluation import BLIND, TRUTH, oriented
 from camviz.trust.ordering import MARGIN
-from camviz.trust.sealed_study import SHIPPED
+from camviz.trust.sealed_study import PICTURES, PROTOCOL, SHIPPED
 from camviz.trust.study_results import StudyResults, interval_in, load, trust_of_metrics
 from camviz.ui.links.link_format import ALL_SIZES
+
+# The smallness of a map alone, which every other metric has to beat.
+TO_BEAT = "complexity"
 
 
 class Gallery(Protocol):
@@ -38,12 +41,15 @@ class Study:
     Attributes:
         results: the rows.
         gallery: the pictures of each kind of samples.
-        goal: how many pictures of each network the protocol asks for; None without one.
     """
 
     results: StudyResults
     gallery: Callable[[str], Gallery] = field(repr=False)
-    goal: int | None = None
+
+    @property
+    def goal(self) -> int | None:
+        """How many pictures of each network the protocol asks for; None unless the study follows it."""
+        return PICTURES if self.results.protocol == PROTOCOL else None
 
     @property
     def kinds(self) -> list[str]:

@@ -17,6 +17,7 @@ from camviz.ui.evaluate import controls, dots, pictures, wrong
 from camviz.ui.evaluate.downloads import offer_study
 from camviz.ui.evaluate.estimate import ESTIMATE, estimate_html
 from camviz.ui.evaluate.study import (
+    TO_BEAT,
     Shown,
     Study,
     chosen,
@@ -30,9 +31,6 @@ from camviz.ui.evaluate.study import (
 )
 from camviz.ui.links.link_format import ALL_SIZES
 from camviz.ui.server.streamlit_internals import DeltaGenerator, Slot
-
-_TO_BEAT = "complexity"
-
 
 HEADING = (
     '<h1 class="cv-title" hidden>Which metric can be trusted?<small>Take two maps of one picture, of which one '
@@ -51,7 +49,7 @@ def verdict_html(study: Study, shown: Shown) -> str:
     if math.isnan(table[best]):
         words = f"{on}, no two maps of a picture fit its mask differently enough yet."
         return f'<p class="cv-lead cv-verdict">{words}</p>'
-    compared = [name for name in ("faithfulness", "arcc", _TO_BEAT) if name != best and name in table]
+    compared = [name for name in ("faithfulness", "arcc", TO_BEAT) if name != best and name in table]
     others = "".join(f", {_named(name)} {_percent(table[name])}" for name in compared if not math.isnan(table[name]))
     few = " That is too few to name a winner." if numbers.min() < LEAST_FOR_WINNER else ""
     growing = " The study is still growing: its protocol asks for more pictures." if _is_growing(study, shown) else ""
@@ -79,7 +77,7 @@ def _is_growing(study: Study, shown: Shown) -> bool:
 
 def _named(metric: str) -> str:
     """A metric in a sentence."""
-    words = {"faithfulness": "the Faithfulness Estimate", _TO_BEAT: "the smallness of a map alone"}
+    words = {"faithfulness": "the Faithfulness Estimate", TO_BEAT: "the smallness of a map alone"}
     return escape(words.get(metric, metric_title(metric)))
 
 
@@ -129,7 +127,7 @@ def _undefined(study: Study, shown: Shown, metric: str) -> str:
 def _paint(name: str, metric: str) -> str:
     if name == metric:
         return "var(--cv-accent)"
-    return "var(--cv-text)" if name == _TO_BEAT else "var(--cv-quiet)"
+    return "var(--cv-text)" if name == TO_BEAT else "var(--cv-quiet)"
 
 
 def show_study(study: Study, main: DeltaGenerator, choices: DeltaGenerator, foot: DeltaGenerator) -> None:

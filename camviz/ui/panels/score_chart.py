@@ -14,15 +14,15 @@ from camviz.metrics import SCORES, available
 from camviz.recipe import Recipe
 from camviz.results.finding import BASELINES, MapScores, result_title, size_title
 from camviz.ui.panels import viewer
-from camviz.ui.panels.layer_strip import subject, unscored
+from camviz.ui.panels.layer_strip import subject
 from camviz.ui.panels.more_scores import offer_more, shown_scores
 from camviz.ui.panels.slow_progress import SlowProgress
 from camviz.ui.server.sharing import shared_host
 from camviz.ui.server.streamlit_internals import DeltaGenerator, Slot
 from camviz.ui.session import SLOW_SCORES
 from camviz.ui.sidebar import model_and_method
-from camviz.workbench.findings import alone, baselines
-from camviz.workbench.maps import floor, sizes
+from camviz.workbench.findings import alone, as_finding, baselines
+from camviz.workbench.maps import sizes
 from camviz.workbench.networks import expected_seconds
 from camviz.workbench.pictures import Explained
 from camviz.workbench.scores import are_known, compute_scores, known_scores, runs_slow_method, score_names, stages
@@ -93,7 +93,7 @@ def show_scores(places: ScorePlaces, of: Explained, recipe: Recipe, clean: Expla
                 if row != rows[index]:  # computed now, or meanwhile by another user's page
                     rows[index] = row
                     places.chart.html(scores_html(rows, names))
-        sentences = conclusion(unscored(of, recipe), rows, floor(of))
+        sentences = conclusion(as_finding(of, recipe, names), rows)
         places.words.markdown("\n\n".join(sentences))
     _speak(places, of, recipe, rows, clean, sentences[0].replace("**", ""))
 
