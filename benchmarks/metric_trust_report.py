@@ -16,8 +16,9 @@ from camviz.html.measured_trust import SUMMARY
 from camviz.metrics import SCORES
 from camviz.statistics import Interval
 from camviz.trust.deliberate import MASK
-from camviz.trust.evaluation import BLIND, MERGED, TRUTH, Pairs
+from camviz.trust.evaluation import TRUTH, Pairs
 from camviz.trust.ordering import MARGIN
+from camviz.trust.ranked_maps import BLIND, MERGED
 from camviz.trust.resampling import LEAST_FOR_WINNER, interval
 from camviz.trust.sealed_study import PICTURES, PROTOCOL, REFINED, STAGES
 from camviz.trust.study_results import (

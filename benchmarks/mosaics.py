@@ -20,8 +20,8 @@ from benchmarks.metric_trust_report import estimate, title
 from benchmarks.tables import table
 from camviz import shapes
 from camviz.models import Net
-from camviz.trust.evaluation import default_recipes
 from camviz.trust.mosaics import SURE, mosaic_cases, recognised
+from camviz.trust.ranked_maps import default_recipes
 from camviz.trust.run import OWN, STEPS, EvaluationRun
 from camviz.trust.sealed_samples import FIRST
 from camviz.trust.sealed_study import PARTS, write

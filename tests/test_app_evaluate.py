@@ -20,7 +20,8 @@ from camviz import shapes
 from camviz.metrics.mask_scores import against_mask
 from camviz.results.exports import as_safe_csv
 from camviz.trust import study_figure
-from camviz.trust.evaluation import accuracies, default_recipes
+from camviz.trust.evaluation import accuracies
+from camviz.trust.ranked_maps import default_recipes
 from camviz.trust.resampling import interval
 from camviz.trust.sealed_samples import draw
 from camviz.trust.sealed_study import PROTOCOL, REFINED, Protocol

@@ -17,7 +17,7 @@ from camviz.statistics import holm
 from camviz.trust import bench, bench_files
 from camviz.trust.bench import COLUMNS, METHOD, NETWORKS, SECONDS, TITLES, pictures_of, summarised
 from camviz.trust.bench_files import FILES, as_csv, as_figure, as_latex, as_text, latex
-from camviz.trust.evaluation import MERGED
+from camviz.trust.ranked_maps import MERGED
 from camviz.trust.resampling import sign_flip
 from camviz.trust.sealed_samples import draw
 from camviz.trust.sealed_study import PROTOCOL, REFINED, SHIPPED, Picture

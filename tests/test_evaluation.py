@@ -14,7 +14,8 @@ from camviz.metrics.mask_scores import against_mask
 from camviz.metrics.patch_agreement import PASSES
 from camviz.recipe import Recipe
 from camviz.trust.equal_area import equal_area
-from camviz.trust.evaluation import TRUST_COLUMNS, accuracies, default_recipes, ranked_recipes, trust
+from camviz.trust.evaluation import TRUST_COLUMNS, accuracies, trust
+from camviz.trust.ranked_maps import default_recipes, ranked_recipes
 
 QUICK = ("complexity", "average_drop", "gini")
 

@@ -11,7 +11,8 @@ import camviz
 from camviz import shapes
 from camviz.metrics.patch_agreement import PASSES
 from camviz.recipe import Recipe
-from camviz.trust.evaluation import default_recipes, trust
+from camviz.trust.evaluation import trust
+from camviz.trust.ranked_maps import default_recipes
 from camviz.trust.run import STEPS, Case, EvaluationRun, too_many_maps
 from camviz.trust.study_file import pack, unpack
 from camviz.trust.study_results import trust_of_metrics, win_intervals

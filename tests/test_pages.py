@@ -13,7 +13,7 @@ from camviz.recipe import Recipe
 from camviz.results import bundle
 from camviz.results.finding import Settings
 from camviz.samples import SAMPLES
-from camviz.trust.evaluation import BLIND
+from camviz.trust.ranked_maps import BLIND
 from camviz.trust.sealed_study import SHIPPED
 from camviz.trust.study_results import load, trust_of_metrics
 from camviz.workbench.findings import find

@@ -21,7 +21,7 @@ from camviz.metrics.patch_agreement import patch_agreement
 from camviz.recipe import Recipe
 from camviz.trust import sealed_study
 from camviz.trust.equal_area import equal_area
-from camviz.trust.evaluation import default_recipes, makers_of
+from camviz.trust.ranked_maps import default_recipes, makers_of
 from camviz.trust.sealed_samples import KINDS, draw, judge, share_recognised
 from camviz.trust.sealed_study import PARTS, PROTOCOL, REFINED, SEED, SHIPPED, STAGES, Part, Picture, Stage
 

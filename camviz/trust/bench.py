@@ -13,7 +13,8 @@ from camviz.methods.registry import Progress
 from camviz.metrics import SCORES
 from camviz.models import Net, load_model
 from camviz.statistics import Interval, holm
-from camviz.trust.evaluation import BLIND, MERGED, TRUTH
+from camviz.trust.evaluation import TRUTH
+from camviz.trust.ranked_maps import BLIND, MERGED
 from camviz.trust.resampling import LEAST_FOR_WINNER, interval, sign_flip
 from camviz.trust.sealed_study import (
     ORDINARY,

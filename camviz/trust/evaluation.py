@@ -20,9 +20,9 @@ from camviz.metrics.evidence import ExplainOn
 from camviz.metrics.mask_scores import mask_scores
 from camviz.models import Net
 from camviz.network.logits import network_logits
-from camviz.recipe import Recipe, SharedCaptures
-from camviz.trust.equal_area import equal_area
+from camviz.recipe import Recipe
 from camviz.trust.ordering import MARGIN, kendall, pair_accuracy
+from camviz.trust.ranked_maps import at_equal_area, default_recipes, makers_of
 from camviz.trust.resampling import interval
 
 # What is scored unless something else is asked for: what takes few passes for each map, cheapest first.
@@ -33,8 +33,6 @@ DEFAULT_SCORES = (
 # The better of two maps is the one with the higher of this score against the true mask: the usual one, and the share of
 # heat inside, for masks that a map should not fill.
 TRUTH, MASS = "best_iou", "mass"
-MERGED = "merged"  # how the map of all layers is named
-_METHODS, BLIND = ("gradcam++", "layercam", "eigencam"), ("centre", "random")
 TRUST_COLUMNS = ("pair_accuracy", "low", "high", "tau", "tau_low", "tau_high", "pictures")
 
 
@@ -177,47 +175,6 @@ def rows_of_cases(
     return rows, left_out
 
 
-def default_recipes(net: Net, methods: Sequence[str] = _METHODS) -> dict[str, Recipe]:
-    """Every layer's map and the merge of all, by some methods, and two blind guesses: by three, 17 for four layers."""
-    return ranked_recipes(net, methods, net.layers)
-
-
-def ranked_recipes(
-    net: Net,
-    methods: Sequence[str],
-    single: Sequence[str],
-    rules: Sequence[str] = ("product",),
-    *,
-    mirror_averaged: bool = False,
-) -> dict[str, Recipe]:
-    """The maps of each picture, by name: by each method, those of single layers and the merges of all; blind guesses.
-
-    Args:
-        net: the network.
-        methods: names in `camviz.METHODS`.
-        single: the layers whose own maps are wanted, from finest to deepest; the deepest one's come first.
-        rules: names in `camviz.RULES`; of a network with one layer, there is no merge.
-        mirror_averaged: whether each merge is also made of maps that are averaged with those of the mirrored picture.
-    """
-    layers, mirrors = net.layers, (False, True) if mirror_averaged else (False,)
-    merges = {
-        _merge_name(rule, mirrored): (rule, mirrored)
-        for rule in (rules if len(layers) > 1 else ())
-        for mirrored in mirrors
-    }
-    found = {}
-    for method in methods:
-        found |= {f"{method}, {layer}": Recipe(method, (layer,)) for layer in single[::-1]}
-        for name, (rule, mirrored) in merges.items():
-            found[f"{method}, {name}"] = Recipe(method, layers, rule, mirror_averaged=mirrored)
-    return found | {name: Recipe(name, layers[-1:]) for name in BLIND}
-
-
-def _merge_name(rule: str, mirrored: bool) -> str:
-    """How the merge of all layers is named."""
-    return MERGED + (f": {rule}" if rule != "product" else "") + (" (mirror-averaged)" if mirrored else "")
-
-
 def trust(
     table: pd.DataFrame, scores: Sequence[str], truth: str = TRUTH, margin: float = MARGIN, seed: int = 0
 ) -> pd.DataFrame:
@@ -356,17 +313,6 @@ def _rows(
         }
         for number, (name, recipe) in enumerate(recipes.items())
     ]
-
-
-def makers_of(recipes: Mapping[str, Recipe]) -> dict[str, ExplainOn]:
-    """What makes each recipe's map; makers that explain the same picture one after the other share its capture."""
-    shared = SharedCaptures([layer for recipe in recipes.values() for layer in recipe.layers])
-    return {name: partial(shared.explain, recipe) for name, recipe in recipes.items()}
-
-
-def at_equal_area(maker: ExplainOn, seed: int, module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-    """A maker's maps (B, H, W), given equal areas."""
-    return equal_area(maker(module, x, target), seed)
 
 
 def evidence_of(

@@ -19,7 +19,8 @@ from camviz.models import Net
 from camviz.network.capture import capture, layer_names
 from camviz.recipe import Recipe, ready_for
 from camviz.statistics import Interval
-from camviz.trust.evaluation import MASS, MERGED, TRUTH, Case, Rows, rows_of_cases, truth_of
+from camviz.trust.evaluation import MASS, TRUTH, Case, Rows, rows_of_cases, truth_of
+from camviz.trust.ranked_maps import MERGED
 from camviz.trust.resampling import LEAST_FOR_WINNER, interval
 
 # What is measured of every map, and what a merge is said to have, by the truth.

@@ -17,7 +17,8 @@ from camviz.metrics import SCORES
 from camviz.models import Net
 from camviz.recipe import Recipe
 from camviz.shapes import class_and_band
-from camviz.trust.evaluation import makers_of, seen_otherwise
+from camviz.trust.evaluation import seen_otherwise
+from camviz.trust.ranked_maps import makers_of
 from camviz.trust.sealed_study import Picture as Measured
 from camviz.trust.sealed_study import Stage, deliberate, ordinary_scores, score_columns, scored, slow_scores
 from camviz.trust.study_results import AS_THEY_ARE, METRICS, TRUTHS, StudyResults, with_arcc, with_derived

@@ -17,15 +17,8 @@ from camviz.metrics.patch_agreement import Fill, patch_agreement
 from camviz.models import Net
 from camviz.network.capture import capture
 from camviz.trust.deliberate import from_the_effects, from_the_mask, into_noise, wrong_maps
-from camviz.trust.evaluation import (
-    DEFAULT_SCORES,
-    MERGED,
-    at_equal_area,
-    default_recipes,
-    evidence_of,
-    makers_of,
-    seen_by,
-)
+from camviz.trust.evaluation import DEFAULT_SCORES, evidence_of, seen_by
+from camviz.trust.ranked_maps import MERGED, at_equal_area, default_recipes, makers_of
 from camviz.trust.sealed_samples import FIRST, Kind, draw, judge
 
 

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from camviz.metrics.arcc import harmonic_mean
 from camviz.statistics import Interval, holm
 from camviz.trust.deliberate import MASK
-from camviz.trust.evaluation import BLIND, MERGED, TRUTH, Pairs, accuracies, by_picture, oriented
+from camviz.trust.evaluation import TRUTH, Pairs, accuracies, by_picture, oriented
 from camviz.trust.ordering import MARGIN, kendall
+from camviz.trust.ranked_maps import BLIND, MERGED
 from camviz.trust.resampling import LEAST_FOR_WINNER, interval, rank_intervals, sign_flip
 from camviz.trust.sealed_study import PARTS, PROTOCOL, REFINED, STAGES, Protocol
 

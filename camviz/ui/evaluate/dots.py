@@ -12,7 +12,7 @@ import streamlit as st
 
 from camviz.methods import METHODS
 from camviz.metrics import SCORES
-from camviz.trust.evaluation import BLIND
+from camviz.trust.ranked_maps import BLIND
 from camviz.trust.study_results import StudyResults
 from camviz.ui.evaluate.pictures import link_html, map_title, picture_html
 from camviz.ui.evaluate.study import Gallery, Shown, Study, maps_table

@@ -19,8 +19,8 @@ from camviz.metrics import SCORES
 from camviz.models import SHAPES, Net
 from camviz.recipe import Recipe
 from camviz.trust.class_folders import class_named, folder_of, in_turn
-from camviz.trust.evaluation import BLIND, ranked_recipes
 from camviz.trust.mosaics import SURE, Recognised, mosaic_cases, recognised
+from camviz.trust.ranked_maps import BLIND, ranked_recipes
 from camviz.trust.resampling import LEAST_FOR_WINNER
 from camviz.trust.run import DELIBERATE, MOST_MAPS, STEPS, Case, EvaluationRun, too_many_maps
 from camviz.trust.study_results import TRUTHS

@@ -14,7 +14,7 @@ from camviz.methods import METHODS
 from camviz.metrics import SCORES
 from camviz.recipe import Recipe, explain
 from camviz.render import data_uri, overlay
-from camviz.trust.evaluation import default_recipes
+from camviz.trust.ranked_maps import default_recipes
 from camviz.trust.run import EvaluationRun
 from camviz.trust.sealed_samples import KINDS, Kind, draw
 from camviz.ui.evaluate.study import Example, Gallery, Shown, Study, examples, rows_of

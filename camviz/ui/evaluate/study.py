@@ -14,8 +14,9 @@ from cachetools import cached
 from camviz.metrics import SCORES
 from camviz.models import list_models
 from camviz.statistics import Interval
-from camviz.trust.evaluation import BLIND, TRUTH, oriented
+from camviz.trust.evaluation import TRUTH, oriented
 from camviz.trust.ordering import MARGIN
+from camviz.trust.ranked_maps import BLIND
 from camviz.trust.sealed_study import PICTURES, PROTOCOL, SHIPPED
 from camviz.trust.study_results import StudyResults, interval_in, load, trust_of_metrics
 from camviz.ui.links.link_format import ALL_SIZES
