@@ -251,5 +251,5 @@ def test_the_randomisation_check_is_that_of_evaluate(net):
         assert rows[score].tolist() == pytest.approx(alone[score].tolist(), abs=1e-4)
         for equal_area in (False, True):
             assert score in trust_of_metrics(run.results(), equal_area=equal_area, kind="own").index
-    opened = unpack(pack(run.results(), sealed=False))
+    opened = unpack(pack(run.results()))
     assert opened.rows["randomisation"]["randomisation"].tolist() == pytest.approx(rows["randomisation"].tolist())
