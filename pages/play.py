@@ -1,12 +1,10 @@
 """Play: change a map by hand, and see what each score makes of it."""
 
 from functools import partial
-from html import escape
 
 import streamlit as st
 
 from camviz.html.words import ABOUT_PLAY
-from camviz.trust.play import scores_of_both
 from camviz.ui.page_frame import begin_page, name_tab, require_net, show_limits
 from camviz.ui.play import link as playlink
 from camviz.ui.play import view
@@ -29,7 +27,7 @@ with left:
     maps = Slot(st.container())
     change = view.choose_change()
 with right:
-    scores = Slot(st.container())
+    scores, more = Slot(st.container()), st.container()
 show_limits(ABOUT_PLAY)
 show_queue(Slot(st.container()))
 
@@ -51,5 +49,5 @@ with gpu_memory(net):
     link.keep(picture, fit, info, net, foot)
     name_tab(f"{picture.title}: {net.labels[target]}", "Play")
     maps.html(view.maps_html(of, recipe, change))
-    found = scores_of_both(of, recipe, change)
-    scores.html(f'<p class="cv-lead" role="status">{escape(view.in_words(found))}</p>{view.scores_html(found)}')
+    with more:
+        view.show_scores(scores, of, recipe, change)

@@ -152,7 +152,7 @@ def test_an_evaluation_of_ones_own(small):
 
 def test_play(small):
     page = small("/play?v=1&shape=circle&size=medium&model=shapes-textured&layers=layer4")
-    expect(page.locator(".cv-played")).to_be_visible()
+    expect(page.locator(".cv-played").first).to_be_visible()
     on_both(page, "play", ".cv-pair", tools=False)
 
 

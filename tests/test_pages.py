@@ -13,6 +13,7 @@ from camviz.recipe import Recipe
 from camviz.results import bundle
 from camviz.results.finding import Settings
 from camviz.samples import SAMPLES
+from camviz.trust.play import SLOW, TRUTHS, WATCHED
 from camviz.trust.ranked_maps import BLIND
 from camviz.trust.sealed_study import SHIPPED
 from camviz.trust.study_results import load, trust_of_metrics
@@ -54,6 +55,24 @@ def test_explore(maps):
     close(strip.maps[strip.header["result"]], maps[1])
     (scores,) = [body for body in html(app) if 'class="cv-scores' in body]
     assert scores.count('role="row"') == 1 + 4 + 1 + 2  # a head, the layers, their merge, two blind guesses
+
+
+def test_play():
+    """The slow scores come when they are asked for, of this change alone."""
+    app = visit("play", model=MODEL, shape="circle", layers="layer4")
+    tables = [body for body in html(app) if 'class="cv-played"' in body]
+    assert [table.count('<th scope="row">') for table in tables] == [
+        len((*TRUTHS, *WATCHED)),
+        len(camviz.SCORES) - len((*TRUTHS, *WATCHED, *SLOW)),
+    ]
+    (button,) = [button for button in app.button if "slow scores" in button.label]
+    button.click().run()
+    assert not app.exception
+    everything = "".join(body for body in html(app) if 'class="cv-played"' in body)
+    assert all(score.title in everything for score in camviz.SCORES.values())
+    assert not [button for button in app.button if "slow scores" in button.label or button.label == "Stop"]
+    app.slider[0].set_value(3).run()
+    assert [button for button in app.button if "slow scores" in button.label]
 
 
 def test_compare(maps):

@@ -9,7 +9,16 @@ import camviz
 from camviz import shapes
 from camviz.metrics import Evidence
 from camviz.recipe import Recipe
-from camviz.trust.play import TRUTHS, WATCHED, Change, changed_map, scores_of_both
+from camviz.trust.play import (
+    SLOW,
+    TRUTHS,
+    WATCHED,
+    Change,
+    are_slow_scores_known,
+    changed_map,
+    scores_of_both,
+    slow_scores_of_both,
+)
 from camviz.ui.play.view import in_words, preferred, scores_html
 from camviz.workbench.host import PlainHost
 from camviz.workbench.pictures import SeenPicture, draw_picture
@@ -81,7 +90,9 @@ def scores(of):
 
 
 def test_both_maps_scores_are_those_of_camviz(of, scores):
-    assert list(scores) == [*TRUTHS, *WATCHED]
+    assert list(scores)[:14] == [*TRUTHS, *WATCHED]
+    assert set(scores) | set(SLOW) == set(camviz.SCORES)
+    assert not set(scores) & set(SLOW)
     module, x = of.net.module, of.net.preprocess(shapes.sample(6).image)
     target = torch.tensor([of.target])
 
@@ -121,9 +132,36 @@ def test_nobody_is_judged_by_the_mask_of_another_class(of):
     other = of.explaining((of.target + 1) % 6)
     scores = scores_of_both(other, RECIPE, MOVED)
     assert "arcc" in scores
-    assert not {"best_iou", "mass", "auc"} & set(scores)
+    assert not [name for name in scores if camviz.SCORES[name].needs_mask]
     assert "No mask of this class is known" in in_words(scores)
-    assert "Right?" not in scores_html(scores)
+    assert "Right?" not in scores_html(scores, list(scores))
+
+
+def test_slow_scores_are_computed_once_and_only_on_request(of):
+    """Those of the changed map are what a method that makes it gets on its own."""
+    change = Change(blur=4)
+    assert not are_slow_scores_known(of, RECIPE, change)
+    steps = []
+    slow = slow_scores_of_both(of, RECIPE, change, lambda done, total: steps.append(done / total))
+    assert steps.count(1) == 4  # each part ends
+    assert are_slow_scores_known(of, RECIPE, change)
+    assert slow_scores_of_both(of, RECIPE, change) is slow
+    assert not are_slow_scores_known(of, RECIPE, MOVED)
+
+    def blurred(module, x, target):
+        return change.of(camviz.explain(module, x, target, RECIPE))
+
+    x, target = of.net.preprocess(shapes.sample(6).image), torch.tensor([of.target])
+    alone = Evidence(
+        of.net.module,
+        x,
+        blurred(of.net.module, x, target)[None],
+        target,
+        [lambda x, target: blurred(of.net.module, x, target)],
+        [blurred],
+    )
+    for name in SLOW:
+        assert slow[name][1] == pytest.approx(alone.values(name).item(), abs=1e-5), name
 
 
 @pytest.mark.parametrize(
@@ -143,10 +181,18 @@ def test_which_map_is_preferred(name, both, expected):
 def test_who_is_fooled():
     scores = {"best_iou": (0.6, 0.2), "arcc": (0.5, 0.7), "coherency": (0.9, 0.8), "complexity": (0.3, 0.3)}
     assert in_words(scores) == "The map as it is fits the true mask better. Fooled: ARCC."
-    html = scores_html(scores)
+    html = scores_html(scores, list(scores))
     assert html.count("fooled") == 1
     assert html.count("the truth") == 1
-    assert in_words({"best_iou": (0.2, 0.6), "arcc": (0.1, 0.2)}).endswith("no score is fooled.")
+    assert in_words({"best_iou": (0.2, 0.6), "arcc": (0.1, 0.2)}).endswith("none of these scores is fooled.")
     assert "equally well" in in_words({"best_iou": (0.2, 0.2), "arcc": (0.1, 0.2)})
     assert "nobody can say" in in_words({"arcc": (0.1, 0.2)})
-    assert "Right?" not in scores_html({"arcc": (0.1, math.nan)})
+    assert "Right?" not in scores_html({"arcc": (0.1, math.nan)}, ["arcc"])
+    assert scores_html(scores, ["complexity", "gini"]).count("<tr") == 2  # the head, and what is known
+
+
+def test_scores_that_are_folded_away_are_not_in_the_sentence():
+    scores = {"best_iou": (0.6, 0.2), "arcc": (0.7, 0.5), "cosine": (0.1, 0.9), "fidelity": (0.1, 0.9)}
+    assert in_words(scores).endswith("none of these scores is fooled.")
+    rest = scores_html(scores, ["cosine", "fidelity"])
+    assert (rest.count("the truth"), rest.count("fooled")) == (1, 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from camviz.metrics import Evidence
+from camviz.methods.registry import Progress
+from camviz.metrics import Evidence, available
 from camviz.metrics.patch_agreement import imputed_effects
 from camviz.recipe import Recipe, explain
 from camviz.trust.deliberate import blurred, to_one
@@ -19,14 +20,16 @@ from camviz.workbench.host import telling
 from camviz.workbench.maps import get_capture, merged
 from camviz.workbench.pictures import Explained
 from camviz.workbench.scores import get_effects
-from camviz.workbench.true_shapes import get_true_shape
+from camviz.workbench.true_shapes import TrueShape, get_true_shape
 
 TRUTHS = ("best_iou", "mass", "auc")
-# The scores that a change is watched with, those of ARCC first.
+# The scores that a change is watched with, those of ARCC first; the others say much the same.
 WATCHED = (
     *("arcc", "coherency", "complexity", "road_raw", "faithfulness", "infidelity"),
     *("average_drop", "average_gain", "adcc", "entropy", "gini"),
 )
+# What takes too long to follow a slider: dozens of passes, or runs of the method, for every change.
+SLOW = ("insertion", "deletion", "max_sensitivity", "randomisation", "randomisation_ssim")
 
 
 @dataclass(frozen=True)
@@ -75,17 +78,43 @@ def changed_map(of: Explained, recipe: Recipe, change: Change) -> Tensor:
 
 
 def scores_of_both(of: Explained, recipe: Recipe, change: Change) -> Mapping[str, tuple[float, float]]:
-    """The scores of a recipe's map, and of the changed one: those in `WATCHED`, and in `TRUTHS` if its mask is known.
+    """The scores of a recipe's map, and of the changed one: all but those in `SLOW`.
 
-    That is the mask of the explained class: the map of another one need not lie on it. A score that runs the method
-    again runs it with the change. NaN is undefined.
+    Those against a mask are `TRUTHS`, which come first, and a few more: only if the mask of the explained class is
+    known, as the map of another one need not lie on it. `WATCHED` follow. A score that runs the method again runs it
+    with the change. NaN is undefined.
     """
-    return of.kept(Kind.PLAYED, recipe, change, compute=lambda: _compute(of, recipe, change))
+
+    def compute() -> dict[str, tuple[float, float]]:
+        known = [name for name in available(mask=_truth(of) is not None, on_request=True) if name not in SLOW]
+        first = [name for name in (*TRUTHS, *WATCHED) if name in known]
+        return _compute(of, recipe, change, [*first, *(name for name in known if name not in first)], None)
+
+    return of.kept(Kind.PLAYED, recipe, change, compute=compute)
 
 
-def _compute(of: Explained, recipe: Recipe, change: Change) -> dict[str, tuple[float, float]]:
-    cap, shape = get_capture(of), get_true_shape(of)
-    truth = shape if shape is not None and shape.explained else None  # another class's map need not lie on it
+def slow_scores_of_both(
+    of: Explained, recipe: Recipe, change: Change, progress: Progress | None = None
+) -> Mapping[str, tuple[float, float]]:
+    """The same for the scores in `SLOW`; an exception from `progress` stops the work."""
+    return of.kept(Kind.PLAYED, recipe, change, "slow", compute=lambda: _compute(of, recipe, change, SLOW, progress))
+
+
+def are_slow_scores_known(of: Explained, recipe: Recipe, change: Change) -> bool:
+    """Whether `slow_scores_of_both` has nothing left to do."""
+    return of.has(Kind.PLAYED, recipe, change, "slow")
+
+
+def _truth(of: Explained) -> TrueShape | None:
+    """The known shape of the explained class."""
+    shape = get_true_shape(of)
+    return shape if shape is not None and shape.explained else None
+
+
+def _compute(
+    of: Explained, recipe: Recipe, change: Change, names: Sequence[str], progress: Progress | None
+) -> dict[str, tuple[float, float]]:
+    cap, truth = get_capture(of), _truth(of)
     effects, own = get_effects(of), merged(of, recipe)
     makers = [partial(_make, recipe, each) for each in (Change(), change)]
     with of.host.working() as give_way:
@@ -99,10 +128,9 @@ def _compute(of: Explained, recipe: Recipe, change: Change) -> dict[str, tuple[f
             mask=None if truth is None else torch.from_numpy(truth.mask)[None].to(cap.x.device),
             seed=recipe.seed,
             logits=cap.logits,
-            progress=telling(None, give_way),
+            progress=telling(progress, give_way),
             shared={imputed_effects: effects},
         )
-        names = (*(TRUTHS if truth else ()), *WATCHED)
         values = {name: evidence.values(name)[:, 0].tolist() for name in names}
     return {name: (before, after) for name, (before, after) in values.items()}
 

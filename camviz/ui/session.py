@@ -377,6 +377,8 @@ PLAY_SHRINK: SessionKey[float] = SessionKey("play_shrink")
 PLAY_SHARPEN: SessionKey[float] = SessionKey("play_sharpen")
 PLAY_RIGHT: SessionKey[int] = SessionKey("play_right")
 PLAY_DOWN: SessionKey[int] = SessionKey("play_down")
+# What the user asked to compute the slow scores of: the key of what is explained, the recipe, the change.
+PLAY_SLOW: SessionKey[tuple[Hashable, ...]] = SessionKey("play_slow")
 
 
 # Reproduce.

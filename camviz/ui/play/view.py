@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, TypeVar
 
@@ -15,10 +15,21 @@ from camviz.recipe import Recipe
 from camviz.render import data_uri, overlay
 from camviz.results.finding import averaged
 from camviz.trust.evaluation import oriented
-from camviz.trust.play import TRUTHS, Change, changed_map
+from camviz.trust.play import (
+    SLOW,
+    TRUTHS,
+    WATCHED,
+    Change,
+    are_slow_scores_known,
+    changed_map,
+    scores_of_both,
+    slow_scores_of_both,
+)
 from camviz.ui.links.link_format import MOST_BLUR, MOST_SHIFT, MOST_SHRINK, SHARPEN
 from camviz.ui.panels.outlines import outline_of
-from camviz.ui.session import PLAY_BLUR, PLAY_DOWN, PLAY_RIGHT, PLAY_SHARPEN, PLAY_SHRINK, SessionKey
+from camviz.ui.panels.slow_progress import SlowProgress
+from camviz.ui.server.streamlit_internals import Slot
+from camviz.ui.session import PLAY_BLUR, PLAY_DOWN, PLAY_RIGHT, PLAY_SHARPEN, PLAY_SHRINK, PLAY_SLOW, SessionKey
 from camviz.workbench.maps import get_view, merged
 from camviz.workbench.pictures import Explained
 
@@ -27,6 +38,7 @@ HEADING = (
     "does each score prefer? If the true shape is known, you see who is right.</small></h1>"
 )
 _SAME = 0.005  # scores that differ less count as equal
+_SLOW_PARTS = 4  # insertion, deletion, max-sensitivity, and both randomisation checks together
 _UNCHANGED: dict[SessionKey[Any], float] = {
     PLAY_BLUR: 0,
     PLAY_SHRINK: 1.0,
@@ -36,6 +48,7 @@ _UNCHANGED: dict[SessionKey[Any], float] = {
 }
 _START = _UNCHANGED | {PLAY_RIGHT: 25}
 Number = TypeVar("Number", int, float)
+Scores = Mapping[str, tuple[float, float]]
 
 
 def choose_change() -> Change:
@@ -80,10 +93,10 @@ def _figure(of: Explained, title: str, map_: Tensor, outline: str) -> str:
     )
 
 
-def scores_html(scores: Mapping[str, tuple[float, float]]) -> str:
-    """A row for each score: of the map, of the changed one, which it prefers, and whether the truth agrees."""
+def scores_html(scores: Scores, names: Sequence[str]) -> str:
+    """A row for each of these scores that is known: both maps, which of the two it prefers, and whether it is right."""
     truth = preferred(TRUTHS[0], scores[TRUTHS[0]]) if TRUTHS[0] in scores else None
-    rows = "".join(_row(name, both, truth) for name, both in scores.items())
+    rows = "".join(_row(name, scores[name], truth) for name in names if name in scores)
     last = "<th>Right?</th>" if truth else ""
     return (
         '<table class="cv-played" hidden><thead><tr><th>Score</th><th>The map</th><th>Changed</th><th>Prefers</th>'
@@ -94,8 +107,8 @@ def scores_html(scores: Mapping[str, tuple[float, float]]) -> str:
 def _row(name: str, both: tuple[float, float], truth: str | None) -> str:
     score, prefers = SCORES[name], preferred(name, both)
     better = "high" if score.better == "higher" else "low"
-    numbers = "".join(f"<td>{'–' if math.isnan(value) else f'{value:.2f}'}</td>" for value in both)
-    is_truth = name in TRUTHS
+    numbers = "".join(f"<td>{'–' if math.isnan(value) else f'{round(value, 2) + 0:.2f}'}</td>" for value in both)
+    is_truth = score.needs_mask
     right = ""
     if truth is not None:
         right = f"<td>{'the truth' if is_truth else _judged(prefers, truth)}</td>"
@@ -120,7 +133,7 @@ def preferred(name: str, both: tuple[float, float]) -> str:
     return "changed" if after > before else "the map"
 
 
-def in_words(scores: Mapping[str, tuple[float, float]]) -> str:
+def in_words(scores: Scores) -> str:
     """What the table says, in a sentence."""
     if TRUTHS[0] not in scores:
         return (
@@ -130,9 +143,36 @@ def in_words(scores: Mapping[str, tuple[float, float]]) -> str:
     truth = preferred(TRUTHS[0], scores[TRUTHS[0]])
     if truth == "neither":
         return "Both maps fit the true mask equally well."
-    judged = {name: preferred(name, both) for name, both in scores.items() if name not in TRUTHS}
+    judged = {name: preferred(name, scores[name]) for name in WATCHED if name in scores}
     fooled = [SCORES[name].title for name, prefers in judged.items() if prefers not in (truth, "neither")]
     better = "The map as it is fits" if truth == "the map" else "The changed map fits"
     if not fooled:
-        return f"{better} the true mask better, and no score is fooled."
+        return f"{better} the true mask better, and none of these scores is fooled."
     return f"{better} the true mask better. Fooled: {', '.join(fooled)}."
+
+
+def show_scores(place: Slot, of: Explained, recipe: Recipe, change: Change) -> None:
+    """Show what the scores say, and below, folded away, those that are seldom looked at."""
+    found, first = dict(scores_of_both(of, recipe, change)), (*TRUTHS, *WATCHED)
+    place.html(f'<p class="cv-lead" role="status">{escape(in_words(found))}</p>{scores_html(found, first)}')
+    are_known = are_slow_scores_known(of, recipe, change)
+    if are_known:
+        found |= slow_scores_of_both(of, recipe, change)
+    with st.expander("All other scores"):
+        st.html(scores_html(found, [name for name in found if name not in first]))
+        if not are_known:
+            _offer_slow_scores(of, recipe, change)
+
+
+def _offer_slow_scores(of: Explained, recipe: Recipe, change: Change) -> None:
+    """Offer to compute the scores that are too slow to follow a slider; once accepted, do so."""
+    wanted = (of.key, recipe, change)
+    if PLAY_SLOW.get() != wanted:
+        titles = ", ".join(SCORES[name].title for name in SLOW)
+        hint = f"{titles}. They run the network hundreds of times, so they do not follow the sliders."
+        st.button("Compute the slow scores, too", help=hint, on_click=PLAY_SLOW.set, args=(wanted,))
+        return
+    progress = SlowProgress("Computing the slow scores", None, "Stop", PLAY_SLOW.forget, "stop-slow", _SLOW_PARTS)
+    slow_scores_of_both(of, recipe, change, progress)
+    PLAY_SLOW.forget()
+    st.rerun()  # shows them instead of the bar
