@@ -1,9 +1,10 @@
 """What the page says about numbers: each sentence where it applies, and no other."""
 
+import numpy as np
 import pytest
 
 from camviz.html.score_chart import ScoreRow
-from camviz.html.words import on_noise, on_truth, verdict
+from camviz.html.words import on_border, on_noise, on_truth, title_html, verdict
 from camviz.methods import METHODS
 from camviz.noise.measure import Outcome
 from camviz.results.finding import MapScores
@@ -105,3 +106,25 @@ def test_noise():
     assert "For cup, as before: 0.50." in said
     assert "responsiveness 0.70 (1 changed it)" in said
     assert "cannot be ranked" in on_noise(outcome(False, float("nan")), [], "cup", "cup", 0.2)
+
+
+def test_a_network_that_does_not_know_says_so_in_the_title():
+    sure, unsure = (title_html("Net", "cup", "a.png", 0.2, "Grad-CAM", most) for most in (0.3, 0.29))
+    assert "Where does Net see <b>cup</b>?" in sure
+    assert "Net is not sure what this is. Where would it see <b>cup</b>?" in unsure
+    assert "a.png · 20.0% sure · Grad-CAM" in unsure
+
+
+def test_heat_at_the_border_is_named():
+    """Of a map of 40 x 20 pixels, the border is 2 rows and 1 column wide."""
+    heat = np.zeros((40, 20), np.float32)
+    assert on_border(heat) == []
+    heat[10, 10] = 1
+    heat[1, 5] = heat[20, 19] = 0.5
+    assert on_border(heat) == []  # exactly a half
+    heat[39, 0] = 0.5
+    (sentence,) = on_border(heat)
+    assert sentence.startswith("**60.0% of its heat lies at the border**, in the outer 5% of the picture.")
+    heat[39, 0], heat[2, 1] = 0, 0.5  # just inside
+    assert on_border(heat) == []
+    assert on_border(np.ones((224, 224), np.float32)) == []

@@ -102,7 +102,8 @@ def report(finding: Finding, credit: str = "") -> bytes:
 def heading_html(finding: Finding) -> str:
     """The heading: the question, the picture and the method."""
     model, method = model_title(finding.settings.model), METHODS[finding.settings.recipe.method].title
-    return title_html(model, finding.label, finding.name, finding.probability, method)
+    most = max((probability for _, probability in finding.top), default=1.0)
+    return title_html(model, finding.label, finding.name, finding.probability, method, most)
 
 
 def _regions(finding: Finding) -> NDArray[np.int64] | None:

@@ -6,6 +6,9 @@ import math
 from collections.abc import Sequence
 from html import escape
 
+import numpy as np
+from numpy.typing import NDArray
+
 from camviz.html.measured_trust import measured_estimate, measured_trust
 from camviz.html.score_chart import ROUNDING, ScoreRow
 from camviz.methods import METHODS
@@ -19,6 +22,8 @@ ALIKE = 0.05
 BLIND = {METHODS["centre"].title: "a blind blob in the middle", METHODS["random"].title: "a random map"}
 # Below this probability there is little for ROAD to take away.
 UNSURE = 0.3
+# The share of a side that counts as border.
+_BORDER = 0.05
 # The measures of a sweep, with their titles.
 MEASURES = {"consistency": "Consistency C", "responsiveness": "Responsiveness R", "rm": "RM = C · R"}
 
@@ -157,10 +162,22 @@ def guide_html() -> str:
     return '<div class="cv-guide" hidden>' + "".join(f"<p><b>{lead}</b> {text}</p>" for lead, text in GUIDE) + "</div>"
 
 
-def title_html(model: str, label: str, picture: str, probability: float, method: str) -> str:
-    """The page's heading: the question, the picture and the method."""
+def title_html(model: str, label: str, picture: str, probability: float, method: str, most: float) -> str:
+    """The page's heading: the question, the picture and the method; or that the network does not know.
+
+    Args:
+        model: the network's title.
+        label: the explained class, in words.
+        picture: the picture's name.
+        probability: of the explained class.
+        method: the method's title.
+        most: the probability of the likeliest class.
+    """
+    asked = f"Where does {escape(model)} see <b>{escape(label)}</b>?"
+    if most < UNSURE:
+        asked = f"{escape(model)} is not sure what this is. Where would it see <b>{escape(label)}</b>?"
     return (
-        f'<h1 class="cv-title" hidden>Where does {escape(model)} see <b>{escape(label)}</b>?'
+        f'<h1 class="cv-title" hidden>{asked}'
         f"<small>{escape(picture)} · {percent(probability)} sure · {escape(method)}</small></h1>"
     )
 
@@ -198,6 +215,7 @@ def conclusion(finding: Finding, rows: Sequence[ScoreRow]) -> list[str]:
     if shape is not None and rows[0].value("mass") is not None:
         explained = shape.label == finding.label
         paragraphs.insert(0, on_truth(rows[0], layers, shape.noun, explained, float(shape.mask.mean())))
+    paragraphs += on_border(finding.merged)
     if rows[0].before.values:
         paragraphs.append(":gray[Ticks on the bars: the clean picture.]")
     return paragraphs
@@ -230,6 +248,22 @@ def on_truth(result: ScoreRow, layers: list[ScoreRow], shape: str, explained: bo
         deepest = layers[0].value("best_iou") if len(layers) > 1 else None
         sentence += "." if deepest is None else f", the deepest layer alone by {deepest:.2f}."
     return sentence
+
+
+def on_border(merged: NDArray[np.float32]) -> list[str]:
+    """Say that most of a map's heat lies at the border, if it does.
+
+    Args:
+        merged: the map (h, w).
+    """
+    rows, columns = (round(_BORDER * side) for side in merged.shape)
+    heat, inside = float(merged.sum()), float(merged[rows : -rows or None, columns : -columns or None].sum())
+    if heat <= 0 or 1 - inside / heat <= 0.5:
+        return []
+    return [
+        f"**{percent(1 - inside / heat)} of its heat lies at the border**, in the outer {_BORDER:.0%} of the picture. That "
+        "is often an effect of padding and no evidence."
+    ]
 
 
 def verdict(

@@ -51,8 +51,9 @@ def unscored(of: Explained, recipe: Recipe) -> Finding:
 
 def heading_html(of: Explained, recipe: Recipe) -> str:
     """The page's heading: class, picture and method."""
-    label, probability = of.net.labels[of.target], float(predict(of)[of.target])
-    return title_html(of.net.info.title, label, of.picture.title, probability, METHODS[recipe.method].title)
+    label, probabilities = of.net.labels[of.target], predict(of)
+    sure, most = float(probabilities[of.target]), float(probabilities.max())
+    return title_html(of.net.info.title, label, of.picture.title, sure, METHODS[recipe.method].title, most)
 
 
 def show_maps(place: Slot, key: str, of: Explained, recipe: Recipe, shown: Finding, markup: str) -> None:
