@@ -3,6 +3,7 @@
 import streamlit as st
 
 from camviz.html.words import ABOUT_EVALUATION
+from camviz.trust.sealed_study import PICTURES
 from camviz.ui.evaluate import controls
 from camviz.ui.evaluate import link as evaluatelink
 from camviz.ui.evaluate.opened import choose_file
@@ -28,7 +29,7 @@ with st.sidebar:
 if source == "own":
     show_own(main, choices, foot, link)  # which keeps the link
 elif source == "shipped":
-    show_study(Study(shipped(), gallery_of), main, choices, foot)
+    show_study(Study(shipped(), gallery_of, PICTURES), main, choices, foot)
 elif opened := choose_file(choices):
     show_study(Study(opened, gallery_of), main, choices, foot)
 else:

@@ -58,10 +58,10 @@ net = require_net(link.place, info, partial(link.keep, picture, fit, info))
 
 with gpu_memory(net):
     seen = SeenPicture(shared_host(), picture, net, fit)
+    key = class_key(picture.id, net.info.name, fit)
     if noise and pair:
-        pair.show_seen(seen, noise)
+        pair.show_seen(seen, noise, key)
     with st.sidebar:
-        key = class_key(picture.id, net.info.name, fit)
         target = model_and_method.choose_class(net.labels, predict(seen), key)
         clean = seen.explaining(target)
         recipe = model_and_method.choose_recipe(clean)
@@ -76,7 +76,7 @@ with gpu_memory(net):
         with pair.beside:
             show_curve(clean, recipe, noise)
     else:
-        show_strip(strip, clean, recipe, on_wait=lambda: show_waiting(scores, clean, recipe))
+        show_strip(strip, clean, recipe, lambda: show_waiting(scores, clean, recipe), key.set)
     show_tools(heading.tools, shown, paste)
     show_scores(scores, shown, recipe, clean if noise else None)
     offer(foot.downloads, shown, recipe)

@@ -113,13 +113,6 @@ def plain(scores_of):
     }
 
 
-def test_an_unknown_score_is_refused():
-    of = coffee()
-    settings = camviz.Settings("", Recipe("gradcam", of.net.layers))
-    with pytest.raises(ValueError, match="unknown score 'beauty'"):
-        find(of.net, of.picture.content, "Coffee", settings, more_scores=["beauty"])
-
-
 def test_on_a_gpu_they_are_always_there(monkeypatch):
     of = coffee()
     assert "faithfulness" not in more_scores.shown_scores(of)
@@ -137,3 +130,39 @@ def test_undefined_is_said():
     known = replace(row, scores=MapScores({"arcc": 0.5, "faithfulness": -0.254}))
     assert f"{TITLE} \u22120.25" in numbers_html([known], [None], 10)
     assert TITLE not in numbers_html([replace(row, scores=MapScores({"arcc": 0.5}))], [None], 10)
+
+
+def test_under_noise_the_clean_value_stands_beside_it():
+    row = ScoreRow("a", "", "result", MapScores({"faithfulness": 0.5}), before=MapScores({"faithfulness": -0.1}))
+    assert '+0.50 <small title="clean: \u22120.10">(\u22120.10)</small>' in scores_html([row], ["faithfulness"])
+
+
+def test_a_report_says_of_an_undefined_score_that_it_is_undefined():
+    """Not that it was not computed, which is said of one that is missing."""
+    finished = ScoreRow(
+        "a", "", "result", MapScores({"faithfulness": None}), skipped="it was not computed", complete=True
+    )
+    chart = scores_html([finished], ["arcc", "faithfulness"])
+    assert chart.count("it was not computed") == 1
+    assert chart.count("it is undefined for this map") == 1
+
+
+def test_what_was_not_computed_again_is_named():
+    of = coffee()
+    settings = camviz.Settings("", Recipe("gradcam", of.net.layers))
+    stored = find(of.net, of.picture.content, "Coffee", settings, more_scores=["gini"])
+    told = check_agreement(stored, find_again(of.net, stored))
+    assert "Not compared, as they were not computed again: gini." in told.text
+    shifted = check_agreement(replace(stored, floor=(stored.floor or 0) + 0.2), find_again(of.net, stored))
+    assert not shifted.agrees
+    assert "with nothing left of the picture differ by 0.2" in shifted.text
+
+
+@pytest.mark.parametrize("names", [["best_iou"], ["beauty"]])
+def test_only_what_is_offered_can_be_asked_for(names):
+    of = coffee()
+    settings = camviz.Settings("", Recipe("gradcam", of.net.layers))
+    with pytest.raises(ValueError, match=f"unknown score '{names[0]}'; on request there are"):
+        find(of.net, of.picture.content, "Coffee", settings, more_scores=names)
+    with pytest.raises(ValueError, match="leave one of the two out"):
+        find(of.net, of.picture.content, "Coffee", settings, scores=False, more_scores=["gini"])

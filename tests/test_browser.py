@@ -74,6 +74,20 @@ def test_a_class_can_be_found_by_typing(page):
     expect(page.locator(".st-key-score-words").get_by_text("No map can be scored here")).to_be_visible()
 
 
+def test_a_click_on_a_class_explains_it(page):
+    """By pointer and by keyboard; the title, the bar and the menu follow."""
+    before = result(page)
+    page.locator(".cv-class").filter(has_text="cup").first.click()
+    after = wait_for_change(page, before)
+    expect(page.locator(".cv-title b")).to_have_text("cup")
+    expect(page.locator(".cv-class[aria-pressed=true]")).to_contain_text("cup")
+    expect(page.get_by_role("combobox", name="Class to explain")).to_have_value(re.compile("cup"))
+    espresso = page.locator(".cv-class").filter(has_text="espresso")
+    espresso.focus()
+    espresso.press("Enter")
+    assert wait_for_change(page, after) == before
+
+
 def test_an_upload_is_explained_whatever_its_name_and_can_be_forgotten(page):
     before = result(page)
     rng = np.random.RandomState(0)

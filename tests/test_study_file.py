@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -205,3 +206,16 @@ def test_maps_wrong_on_purpose_there_and_back(shipped):
 def test_too_large_a_file_is_not_looked_into():
     with pytest.raises(StudyFileError, match="30,000,001 bytes"):
         unpack(bytes(30_000_001))
+
+
+@pytest.mark.parametrize("stage", ["deliberate", "fading"])
+def test_other_maps_have_limits_too(shipped, stage):
+    rows = shipped.rows[stage]
+    of_one = rows[rows["map"] == rows["map"].iloc[0]]
+    many = pd.concat([rows, *(of_one.assign(map=f"more {number}") for number in range(60))])
+    with pytest.raises(StudyFileError, match="at most 64 maps"):
+        unpack(pack(replace(shipped, rows=shipped.rows | {stage: many})))
+    with pytest.raises(StudyFileError, match=f"stage {stage} has networks"):
+        unpack(pack(replace(shipped, rows=shipped.rows | {stage: rows.assign(network="another " + rows["network"])})))
+    with pytest.raises(StudyFileError, match="or a truth"):
+        unpack(pack(replace(shipped, rows=shipped.rows | {stage: rows.drop(columns="mass")})))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,7 +16,14 @@ from camviz.merging import RULES
 from camviz.methods import METHODS
 from camviz.results.finding import Finding, merge_ranges, result_title, running_merges, size_title
 
-Class = tuple[str, float, bool]  # label, probability, whether it is the target class
+
+class Class(NamedTuple):
+    """A class's bar next to the picture: `chosen` if it is explained, `pick` its index if a click asks for that."""
+
+    label: str
+    probability: float
+    chosen: bool
+    pick: int | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,7 @@ def strip_of(finding: Finding, classes: list[Class] | None = None, credit: str =
     )
 
 
-def maps_message(finding: Finding, markup: str, subject: str = "", label: str = "") -> bytes:
+def maps_message(finding: Finding, markup: str, subject: str = "", label: str = "", picks: bool = False) -> bytes:
     """A result's maps and the markup they are drawn into, as a message for the viewer.
 
     Args:
@@ -89,6 +97,7 @@ def maps_message(finding: Finding, markup: str, subject: str = "", label: str = 
         markup: its `strip_html` or `maps_html`.
         subject: an identifier of what is explained and how; scores sent later refer to it.
         label: what the panels are, for screen readers.
+        picks: whether a click on a class is sent to the server.
     """
     count = len(finding.maps)
     # The last merge is the result as it was stored, even if merging the layers again would give something else.
@@ -101,19 +110,16 @@ def maps_message(finding: Finding, markup: str, subject: str = "", label: str = 
         merges=range(count, 2 * count),
         result=2 * count - 1,
         partner=0,
+        picks=picks,
     )
     return pack(arrangement, finding.view, maps)
 
 
 def top_classes(finding: Finding) -> list[Class]:
-    """The likeliest classes, the target class included."""
-    return with_chosen(finding.top, (finding.label, finding.probability))
-
-
-def with_chosen(top: Sequence[tuple[str, float]], chosen: tuple[str, float]) -> list[Class]:
-    """Classes with their probabilities; the last makes room for the chosen one if that is missing."""
-    shown = list(top) if chosen in top else [*top[:-1], chosen]
-    return [(*each, each == chosen) for each in shown]
+    """The likeliest classes; the last makes room for the target class if that is missing."""
+    top, target = finding.top, (finding.label, finding.probability)
+    shown = list(top) if target in top else [*top[:-1], target]
+    return [Class(*each, each == target) for each in shown]
 
 
 def _layer_panels(finding: Finding) -> list[LayerPanel]:
@@ -330,9 +336,18 @@ def _layer_caption(panel: LayerPanel, depth: str) -> str:
 
 
 def _classes(classes: Sequence[Class]) -> str:
-    rows = "".join(
-        f'<div class="cv-class{" cv-chosen" if chosen else ""}" style="--p:{probability:.4f}" '
-        f'title="{escape(label)}"><span>{escape(label)}</span><b>{percent(probability)}</b></div>'
-        for label, probability, chosen in classes
+    return f'<div class="cv-classes">{"".join(map(_class, classes))}</div>'
+
+
+def _class(of: Class) -> str:
+    """A class's bar: a button if a click asks to explain it."""
+    kind, words = f"cv-class{' cv-chosen' if of.chosen else ''}", escape(of.label)
+    inside = f"<span>{words}</span><b>{percent(of.probability)}</b>"
+    style = f'style="--p:{of.probability:.4f}"'
+    if of.pick is None:
+        return f'<div class="{kind}" {style} title="{words}">{inside}</div>'
+    pressed = "true" if of.chosen else "false"
+    return (
+        f'<button type="button" class="{kind}" {style} title="Explain {words}" data-pick="{of.pick}" '
+        f'aria-pressed="{pressed}">{inside}</button>'
     )
-    return f'<div class="cv-classes">{rows}</div>'

@@ -40,9 +40,9 @@ def measured_estimate() -> str:
     """How often the Faithfulness Estimate is right, beside ARCC, in Markdown."""
     found = json.loads(SUMMARY.read_text(encoding="utf-8"))
     return (
-        f"On {found['pictures']:.0f} drawn shapes for each of {found['networks']:.0f} networks, it scores the better "
-        f"of two maps of equal area higher in {_percent(found['faithfulness_equal_area'])} of the pairs, ARCC in "
-        f"{_percent(found['arcc_equal_area'])}."
+        f"On {found['pictures']:.0f} drawn shapes for each of {found['networks']:.0f} networks, the Faithfulness "
+        "Estimate scores the better of two maps of equal area higher in "
+        f"{_percent(found['faithfulness_equal_area'])} of the pairs, ARCC in {_percent(found['arcc_equal_area'])}."
     )
 
 

@@ -28,7 +28,7 @@ class ScoreRow:
         kind: which group it belongs to.
         scores: the scores known so far; None for one that is still being computed.
         skipped: why scores that run the method again are left out, or "".
-        complete: whether nothing more will be computed, so that `skipped` holds for every score that is None.
+        complete: whether nothing more will be computed, so that `skipped` holds for every score that is missing.
         before: the scores on the clean picture, marked on the bars of a noisy one.
         explained: whether a known mask is that of the explained class, which a map should show.
     """
@@ -155,8 +155,9 @@ def _cell(row: ScoreRow, name: str, main: bool, first: bool) -> str:
     if value is None:
         return _without_value(row, name, classes)
     if _is_signed(name):
-        alarm = " cv-negative" if name in SCORES and value < -ROUNDING else ""
-        return f'<div role="cell" class="{classes}{alarm}">{signed(value)}</div>'
+        alarm, before = " cv-negative" if name in SCORES and value < -ROUNDING else "", row.before[name]
+        clean = "" if before is None else f' <small title="clean: {signed(before)}">({signed(before)})</small>'
+        return f'<div role="cell" class="{classes}{alarm}">{signed(value)}{clean}</div>'
     score = SCORES[name]
     length, before = _shown(score, value), row.before[name]
     tick = "" if before is None else _tick(_shown(score, before), score)
@@ -170,7 +171,7 @@ def _cell(row: ScoreRow, name: str, main: bool, first: bool) -> str:
 def _without_value(row: ScoreRow, name: str, classes: str) -> str:
     """The cell of a score that is undefined, was left out or is still being computed."""
     skipped = row.skipped if row.complete or (name in SCORES and SCORES[name].runs_method) else ""
-    if name in row.scores.values and not row.complete:
+    if name in row.scores.values:
         skipped = "it is undefined for this map"
     state = "cv-skipped" if skipped else "cv-wait"
     return (

@@ -76,7 +76,7 @@ why the chart includes two blind **baselines**: a score means something only abo
 
 _ABOUT_ESTIMATE = (
     "**More scores** adds the Faithfulness Estimate, which is no part of ARCC: 85 squares of the picture are removed, one "
-    "after the other, and the share of heat in each is correlated with how much less probable the class becomes "
+    "at a time, and the share of heat in each is correlated with how much less probable the class becomes "
     "without it ([1806.07538](https://arxiv.org/abs/1806.07538)). It is undefined where no square matters."
 )
 

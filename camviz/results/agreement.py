@@ -46,7 +46,8 @@ def check_agreement(stored: Finding, fresh: Finding) -> Agreement:
         )
     same_class = stored.label == fresh.label and stored.top[:1] != () and stored.top[0][0] == fresh.top[0][0]
     maps, scores = _map_difference(stored, fresh), _score_difference(stored, fresh)
-    agrees = same_class and maps <= MAP_TOLERANCE and not scores > SCORE_TOLERANCE
+    floors = _floor_difference(stored, fresh)
+    agrees = same_class and maps <= MAP_TOLERANCE and not scores > SCORE_TOLERANCE and floors <= SCORE_TOLERANCE
     names = sorted(stored.versions.keys() | fresh.versions.keys())
     pairs = {name: (stored.versions.get(name, "none"), fresh.versions.get(name, "none")) for name in names}
     versions = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
@@ -55,6 +56,8 @@ def check_agreement(stored: Finding, fresh: Finding) -> Agreement:
         _on_class(stored, fresh, same_class),
         _on_maps(maps),
         _on_scores(scores),
+        *_on_floor(floors),
+        *_on_missing(stored, fresh),
         _on_versions(stored, fresh, versions),
     ]
     return Agreement(agrees, same_class, maps, scores, versions, " ".join(sentences))
@@ -97,6 +100,23 @@ def _on_scores(difference: float) -> str:
     if not difference:
         return "The scores were reproduced exactly."
     return f"The scores differ by at most {difference:.1g}; up to {SCORE_TOLERANCE:g} counts as equal."
+
+
+def _floor_difference(stored: Finding, fresh: Finding) -> float:
+    """How far the class's probabilities with nothing left of the picture are apart; 0 if one is unknown."""
+    return 0.0 if stored.floor is None or fresh.floor is None else abs(stored.floor - fresh.floor)
+
+
+def _on_floor(difference: float) -> list[str]:
+    if difference <= SCORE_TOLERANCE:
+        return []
+    return [f"The class's probabilities with nothing left of the picture differ by {difference:.1g}."]
+
+
+def _on_missing(stored: Finding, fresh: Finding) -> list[str]:
+    """Which stored scores were not computed again, as they take long or are unknown to this version."""
+    missing = [name for name in stored.score_names if stored.scores and name not in fresh.score_names]
+    return [f"Not compared, as they were not computed again: {', '.join(missing)}."] if missing else []
 
 
 def _on_versions(stored: Finding, fresh: Finding, versions: dict[str, tuple[str, str]]) -> str:

@@ -50,8 +50,8 @@ class MapScores:
     """The scores of one map.
 
     Attributes:
-        values: by the score's name in `camviz.SCORES`; None if undefined. Scores that were not computed are missing,
-            or None in a bundle of version 1. A bundle may hold scores that this version does not know.
+        values: by the score's name in `camviz.SCORES`; None if undefined. Scores that were not computed are missing.
+            A bundle may hold scores that this version does not know.
         note: a warning for the reader, or "".
     """
 

@@ -115,7 +115,11 @@ def _up_to_date(raw: dict[str, Any], version: int) -> dict[str, Any]:
     """A manifest of any readable version as one of this version."""
     raw = {"floor": None, **raw}  # many of this version, too, were written without it
     if version == 1:
-        raw = {**raw, "baselines": {}, "layers": [], "shapes": []}
+        known = {
+            key: {name: value for name, value in scores.items() if value is not None}  # None: not computed
+            for key, scores in raw["scores"].items()
+        }
+        raw = {**raw, "scores": known, "baselines": {}, "layers": [], "shapes": []}
     if version < 3:
         settings = raw["settings"]
         recipe = {**settings["recipe"], "mirror_averaged": False}
@@ -222,7 +226,7 @@ def _map_scores(raw: Any) -> MapScores:  # noqa: ANN401
 
 
 def _score(name: str, value: Any) -> float | None:  # noqa: ANN401
-    """A score, or None if it was not computed. A score unknown to this version may have any value."""
+    """A score, or None if it is undefined. A score unknown to this version may have any value."""
     low, high = SCORES[name].range if name in SCORES else (-math.inf, math.inf)
     return None if value is None else _number(value, low - _ROUNDING, high + _ROUNDING)
 

@@ -130,7 +130,7 @@ def truth_of(cases: Sequence[Case], truth: str | None) -> str:
     Raises:
         ValueError: another one; mosaics among other cases, unless "mass" is asked for; "best_iou" asked for of mosaics.
     """
-    said = {getattr(case, "truth", TRUTH) for case in cases} or {TRUTH}
+    said = {getattr(case, "truth", None) or TRUTH for case in cases} or {TRUTH}
     if unknown := {truth, *said} - {None, TRUTH, MASS}:
         raise ValueError(f"unknown truth {unknown.pop()!r}; choose from {TRUTH}, {MASS}")
     if truth is None and len(said) > 1:

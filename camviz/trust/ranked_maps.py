@@ -13,10 +13,10 @@ from camviz.recipe import Recipe, SharedCaptures
 from camviz.trust.equal_area import equal_area
 
 MERGED = "merged"  # how the map of all layers is named
-_METHODS, BLIND = ("gradcam++", "layercam", "eigencam"), ("centre", "random")
+DEFAULT_METHODS, BLIND = ("gradcam++", "layercam", "eigencam"), ("centre", "random")
 
 
-def default_recipes(net: Net, methods: Sequence[str] = _METHODS) -> dict[str, Recipe]:
+def default_recipes(net: Net, methods: Sequence[str] = DEFAULT_METHODS) -> dict[str, Recipe]:
     """Every layer's map and the merge of all, by some methods, and two blind guesses: by three, 17 for four layers."""
     return ranked_recipes(net, methods, net.layers)
 

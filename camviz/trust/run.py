@@ -143,9 +143,9 @@ class EvaluationRun:
 
     def expected_seconds(self) -> float:
         """Approximately how long all of it takes."""
-        maps = 2 * len(self.recipes)  # as they are, and at equal area
         passes = 0
         for step in self.steps:
+            maps = len(self.recipes) * (1 if step in AS_THEY_ARE else 2)  # as they are, and at equal area
             own = [SCORES[name] for name in STEPS[step] if name != "arcc"]
             passes += maps * max((score.cost for score in own if score.cost != _SHARED), default=0)
             passes += maps * _RUN_AGAIN * sum(score.runs_method and score.cost == 0 for score in own)

@@ -84,13 +84,15 @@ def unpack(data: bytes) -> StudyResults:
     kinds = set(rows["ordinary"]["kind"])
     if len(kinds) > 1 and not kinds <= set(KINDS):
         raise StudyFileError(f"This study has kinds of samples that are unknown here: {_SAVE_AGAIN}.")
-    for stage, table in rows.items():
-        _check_maps(stage, table, set(rows["ordinary"]["network"]))
+    for table in rows.values():
+        _check_methods(table)
     for stage, needed in _OTHER_MAPS.items():
         if _name(stage) in members:
             rows[stage] = _rows(members, stage, METRICS["ordinary"])
-            if needed not in set(rows[stage]["map"]):
-                raise StudyFileError(f"This study's stage {stage} lacks the map {needed!r}: {_SAVE_AGAIN}.")
+            if needed not in set(rows[stage]["map"]) or not set(truths) <= set(rows[stage]):
+                raise StudyFileError(f"This study's stage {stage} lacks the map {needed!r} or a truth: {_SAVE_AGAIN}.")
+    for stage, table in rows.items():
+        _check_counts(stage, table, set(rows["ordinary"]["network"]))
     return StudyResults(_samples(members), rows, metrics, truths, protocol)
 
 
@@ -181,11 +183,15 @@ def _require_numbers(values: pd.DataFrame, what: str) -> None:
         raise StudyFileError(f"This study's {what} that are no numbers: {_SAVE_AGAIN}.")
 
 
-def _check_maps(stage: str, table: pd.DataFrame, networks: set[str]) -> None:
-    """Refuse unknown methods and networks, and more of anything than a study has."""
+def _check_methods(table: pd.DataFrame) -> None:
+    """Refuse maps of unknown methods."""
     unknown = sorted(set(table["map"].str.partition(", ")[0]) - set(METHODS))
     if unknown:
         raise StudyFileError(f"This study has maps of {unknown[0][:60]!r}, a method unknown here.")
+
+
+def _check_counts(stage: str, table: pd.DataFrame, networks: set[str]) -> None:
+    """Refuse unknown networks, and more of anything than a study has."""
     odd = [name for name in set(table["network"]) if not _NETWORK.fullmatch(name) or name in _RESERVED]
     if odd or not set(table["network"]) <= networks:
         raise StudyFileError(f"This study's stage {stage} has networks with impossible names: {_SAVE_AGAIN}.")

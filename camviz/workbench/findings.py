@@ -61,8 +61,11 @@ def find(
 
     Raises:
         ImageError: the bytes are not a picture.
-        ValueError: an unknown score, method, layer, rule, fit, kind of noise or target.
+        ValueError: an unknown score, method, layer, rule, fit, kind of noise or target; more scores without scores.
     """
+    with_more([], more_scores)  # before anything is computed
+    if more_scores and not scores:
+        raise ValueError("more_scores were asked for with scores=False: leave one of the two out")
     host = host or PlainHost()
     more = extra_layers(net, [settings.recipe])
     seen = SeenPicture(

@@ -38,11 +38,12 @@ def with_more(names: Sequence[str], more: Sequence[str]) -> list[str]:
     """Scores and those asked for besides, in the order of the registry.
 
     Raises:
-        ValueError: an unknown score.
+        ValueError: an unknown score, or one that does not have to be asked for.
     """
-    unknown = [name for name in more if name not in SCORES]
+    offered = [name for name, score in SCORES.items() if score.on_request]
+    unknown = [name for name in more if name not in offered]
     if unknown:
-        raise ValueError(f"unknown score {unknown[0]!r}; choose from {', '.join(SCORES)}")
+        raise ValueError(f"unknown score {unknown[0]!r}; on request there are {', '.join(offered)}")
     return [name for name in SCORES if name in {*names, *more}]
 
 

@@ -46,16 +46,19 @@ def _cheats(study: Study, shown: Shown) -> str:
     """How the map made of the estimate's own measurements does, in a sentence; "" if it was not measured."""
     if not has_wrong_maps(study, shown, ESTIMATE):
         return ""
-    higher, better = (
+    wins = [
         win_intervals(
             study.results,
             name,
             equal_area=shown.equal_area,
             kind=shown.samples,
             chosen=partial(chosen, study.results, shown),
-        )[CHEATS].value
+        )
         for name in (ESTIMATE, shown.truth)
-    )
+    ]
+    if CHEATS not in wins[0]:
+        return ""
+    higher, better = (found[CHEATS].value for found in wins)
     return (
         " A map made of the estimate's own measurements has seen the answers: it scores higher than RefineCAM in "
         f"{100 * higher:.0f} % of pictures and fits the mask better in {100 * better:.0f} %, by "

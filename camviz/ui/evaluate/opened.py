@@ -14,7 +14,7 @@ _MEGABYTES = 30
 
 
 def choose_file(place: DeltaGenerator) -> StudyResults | None:
-    """Ask for a study file, and say which protocol it follows.
+    """Ask for a study file, and say which protocol it names.
 
     A file that is no study is refused, and the study opened before stays.
     """
@@ -43,8 +43,8 @@ def _open(upload: UploadedFile) -> None:
 
 
 def in_words(protocol: Protocol) -> str:
-    """Which protocol a study follows."""
+    """Which protocol a file says that it follows."""
     told = f"{protocol.name}, version {protocol.version} (SHA-256 {protocol.sha256[:12]}…)"
     if protocol == PROTOCOL:
-        return f"It follows the protocol {told}, as the included study does."
-    return f"It follows another protocol than the included study: {told}. So no verdict by the protocol is given."
+        return f"This file says that it follows the included study's protocol: {told}."
+    return f"This file says that it follows a different protocol from the included study's: {told}."

@@ -20,7 +20,7 @@ from camviz.models import SHAPES, Net
 from camviz.recipe import Recipe
 from camviz.trust.class_folders import class_named, folder_of, in_turn
 from camviz.trust.mosaics import SURE, Recognised, mosaic_cases, recognised
-from camviz.trust.ranked_maps import BLIND, ranked_recipes
+from camviz.trust.ranked_maps import BLIND, DEFAULT_METHODS, ranked_recipes
 from camviz.trust.resampling import LEAST_FOR_WINNER
 from camviz.trust.run import DELIBERATE, MOST_MAPS, STEPS, Case, EvaluationRun, too_many_maps
 from camviz.trust.study_results import TRUTHS
@@ -64,7 +64,6 @@ _EXPLAINED = {
     "masks": "Pictures with a mask each, PNG or NPZ, of the same file name. The predicted class is explained.",
 }
 _COUNT = LEAST_FOR_WINNER  # shapes or mosaics, unless another number is asked for
-_METHODS = ("gradcam++", "layercam", "eigencam")
 _STEPS = {
     "road": "ROAD and ARCC",
     "deliberate": "Wrong maps and masks",
@@ -172,10 +171,10 @@ def choose_run(wanted: Wanted, net: Net, fit: Fit, notices: DeltaGenerator) -> E
         help="**First scores** (always): complexity, drop and gain, coherency, ADCC, the Faithfulness Estimate and its "
         "relatives. **ROAD and ARCC** take about three times as long. **Wrong maps and masks** (four times): maps that "
         "are wrong on purpose, and the true mask as a map. **Insertion, deletion and sensitivity** take ten times as "
-        "long, and the **randomisation check** twice: do maps change when the network's weights are random? Each step "
-        "is taken for all pictures before the next.",
+        "long, and the **randomisation check** half as long: do maps change when the network's weights are random? "
+        "Each step is taken for all pictures before the next.",
     )
-    problem = too_many_maps(list(recipes)) or _too_few_maps(list(recipes))
+    problem = too_many_maps(list(recipes)) or _too_few_maps(list(recipes), len(net.layers))
     with notices:
         cases = _CASES[wanted.kind](wanted, net, fit)
         if problem:
@@ -197,12 +196,14 @@ def _choose_maps(net: Net) -> dict[str, Recipe]:
     methods = st.multiselect(
         "Methods",
         fast,
-        default=_METHODS,
+        default=DEFAULT_METHODS,
         format_func=lambda name: METHODS[name].title,
         key=TRUST_METHODS.name,
         persist_state="session",
         help="Each gives a map of every layer and one merged over all layers. Two blind guesses are added.",
     )
+    if len(net.layers) == 1:
+        return ranked_recipes(net, methods, net.layers)
     with st.expander("Layers and merging rules"):
         layers = trust_layers_key(net.info.name)
         _keep_known(layers, "layers", net.layers)
@@ -213,7 +214,7 @@ def _choose_maps(net: Net) -> dict[str, Recipe]:
             default=net.layers,
             key=layers.name,
             persist_state="session",
-            help="Each gives a map by every method. What is merged are always all of them.",
+            help="Each gives a map by every method. Merges always use all layers.",
         )
         rules = st.multiselect(
             "All layers merged by",
@@ -227,6 +228,7 @@ def _choose_maps(net: Net) -> dict[str, Recipe]:
         )
         mirror_averaged = st.checkbox(
             "Merges also averaged with the mirrored picture",
+            disabled=not rules,
             key=TRUST_MIRROR_AVERAGED.name,
             persist_state="session",
             help="The network also explains the picture with left and right swapped, and each layer's map is averaged "
@@ -236,11 +238,11 @@ def _choose_maps(net: Net) -> dict[str, Recipe]:
     return ranked_recipes(net, methods, chosen, rules, mirror_averaged=mirror_averaged)
 
 
-def _too_few_maps(names: Sequence[str]) -> str:
-    """What to do if there is nothing to compare, or ""."""
+def _too_few_maps(names: Sequence[str], layers: int) -> str:
+    """What to do if there is nothing to compare in a network with some layers, or ""."""
     if set(names) > set(BLIND):
         return ""
-    return "There is no map to measure: choose a method, and a layer or a merging rule."
+    return "There is no map to measure: choose a method" + (", and a layer or a merging rule." if layers > 1 else ".")
 
 
 def _keep_known(key: SessionKey[list[str]], name: str, options: Sequence[str]) -> None:
@@ -248,7 +250,10 @@ def _keep_known(key: SessionKey[list[str]], name: str, options: Sequence[str]) -
     chosen = key.get()
     if chosen is not None and (unknown := [one for one in chosen if one not in options]):
         leave_out(shown(name, ", ".join(unknown)))
-        key.set([one for one in chosen if one in options])
+        if known := [one for one in chosen if one in options]:
+            key.set(known)
+        else:
+            key.pop()
 
 
 def work_of(run: EvaluationRun) -> Work:
@@ -359,10 +364,14 @@ def _uploaded(pictures: Sequence[Picture], net: Net) -> list[tuple[Picture, int 
         names = ", ".join(f"**{as_text(folder)}**" for folder in strange[:_NAMED])
         more = f" and {len(strange) - _NAMED} more" if len(strange) > _NAMED else ""
         st.warning(
-            f"{counted(sum(folders[folder] for folder in strange), 'picture')} left out, as these folders' names mean "
-            f"no class of {net.info.title}, or several: {names}{more}.",
+            f"{counted(sum(folders[folder] for folder in strange), 'picture')} left out, as these folders' names match "
+            f"no class of {net.info.title}, or more than one: {names}{more}.",
             icon=":material/folder_off:",
         )
+    if numbered := [folder for folder, label in classes.items() if label is not None and folder.isdecimal()]:
+        read = ", ".join(f"{folder} is {net.labels[classes[folder] or 0]}" for folder in numbered[:_NAMED])
+        more = f" and {len(numbered) - _NAMED} more" if len(numbered) > _NAMED else ""
+        st.caption(f"Folders named by a class's number, from 0: {as_text(read)}{more}.")
     if folders[""]:
         st.caption(f"Not in a class's folder: {counted(folders[''], 'picture')}. Their class is the predicted one.")
     usable = in_turn(picture for picture in pictures if folder_of(picture.title) not in strange)
@@ -372,7 +381,7 @@ def _uploaded(pictures: Sequence[Picture], net: Net) -> list[tuple[Picture, int 
 def _at_most(pictures: Sequence[Picture]) -> Sequence[Picture]:
     """The pictures that are used; it is said if some are not."""
     if len(pictures) > MOST_CASES:
-        st.caption(f"The first {MOST_CASES} of {len(pictures):,} pictures are used.")
+        st.caption(f"{MOST_CASES} of {len(pictures):,} pictures are used, as many as possible from each folder.")
     return pictures[:MOST_CASES]
 
 

@@ -16,7 +16,8 @@ from camviz.recipe import Recipe, explain
 from camviz.render import data_uri, overlay
 from camviz.trust.ranked_maps import default_recipes
 from camviz.trust.run import EvaluationRun
-from camviz.trust.sealed_samples import KINDS, Kind, draw
+from camviz.trust.sealed_samples import FIRST, KINDS, Kind, draw
+from camviz.trust.sealed_study import PARTS
 from camviz.ui.evaluate.study import Example, Gallery, Shown, Study, examples, rows_of
 from camviz.ui.links.link_format import Explored, write
 from camviz.ui.server.full_memory import gpu_memory
@@ -25,6 +26,7 @@ from camviz.workbench.maps import get_view, merged
 from camviz.workbench.networks import get_network
 
 _EXAMPLES = 2  # of each kind
+_NETWORKS = {part.network for part in PARTS}
 # What Explore calls each kind of samples.
 _EXPLORED: dict[Kind, str] = {"plain": "one shape", "textured": "textured", "tagged": "with a wrong tag"}
 
@@ -36,11 +38,13 @@ class SealedGallery:
     kind: Kind
 
     def overlay(self, network: str, picture: int, name: str) -> str:
-        """A map over its picture, as a data URI."""
-        return _sealed_overlay(self.kind, network, picture, name)
+        """A map over its picture, as a data URI; "" for one that is not the study's, which a file may hold."""
+        return _sealed_overlay(self.kind, network, picture, name) if _is_of_the_study(network, picture, name) else ""
 
     def address(self, network: str, picture: int, name: str) -> str:
-        """The address that opens a map in Explore."""
+        """The address that opens a map in Explore; "" for one that is not the study's."""
+        if not _is_of_the_study(network, picture, name):
+            return ""
         return shape_address(_EXPLORED[self.kind], picture, network, _recipes(network)[name])
 
 
@@ -57,6 +61,10 @@ def _sealed_overlay(kind: Kind, network: str, picture: int, name: str) -> str:
         target = torch.tensor([sample.label], device=net.device)
         maps = explain(net.module, net.preprocess(sample.image), target, default_recipes(net)[name])
     return data_uri(overlay(net.view(sample.image), maps[0]))
+
+
+def _is_of_the_study(network: str, picture: int, name: str) -> bool:
+    return network in _NETWORKS and FIRST <= picture < 2**31 and name in _recipes(network)
 
 
 def _recipes(network: str) -> dict[str, Recipe]:

@@ -17,7 +17,7 @@ from camviz.statistics import Interval
 from camviz.trust.evaluation import TRUTH, oriented
 from camviz.trust.ordering import MARGIN
 from camviz.trust.ranked_maps import BLIND
-from camviz.trust.sealed_study import PICTURES, PROTOCOL, SHIPPED
+from camviz.trust.sealed_study import SHIPPED
 from camviz.trust.study_results import StudyResults, interval_in, load, trust_of_metrics
 from camviz.ui.links.link_format import ALL_SIZES
 
@@ -42,15 +42,13 @@ class Study:
     Attributes:
         results: the rows.
         gallery: the pictures of each kind of samples.
+        goal: how many pictures of each network the protocol asks for; None without a verdict by it. A file only says
+            that it follows a protocol.
     """
 
     results: StudyResults
     gallery: Callable[[str], Gallery] = field(repr=False)
-
-    @property
-    def goal(self) -> int | None:
-        """How many pictures of each network the protocol asks for; None unless the study follows it."""
-        return PICTURES if self.results.protocol == PROTOCOL else None
+    goal: int | None = None
 
     @property
     def kinds(self) -> list[str]:

@@ -98,7 +98,7 @@ def metrics_html(study: Study, shown: Shown, metric: str) -> str:
 def _exact_shares_html(results: StudyResults, shown: Shown) -> str:
     """How ARCC and ROAD do under the other tie rule; "" at equal area, where nothing ties, or without ROAD."""
     stage = next((stage for stage, names in results.metrics.items() if "arcc" in names), "")
-    if shown.equal_area or stage not in results.rows:
+    if shown.equal_area or not set(EXACT) <= set(results.rows.get(stage, ())):
         return ""
     found = accuracies_of(
         results,

@@ -76,7 +76,7 @@ def wrong_html(study: Study, shown: Shown, metric: str) -> str:
 def _exact_shares(study: Study, shown: Shown, metric: str) -> str:
     """How often ARCC or ROAD scores the mask higher under the other tie rule, in a sentence; "" if nothing ties."""
     exact = _EXACT.get(metric)
-    if exact is None or shown.equal_area:
+    if exact is None or shown.equal_area or exact not in study.results.rows["deliberate"]:
         return ""
     wins = win_intervals(
         study.results, exact, equal_area=False, kind=shown.samples, chosen=partial(chosen, study.results, shown)

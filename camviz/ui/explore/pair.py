@@ -19,6 +19,7 @@ from camviz.ui.panels.layer_strip import make_ready, show_maps, top_classes, uns
 from camviz.ui.panels.outlines import outline_of
 from camviz.ui.panels.slow_progress import MapsPlace
 from camviz.ui.server.streamlit_internals import DeltaGenerator, Slot
+from camviz.ui.session import SessionKey
 from camviz.workbench.maps import get_view, likeliest, predict
 from camviz.workbench.pictures import Explained, SeenPicture
 
@@ -44,16 +45,19 @@ class PairPlaces:
             self._seen.append(Slot(grid.container()))
             self._maps.append(MapsPlace(grid.container(), name))
 
-    def show_seen(self, seen: SeenPicture, noise: Perturbation) -> None:
-        """Show both pictures and what the network sees in them, before any map is computed."""
+    def show_seen(self, seen: SeenPicture, noise: Perturbation, chosen: SessionKey[int]) -> None:
+        """Show both pictures and what the network sees in them, before any map is computed.
+
+        A click on a class's bar chooses it; until one is chosen, the predicted one is explained.
+        """
         for name, one, place in zip(_NAMES, (seen, replace(seen, noise=noise)), self._seen, strict=True):
-            of = one.explaining(likeliest(one))
+            of = one.explaining(chosen.get(likeliest(one)))
             caption = _clean_caption(of) if of.noise is None else _noisy_caption(of, of.noise)
             markup = seen_html(of.picture.credit, top_classes(of, _TOP), outline_of(of), caption)
             view = get_view(of)
             nothing = np.empty((0, *view.shape[:2]), np.float32)
-            arrangement = Arrangement("", markup, f"The {name} picture")
-            viewer.show(place, f"seen-{name}", pack(arrangement, view, nothing))
+            arrangement = Arrangement("", markup, f"The {name} picture", picks=True)
+            viewer.show(place, f"seen-{name}", pack(arrangement, view, nothing), chosen.set)
 
     def show(self, both: tuple[Explained, Explained], recipe: Recipe, on_wait: Callable[[], None]) -> None:
         """Show the maps of both; for a slow method, first show the progress and a stop button.

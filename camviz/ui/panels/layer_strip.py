@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
-from camviz.html.layer_strip import Class, maps_message, strip_html, strip_of, strip_skeleton, with_chosen
+import numpy as np
+
+from camviz.html.layer_strip import Class, maps_message, strip_html, strip_of, strip_skeleton
 from camviz.html.viewer import pack_tools
 from camviz.html.words import title_html
 from camviz.methods import METHODS
 from camviz.recipe import Recipe
-from camviz.results.finding import TOP, Finding, likeliest
+from camviz.results.finding import TOP, Finding
 from camviz.ui.panels import viewer
 from camviz.ui.panels.slow_progress import MapsPlace
-from camviz.ui.panels.viewer import OnPaste
+from camviz.ui.panels.viewer import OnPaste, OnPick
 from camviz.ui.server.sharing import shared_host
 from camviz.ui.server.streamlit_internals import Slot
 from camviz.ui.sidebar import model_and_method
@@ -30,18 +32,26 @@ def show_strip(
     of: Explained,
     recipe: Recipe,
     on_wait: Callable[[], None],
+    on_class: OnPick,
 ) -> None:
     """Draw the strip; for a slow method, first show the progress and a stop button.
 
-    `on_wait` is called before a long wait, to clear old results from the rest of the page.
+    Args:
+        place: the place of the maps.
+        of: the picture and class.
+        recipe: the recipe.
+        on_wait: called before a long wait, to clear old results from the rest of the page.
+        on_class: called with the class whose bar was clicked.
     """
 
     def skeleton() -> str:
-        return strip_skeleton(len(recipe.layers), view_uri(of), top_classes(of))
+        classes = [bar._replace(pick=None) for bar in top_classes(of)]
+        return strip_skeleton(len(recipe.layers), view_uri(of), classes)
 
     make_ready(place, of, recipe, skeleton, on_wait)
     shown = unscored(of, recipe)
-    show_maps(place, "strip", of, recipe, shown, strip_html(strip_of(shown, credit=of.picture.credit)))
+    markup = strip_html(strip_of(shown, top_classes(of), of.picture.credit))
+    show_maps(place, "strip", of, recipe, shown, markup, on_class)
 
 
 def unscored(of: Explained, recipe: Recipe) -> Finding:
@@ -56,9 +66,12 @@ def heading_html(of: Explained, recipe: Recipe) -> str:
     return title_html(of.net.info.title, label, of.picture.title, sure, METHODS[recipe.method].title, most)
 
 
-def show_maps(place: Slot, key: str, of: Explained, recipe: Recipe, shown: Finding, markup: str) -> None:
+def show_maps(
+    place: Slot, key: str, of: Explained, recipe: Recipe, shown: Finding, markup: str, on_class: OnPick | None = None
+) -> None:
     """Send maps to the browser, with the markup they are drawn into."""
-    viewer.show(place, key, maps_message(shown, markup, subject(of, recipe)))
+    message = maps_message(shown, markup, subject(of, recipe), picks=on_class is not None)
+    viewer.show(place, key, message, on_class)
 
 
 def make_ready(
@@ -97,7 +110,8 @@ def show_tools(place: Slot, of: Explained, on_paste: OnPaste, merges: bool = Tru
 
 
 def top_classes(of: Explained, count: int = TOP) -> list[Class]:
-    """The likeliest classes, and the chosen one if it is not among them."""
+    """The likeliest classes; the last makes room for the chosen one if that is missing. A click asks to explain one."""
     probabilities = predict(of)
-    chosen = of.net.labels[of.target], float(probabilities[of.target])
-    return with_chosen(likeliest(probabilities, of.net.labels)[:count], chosen)
+    top = [int(index) for index in np.argsort(-probabilities, kind="stable")[:count]]
+    shown = top if of.target in top else [*top[:-1], of.target]
+    return [Class(of.net.labels[index], float(probabilities[index]), index == of.target, index) for index in shown]

@@ -41,7 +41,7 @@ def offer_more(place: DeltaGenerator, pictures: Iterable[Explained]) -> None:
         icon=":material/add:",
         type="tertiary",
         on_click=lambda: MORE_SCORES_SHOWN.set(True),
-        help=f"{SCORES['faithfulness'].sentence} It stands apart from ARCC. {measured_estimate()}",
+        help=f"{' '.join(SCORES[name].sentence for name in MORE_SCORES)} Not part of ARCC. {measured_estimate()}",
     )
 
 

@@ -46,13 +46,13 @@ class _Entry:
 
 
 class ScorePlaces:
-    """The places of the scores: the chart, the words next to it, and below each the controls for further scores."""
+    """The places of the scores: the chart, the words next to it, and below them the controls for further scores."""
 
     def __init__(self, parent: DeltaGenerator) -> None:
         chart, side = parent.columns([2.4, 1], gap="medium")
         text = side.container(key="score-words")
-        self.chart, self.more = Slot(chart.container()), chart.container()
-        self.words, self.below = Slot(text.container()), text.container()
+        self.chart, self.words = Slot(chart), Slot(text.container())
+        self.more, self.below = text.container(), text.container()
         self.spoken = Slot(text.container())
 
     def hold(self, layers: int) -> None:
@@ -82,7 +82,6 @@ def show_scores(places: ScorePlaces, of: Explained, recipe: Recipe, clean: Expla
     places.chart.html(scores_html(rows, names))
     if not all(are_known(of, entry.recipe, entry.wanted(names)) for entry in entries):
         places.words.markdown(":gray[Scoring …]")
-    offer_more(places.more, filter(None, (of, clean)))
     with places.below:
         progress = _slow_progress(of, recipe, entries)
     for each in filter(None, (of, clean)):
@@ -95,6 +94,7 @@ def show_scores(places: ScorePlaces, of: Explained, recipe: Recipe, clean: Expla
                     places.chart.html(scores_html(rows, names))
         sentences = conclusion(as_finding(of, recipe, names), rows)
         places.words.markdown("\n\n".join(sentences))
+    offer_more(places.more, filter(None, (of, clean)))  # last, as it may time the network
     _speak(places, of, recipe, rows, clean, sentences[0].replace("**", ""))
 
 
