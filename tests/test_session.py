@@ -25,6 +25,7 @@ FAMILIES = {
     "several_classes_key": session.several_classes_key(session.class_key("*", "*", "*")),
     "models_key": session.models_key("*"),
     "sweep_uploads_key": session.sweep_uploads_key("*"),
+    "trust_layers_key": session.trust_layers_key("*"),
     "trust_uploads_key": session.trust_uploads_key("*", "*"),
     "bundle_key": session.bundle_key("*"),
 }
