@@ -54,7 +54,7 @@ def test_a_chosen_folder_comes_with_its_subfolders(visit, tmp_path):
         (folder / "1.png").write_bytes(png(shapes.sample(number).image))
     page = visit("/evaluate?v=1&study=own&pictures=mosaics&count=3&model=shapes-textured&methods=gradcam&steps=")
     page.get_by_test_id("stFileUploader").locator("input[type=file]").set_input_files(tmp_path / "photos")
-    expect(page.get_by_text("1 picture left out, as these folders' names mean no class")).to_contain_text("holiday")
+    expect(page.get_by_text("1 picture left out, as these folders' names match no class")).to_contain_text("holiday")
     expect(page.locator(".cv-pictures .cv-pic")).to_have_count(3)
     expect(page.get_by_text("Not in a class's folder")).to_have_count(0)
 
