@@ -94,7 +94,7 @@ def find_again(net: Net, stored: Finding, progress: Progress | None = None, host
         bool(stored.scores),
         host,
         stored.shapes,
-        [name for name in MORE_SCORES if name in stored.score_names],
+        [name for name in MORE_SCORES if stored.scores and name in stored.score_names],
     )
 
 

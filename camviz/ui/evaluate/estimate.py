@@ -7,9 +7,9 @@ from functools import partial
 from camviz.html.interval_chart import intervals_html
 from camviz.metrics import SCORES
 from camviz.trust.deliberate import CHEATS
-from camviz.trust.study_results import estimate_with_controls, win_intervals
+from camviz.trust.study_results import estimate_with_controls
 from camviz.ui.evaluate.study import Shown, Study, chosen
-from camviz.ui.evaluate.wrong import has_wrong_maps
+from camviz.ui.evaluate.wrong import has_wrong_maps, wins_of
 
 ESTIMATE = "faithfulness"
 _ROWS = {
@@ -46,16 +46,7 @@ def _cheats(study: Study, shown: Shown) -> str:
     """How the map made of the estimate's own measurements does, in a sentence; "" if it was not measured."""
     if not has_wrong_maps(study, shown, ESTIMATE):
         return ""
-    wins = [
-        win_intervals(
-            study.results,
-            name,
-            equal_area=shown.equal_area,
-            kind=shown.samples,
-            chosen=partial(chosen, study.results, shown),
-        )
-        for name in (ESTIMATE, shown.truth)
-    ]
+    wins = [wins_of(study, shown, name) for name in (ESTIMATE, shown.truth)]
     if CHEATS not in wins[0]:
         return ""
     higher, better = (found[CHEATS].value for found in wins)

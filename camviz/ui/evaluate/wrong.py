@@ -6,6 +6,7 @@ from functools import partial
 
 from camviz.html.interval_chart import intervals_html
 from camviz.metrics import SCORES
+from camviz.statistics import Interval
 from camviz.trust.deliberate import MASK
 from camviz.trust.study_results import win_intervals
 from camviz.ui.evaluate.study import Shown, Study, chosen, metric_title
@@ -38,18 +39,20 @@ def has_wrong_maps(study: Study, shown: Shown, metric: str) -> bool:
     return not chosen(study.results, shown, rows[rows["kind"] == shown.samples]).empty
 
 
+def wins_of(study: Study, shown: Shown, score: str) -> dict[str, Interval]:
+    """In what share of the pictures shown each such map scores higher than RefineCAM."""
+    return win_intervals(
+        study.results,
+        score,
+        equal_area=shown.equal_area,
+        kind=shown.samples,
+        chosen=partial(chosen, study.results, shown),
+    )
+
+
 def wrong_html(study: Study, shown: Shown, metric: str) -> str:
     """For each such map, in how many pictures a metric scores it higher than RefineCAM, and whether it is better."""
-    wins, truths = (
-        win_intervals(
-            study.results,
-            name,
-            equal_area=shown.equal_area,
-            kind=shown.samples,
-            chosen=partial(chosen, study.results, shown),
-        )
-        for name in (metric, shown.truth)
-    )
+    wins, truths = (wins_of(study, shown, name) for name in (metric, shown.truth))
     truth = SCORES[shown.truth].title
     groups = {
         "Wrong maps": [name for name in _WRONG if name in wins],
@@ -78,9 +81,7 @@ def _exact_shares(study: Study, shown: Shown, metric: str) -> str:
     exact = _EXACT.get(metric)
     if exact is None or shown.equal_area or exact not in study.results.rows["deliberate"]:
         return ""
-    wins = win_intervals(
-        study.results, exact, equal_area=False, kind=shown.samples, chosen=partial(chosen, study.results, shown)
-    )
+    wins = wins_of(study, shown, exact)
     return (
         " A map of 0 and 1 ties at every percentile, and pixels that tie are removed together; in exact shares, "
         f"{metric_title(metric)} scores the mask higher in {100 * wins[MASK].value:.0f} %."
