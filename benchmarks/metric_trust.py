@@ -18,6 +18,7 @@ import torch
 
 import camviz
 from benchmarks import metric_trust_report
+from camviz.given_back import keep_giving_back
 from camviz.trust.sealed_samples import share_recognised
 from camviz.trust.sealed_study import PARTS, PICTURES, SHIPPED, STAGES, Part, Stage, run
 from camviz.trust.study_results import load
@@ -34,6 +35,7 @@ def main() -> None:
     args.folder.mkdir(exist_ok=True)
     # With one thread, sums run in a fixed order, and the numbers are the same on every run.
     torch.set_num_threads(1)
+    keep_giving_back()
     for part in (part for part in PARTS if part.name in args.parts):
         for stage in (stage for stage in STAGES if stage.name in args.stages):
             measure(part, replace(stage, pictures=min(stage.pictures, args.pictures)), args.folder)

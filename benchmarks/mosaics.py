@@ -19,6 +19,7 @@ import camviz
 from benchmarks.metric_trust_report import estimate, title
 from benchmarks.tables import table
 from camviz import shapes
+from camviz.given_back import keep_giving_back
 from camviz.models import Net
 from camviz.trust.mosaics import SURE, mosaic_cases, recognised
 from camviz.trust.ranked_maps import default_recipes
@@ -45,6 +46,7 @@ def main() -> None:
     args = options.parse_args()
     FOLDER.mkdir(exist_ok=True)
     torch.set_num_threads(1)  # sums run in a fixed order
+    keep_giving_back()
     for name in args.networks:
         if not rows_file(name, _STEPS[-1]).exists():
             measure(camviz.load_model(name, "cpu"))

@@ -15,6 +15,7 @@ from typing import Any, get_args
 import torch
 
 from camviz import shapes
+from camviz.given_back import keep_giving_back
 from camviz.html.report import report
 from camviz.html.words import counted
 from camviz.images import Fit, ImageError
@@ -224,6 +225,7 @@ def _bench(args: argparse.Namespace) -> int:
         file=sys.stderr,
     )
     torch.set_num_threads(1)  # as in the study: sums run in a fixed order
+    keep_giving_back()
     with reserve(args.out, args.force) as folder:
         folder.check(bench_files.FILES)
         found = bench(

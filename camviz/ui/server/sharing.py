@@ -14,7 +14,7 @@ import streamlit as st
 import torch
 
 from camviz.decoding import GuardedReader, Reader
-from camviz.ui.server.given_back import keep_giving_back
+from camviz.given_back import keep_giving_back
 from camviz.ui.server.streamlit_internals import Slot, browser_token, session_id, yield_point
 from camviz.ui.session import QUEUE_NOTICE
 from camviz.workbench.byte_cache import ByteCache, Value
