@@ -56,8 +56,10 @@ Chosen = Callable[[pd.DataFrame], pd.DataFrame]
 def summary(results: StudyResults) -> dict[str, float]:
     """What the app says of ARCC beside its values: shares, as the maps are unless the name says otherwise."""
     plain, equal = (trust_of_metrics(results, equal_area=area)["pair_accuracy"] for area in (False, True))
+    counts = _counts(results, "ordinary")
     found = {
-        "pictures": _fewest(results),
+        "pictures": counts.min(),
+        "pictures_most": counts.max(),
         "networks": results.of("ordinary", equal_area=False)["network"].nunique(),
         "arcc": plain["arcc"],
         "complexity": plain["complexity"],
@@ -73,15 +75,19 @@ def summary(results: StudyResults) -> dict[str, float]:
             "mask_exact": wins.loc[MASK, "arcc_exact"],
             "centre_mask": centre_beats_mask(results, "arcc"),
             "centre_mask_exact": centre_beats_mask(results, "arcc_exact"),
-            "pictures_made": _fewest(results, "deliberate"),
+            "pictures_made": _counts(results, "deliberate").min(),
         }
     return {name: round(float(value), 4) for name, value in found.items()}
 
 
-def _fewest(results: StudyResults, stage: str = "ordinary") -> int:
+def _counts(results: StudyResults, stage: str) -> pd.Series:
+    """How many pictures each network has."""
+    return results.of(stage, equal_area=True).groupby("network")["picture"].nunique()
+
+
+def _fewest(results: StudyResults) -> int:
     """How many pictures the deciding network with the fewest has."""
-    rows = results.of(stage, equal_area=True)
-    return int(rows.groupby("network")["picture"].nunique().reindex(list(DECIDING), fill_value=0).min())
+    return int(_counts(results, "ordinary").reindex(list(DECIDING), fill_value=0).min())
 
 
 def write(results: StudyResults, file: Path, folder: Path) -> None:
