@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 
 from camviz.html.comparison import LEAST, Scores, Sort, best, ruler
-from camviz.html.score_chart import ScoreRow, chart_scores, signed
+from camviz.html.score_chart import ScoreRow, chart_scores, is_on_request, signed
 from camviz.metrics import SCORES
 
 _HOW_TO_PIN = "Point at a map to pin it: it stays while everything else changes."
@@ -101,7 +101,7 @@ def numbers_html(
 
 def lines_of(names: Sequence[str]) -> int:
     """How many lines stand below a map's ARCC if these scores are shown."""
-    return ("best_iou" in names) + sum(SCORES[name].on_request for name in chart_scores(names))
+    return ("best_iou" in names) + sum(map(is_on_request, chart_scores(names)))
 
 
 def reach_html(reach: float) -> str:
@@ -139,7 +139,7 @@ def _more(score: ScoreRow) -> str:
     """A map's scores that were asked for besides, a line for each."""
     lines = []
     for name in chart_scores(list(score.scores.values)):
-        if name in SCORES and SCORES[name].on_request:
+        if is_on_request(name):
             value, known = score.value(name), SCORES[name]
             shown = "undefined" if value is None else signed(value)
             lines.append(f'<small title="{escape(known.sentence)}"><span>{known.title} {shown}</span></small>')

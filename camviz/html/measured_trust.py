@@ -37,6 +37,7 @@ def measured_trust() -> str:
     )
 
 
+@lru_cache(maxsize=1)
 def measured_estimate() -> str:
     """How often the Faithfulness Estimate is right, beside ARCC, in Markdown."""
     found = json.loads(SUMMARY.read_text(encoding="utf-8"))

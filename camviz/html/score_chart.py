@@ -98,10 +98,11 @@ def _needs_mask(name: str) -> bool:
 def _stands_apart(columns: Sequence[str], name: str) -> bool:
     """Whether a column has a gap before it: the first of those against a mask, and of those asked for besides."""
     before = columns[: columns.index(name)]
-    return any(kind(name) and not any(map(kind, before)) for kind in (_needs_mask, _is_on_request))
+    return any(kind(name) and not any(map(kind, before)) for kind in (_needs_mask, is_on_request))
 
 
-def _is_on_request(name: str) -> bool:
+def is_on_request(name: str) -> bool:
+    """Whether a known score is computed only if it is asked for."""
     return name in SCORES and SCORES[name].on_request
 
 
@@ -116,7 +117,7 @@ def _widths(columns: Sequence[str]) -> str:
     widths = ["minmax(7rem,1.3fr)" if crowded else "minmax(9rem,1.25fr)"]
     for index, name in enumerate(columns):
         if _is_signed(name):
-            widths.append("5.6rem" if _is_on_request(name) else "3.2rem" if crowded else "4.2rem")
+            widths.append("5.6rem" if is_on_request(name) else "3.2rem" if crowded else "4.2rem")
         elif _needs_mask(name):
             widths.append("1.05fr" if _stands_apart(columns, name) else "0.9fr")
         else:
